@@ -1,0 +1,105 @@
+//! The command line: one file per subcommand, each a clap `Args` struct and a `run` function; `anyhow` errors with hints.
+//!
+//! A subcommand is added with its file, one `mod` line, one variant of [`Command`] and one arm of `dispatch`.
+
+use crate::Error;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Everything went well.
+pub const DONE: u8 = 0;
+/// A run failed or a number is off.
+pub const FAILED: u8 = 1;
+/// The user's input is wrong.
+pub const USAGE: u8 = 2;
+
+/// Quantize neural networks with ECQx and the methods it is compared with; measure, tabulate, draw.
+#[derive(Debug, Parser)]
+#[command(name = "ecqx", version, about, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every subcommand takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// Print one JSON object on standard output and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Folder with the data sets [default: $ECQX_DATA, else data/]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Compute device: cpu, cuda or cuda:N
+    #[arg(long, global = true, default_value = "cpu")]
+    pub device: String,
+    /// Threads for computation [default: all cores]
+    #[arg(long, global = true)]
+    pub threads: Option<usize>,
+}
+
+impl Global {
+    /// The data folder: `--data-dir`, else `ECQX_DATA`, else `data/`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir
+            .clone()
+            .or_else(|| std::env::var_os("ECQX_DATA").map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from("data"))
+    }
+
+    /// The compute device that `--device` names.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unknown name, or for a GPU in a binary built without the feature `cuda`.
+    pub fn device(&self) -> crate::Result<candle_core::Device> {
+        let index = match self.device.as_str() {
+            "cpu" => return Ok(candle_core::Device::Cpu),
+            "cuda" => Ok(0),
+            other => other.strip_prefix("cuda:").unwrap_or(other).parse::<usize>(),
+        };
+        let index = index.map_err(|_| {
+            Error::input_hint(format!("--device {}: no such device", self.device), "use cpu, cuda or cuda:N")
+        })?;
+        if !cfg!(feature = "cuda") {
+            return Err(Error::input_hint(
+                format!("--device {}: this binary was built without CUDA", self.device),
+                "build it with `cargo build --release --features cuda`",
+            ));
+        }
+        Ok(candle_core::Device::new_cuda(index)?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
+    let _ = global;
+    match command {}
+}
+
+/// Parses the arguments, runs the command, and returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(threads) = cli.global.threads {
+        // Fails only if a pool exists already, which nothing before this line creates.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+    }
+    match dispatch(cli.command, &cli.global) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(report(&error)),
+    }
+}
+
+/// Prints `error: …`, its causes and a `hint:` on standard error; returns the exit code.
+fn report(error: &anyhow::Error) -> u8 {
+    eprintln!("error: {error:#}");
+    let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    if let Some(hint) = ours.and_then(Error::hint) {
+        eprintln!("hint: {hint}");
+    }
+    if ours.is_some_and(Error::is_users) { USAGE } else { FAILED }
+}

@@ -1,0 +1,99 @@
+//! The library's error type. A variant says whose mistake it is: the command line turns the user's into exit code 2.
+
+use std::path::{Path, PathBuf};
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong, with the place and, where there is one, the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user asked for something that cannot be: an unknown name, a value out of range, an impossible combination.
+    #[error("{message}")]
+    Input {
+        /// What is wrong and where.
+        message: String,
+        /// The way out, shown after `hint:`.
+        hint: Option<String>,
+    },
+    /// A file whose content is not what it should be: truncated, corrupt, of another kind.
+    #[error("{}: byte {offset}: {message}", .path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file, in bytes from its start.
+        offset: u64,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The operating system refused a file operation.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A tensor operation failed.
+    #[error("tensor operation: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// A bitstream could not be written or read.
+    #[error("bitstream: {0}")]
+    Codec(#[from] crate::codec::CodecError),
+    /// Training left the range of finite numbers.
+    #[error("{0}")]
+    Diverged(String),
+    /// A defect of this program.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// A mistake of the user's without a hint.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::Input { message: message.into(), hint: None }
+    }
+
+    /// A mistake of the user's with the way out.
+    pub fn input_hint(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Input { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// A file with wrong content at `offset`.
+    pub fn format(path: impl AsRef<Path>, offset: u64, message: impl Into<String>) -> Self {
+        Self::Format { path: path.as_ref().to_path_buf(), offset, message: message.into() }
+    }
+
+    /// For `map_err` on file operations: `fs::read(p).map_err(Error::io(p))`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Whether the user's input is to blame (exit code 2).
+    pub fn is_users(&self) -> bool {
+        match self {
+            Self::Input { .. } | Self::Format { .. } | Self::Codec(_) => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// The way out, where the error carries one.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Input { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// The name in `known` closest to `given`, for "did you mean" hints; `None` if nothing is close.
+pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(given.len()) / 3).max(2))
+        .min()
+        .map(|(_, name)| name)
+}

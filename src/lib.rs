@@ -1,0 +1,22 @@
+//! `ecqx`: a benchmark harness for explainability-driven quantization (ECQx) and the methods it is compared with.
+//!
+//! Data flows one way: [`spec`] → plan → [`run`] → [`store`] → [`report`]; nothing below reaches back up.
+//! The domain lives in [`quant`], [`relevance`] and [`codec`]; [`nn`], [`model`], [`data`] and [`train`] carry the networks.
+//! The command line is in [`cli`]; the binary only calls it.
+
+pub mod cli;
+pub mod codec;
+pub mod data;
+pub mod error;
+pub mod model;
+pub mod nn;
+pub mod quant;
+pub mod relevance;
+pub mod report;
+pub mod rng;
+pub mod run;
+pub mod spec;
+pub mod store;
+pub mod train;
+
+pub use error::{Error, Result};

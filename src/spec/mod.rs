@@ -1,0 +1,1 @@
+//! YAML specifications: raw, checked, and expanded into runs.

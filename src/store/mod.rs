@@ -1,0 +1,1 @@
+//! Content-addressed results on a plain folder.

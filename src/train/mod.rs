@@ -1,0 +1,1 @@
+//! Optimizers, schedules, the training loop, the quantization-aware loop, metrics.
