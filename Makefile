@@ -1,0 +1,40 @@
+# The two commands of the README are `make reproduce` and `make test`; `make help` lists the rest.
+
+# A release build everywhere: kernels without optimisation would turn minutes into hours.
+CARGO ?= cargo
+BINARY := target/release/ecqx
+STORE ?= store
+REPORTS ?= reports
+# quick: short schedules, minutes to an hour; full: the grids of the paper, days on a processor.
+PROFILE ?= quick
+# Folder with the real data sets; empty or missing means that only the embedded sets run.
+DATA ?= $(ECQX_DATA)
+
+.PHONY: help build reproduce test lint bench doc clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the release binary
+	$(CARGO) build --release --locked
+
+reproduce: build ## Run the experiments for the data that is there, then write tables, figures and the report
+	ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
+
+test: ## Run all tests (those on real data run where ECQX_DATA is set)
+	$(CARGO) test --release --locked
+
+lint: ## Formatting, clippy and documentation, all without warnings; cargo-deny where it is installed
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
+	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; else echo "cargo-deny is not installed: skipped"; fi
+
+bench: ## Run the criterion benches
+	$(CARGO) bench --locked
+
+doc: ## Build the API documentation
+	$(CARGO) doc --release --locked --no-deps
+
+clean: ## Remove build outputs (results in the store stay)
+	$(CARGO) clean
