@@ -2,8 +2,11 @@
 //!
 //! Not here: architectures (in [`crate::model`]), optimizers and loops (in [`crate::train`]).
 
+pub mod init;
+pub mod kernels;
 pub mod layer;
 pub mod network;
+pub mod ops;
 pub mod parameters;
 
 pub use layer::{Layer, Operation};

@@ -94,6 +94,16 @@ impl Parameters {
         Ok(())
     }
 
+    /// Overwrites `name` in place with the values of a tensor on the same device; the shape stays.
+    pub fn set_tensor(&self, name: &str, values: &Tensor) -> Result<()> {
+        let parameter = self
+            .entries
+            .get(name)
+            .ok_or_else(|| Error::Internal(format!("no parameter is called {name}")))?;
+        parameter.var.set(values)?;
+        Ok(())
+    }
+
     /// Names and parameters in layer order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
         self.entries.iter().map(|(name, parameter)| (name.as_str(), parameter))

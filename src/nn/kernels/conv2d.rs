@@ -1,0 +1,276 @@
+//! Convolution through im2col and matrix products, one sample at a time, samples cut over the threads.
+//!
+//! Images are (batch, channels, height, width), weights (out, in / groups, kernel height, kernel width), row-major.
+
+use super::gemm::{Matrix, multiply};
+use rayon::prelude::*;
+use std::cell::RefCell;
+
+/// Everything about a convolution but its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Samples.
+    pub batch: usize,
+    /// Input channels, height, width.
+    pub input: [usize; 3],
+    /// Output channels, height, width.
+    pub output: [usize; 3],
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
+    /// Vertical and horizontal zero padding on each side.
+    pub padding: [usize; 2],
+    /// Vertical and horizontal dilation.
+    pub dilation: [usize; 2],
+    /// Groups of channels.
+    pub groups: usize,
+}
+
+impl ConvShape {
+    fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    fn output_len(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    fn positions(&self) -> usize {
+        self.output[1] * self.output[2]
+    }
+
+    /// Rows of the unfolded matrix of one group.
+    fn patch(&self) -> usize {
+        self.input[0] / self.groups * self.kernel[0] * self.kernel[1]
+    }
+
+    /// A 1×1 convolution that reads the image as it lies in memory.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
+    }
+
+    /// Samples per thread when the batch is cut evenly; at least one.
+    fn samples_per_piece(&self) -> usize {
+        self.batch.div_ceil(rayon::current_num_threads()).max(1)
+    }
+}
+
+thread_local! {
+    /// Unfolded patches of one sample, reused from call to call.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends a buffer of `len` values with unspecified content.
+fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with(|cell| {
+        // Nested use (never expected) gets its own buffer instead of a panic.
+        let mut buffer = cell.take();
+        if buffer.len() < len {
+            buffer.resize(len, 0.0);
+        }
+        let result = work(&mut buffer[..len]);
+        cell.replace(buffer);
+        result
+    })
+}
+
+/// The range of output columns (or rows) whose input index `out · stride + offset − padding` lies in `0..limit`.
+fn valid(
+    outputs: usize,
+    limit: usize,
+    stride: usize,
+    offset: usize,
+    padding: usize,
+) -> std::ops::Range<usize> {
+    let first = padding.saturating_sub(offset).div_ceil(stride).min(outputs);
+    let end = if limit + padding > offset { (limit + padding - offset - 1) / stride + 1 } else { 0 };
+    first..end.clamp(first, outputs)
+}
+
+/// Unfolds one group of one sample: row (channel, kernel row, kernel column), column = output position.
+fn im2col(s: &ConvShape, image: &[f32], columns: &mut [f32]) {
+    let [_, height, width] = s.input;
+    let [_, out_height, out_width] = s.output;
+    let mut rows = columns.chunks_exact_mut(out_height * out_width);
+    for channel in image.chunks_exact(height * width) {
+        for ky in 0..s.kernel[0] {
+            let ys = valid(out_height, height, s.stride[0], ky * s.dilation[0], s.padding[0]);
+            for kx in 0..s.kernel[1] {
+                let offset = kx * s.dilation[1];
+                let xs = valid(out_width, width, s.stride[1], offset, s.padding[1]);
+                let Some(row) = rows.next() else { return };
+                for (y, line) in row.chunks_exact_mut(out_width).enumerate() {
+                    if !ys.contains(&y) {
+                        line.fill(0.0);
+                        continue;
+                    }
+                    let source =
+                        &channel[(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * width..][..width];
+                    line[..xs.start].fill(0.0);
+                    line[xs.end..].fill(0.0);
+                    if xs.is_empty() {
+                        continue;
+                    }
+                    let start = xs.start * s.stride[1] + offset - s.padding[1];
+                    let inner = &mut line[xs.clone()];
+                    if s.stride[1] == 1 {
+                        inner.copy_from_slice(&source[start..start + inner.len()]);
+                    } else {
+                        inner
+                            .iter_mut()
+                            .zip(source[start..].iter().step_by(s.stride[1]))
+                            .for_each(|(o, &v)| *o = v);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The adjoint of [`im2col`]: adds every column back to where it was read.
+fn col2im(s: &ConvShape, columns: &[f32], image: &mut [f32]) {
+    let [_, height, width] = s.input;
+    let [_, out_height, out_width] = s.output;
+    let mut rows = columns.chunks_exact(out_height * out_width);
+    for channel in image.chunks_exact_mut(height * width) {
+        for ky in 0..s.kernel[0] {
+            let ys = valid(out_height, height, s.stride[0], ky * s.dilation[0], s.padding[0]);
+            for kx in 0..s.kernel[1] {
+                let offset = kx * s.dilation[1];
+                let xs = valid(out_width, width, s.stride[1], offset, s.padding[1]);
+                let Some(row) = rows.next() else { return };
+                if xs.is_empty() {
+                    continue;
+                }
+                for y in ys.clone() {
+                    let line = &row[y * out_width..][xs.clone()];
+                    let target = &mut channel
+                        [(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * width..][..width];
+                    let start = xs.start * s.stride[1] + offset - s.padding[1];
+                    if s.stride[1] == 1 {
+                        target[start..start + line.len()].iter_mut().zip(line).for_each(|(t, &v)| *t += v);
+                    } else {
+                        target[start..].iter_mut().step_by(s.stride[1]).zip(line).for_each(|(t, &v)| *t += v);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `out ← conv(x, weight) + bias`.
+pub fn forward(s: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+    let (patch, positions) = (s.patch(), s.positions());
+    let (in_group, out_group) = (s.input_len() / s.groups, s.output[0] / s.groups);
+    if s.batch == 0 || s.output_len() == 0 {
+        return;
+    }
+    let per_piece = s.samples_per_piece();
+    out.par_chunks_mut(s.output_len() * per_piece).zip(x.par_chunks(s.input_len() * per_piece)).for_each(
+        |(out, x)| {
+            with_scratch(if s.is_pointwise() { 0 } else { patch * positions }, |columns| {
+                for (out, x) in out.chunks_exact_mut(s.output_len()).zip(x.chunks_exact(s.input_len())) {
+                    for (group, out) in out.chunks_exact_mut(out_group * positions).enumerate() {
+                        let image = &x[group * in_group..][..in_group];
+                        let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch);
+                        if let Some(bias) = bias {
+                            for (line, &bias) in
+                                out.chunks_exact_mut(positions).zip(&bias[group * out_group..])
+                            {
+                                line.fill(bias);
+                            }
+                        }
+                        let unfolded: &[f32] = if s.is_pointwise() {
+                            image
+                        } else {
+                            im2col(s, image, columns);
+                            columns
+                        };
+                        multiply(out, weight, Matrix::new(unfolded, patch, positions), bias.is_some(), false);
+                    }
+                }
+            });
+        },
+    );
+}
+
+/// `grad_x ← ∂/∂x ⟨grad, conv(x, weight)⟩`.
+pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], grad_x: &mut [f32]) {
+    let (patch, positions) = (s.patch(), s.positions());
+    let (in_group, out_group) = (s.input_len() / s.groups, s.output[0] / s.groups);
+    if s.batch == 0 || s.input_len() == 0 {
+        return;
+    }
+    if s.output_len() == 0 {
+        grad_x.fill(0.0);
+        return;
+    }
+    let per_piece = s.samples_per_piece();
+    grad_x
+        .par_chunks_mut(s.input_len() * per_piece)
+        .zip(grad.par_chunks(s.output_len() * per_piece))
+        .for_each(|(grad_x, grad)| {
+            with_scratch(if s.is_pointwise() { 0 } else { patch * positions }, |columns| {
+                for (grad_x, grad) in
+                    grad_x.chunks_exact_mut(s.input_len()).zip(grad.chunks_exact(s.output_len()))
+                {
+                    for (group, image) in grad_x.chunks_exact_mut(in_group).enumerate() {
+                        let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch);
+                        let grad = Matrix::new(&grad[group * out_group * positions..], out_group, positions);
+                        if s.is_pointwise() {
+                            multiply(image, weight.transposed(), grad, false, false);
+                        } else {
+                            multiply(columns, weight.transposed(), grad, false, false);
+                            image.fill(0.0);
+                            col2im(s, columns, image);
+                        }
+                    }
+                }
+            });
+        });
+}
+
+/// `grad_weight ← ∂/∂weight ⟨grad, conv(x, weight)⟩`, summed over the batch.
+pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], grad_weight: &mut [f32]) {
+    let (patch, positions) = (s.patch(), s.positions());
+    let (in_group, out_group) = (s.input_len() / s.groups, s.output[0] / s.groups);
+    grad_weight.fill(0.0);
+    if s.batch == 0 || s.output_len() == 0 {
+        return;
+    }
+    let per_piece = s.samples_per_piece();
+    // One partial sum per piece, added in order: the same bits for the same number of threads.
+    let partial: Vec<Vec<f32>> = x
+        .par_chunks(s.input_len() * per_piece)
+        .zip(grad.par_chunks(s.output_len() * per_piece))
+        .map(|(x, grad)| {
+            let mut sum = vec![0.0; grad_weight.len()];
+            with_scratch(if s.is_pointwise() { 0 } else { patch * positions }, |columns| {
+                for (x, grad) in x.chunks_exact(s.input_len()).zip(grad.chunks_exact(s.output_len())) {
+                    for (group, sum) in sum.chunks_exact_mut(out_group * patch).enumerate() {
+                        let image = &x[group * in_group..][..in_group];
+                        let unfolded: &[f32] = if s.is_pointwise() {
+                            image
+                        } else {
+                            im2col(s, image, columns);
+                            columns
+                        };
+                        let grad = Matrix::new(&grad[group * out_group * positions..], out_group, positions);
+                        multiply(
+                            sum,
+                            grad,
+                            Matrix::new(unfolded, patch, positions).transposed(),
+                            true,
+                            false,
+                        );
+                    }
+                }
+            });
+            sum
+        })
+        .collect();
+    for sum in partial {
+        grad_weight.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
+    }
+}

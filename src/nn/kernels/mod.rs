@@ -1,0 +1,10 @@
+//! CPU kernels on plain slices: no tensors, no gradients bookkeeping. [`super::ops`] wraps them as tensor operations.
+//!
+//! Threads are those of the current rayon pool. Work is cut into pieces by shape and thread count only, and partial
+//! sums are added in a fixed order, so results depend on nothing else.
+
+pub mod conv2d;
+pub mod elementwise;
+pub mod gemm;
+pub mod norm;
+pub mod pool;

@@ -1,0 +1,162 @@
+//! ReLU, dropout, and the addition of a bias per channel.
+
+use super::{output, values};
+use crate::nn::kernels::{elementwise, norm};
+use crate::rng::Rng;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// max(x, 0), any shape.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { x.contiguous()?.apply_op1(Relu) } else { x.relu() }
+}
+
+/// Gradient of ReLU from its output (positive exactly where the input was): `grad` where `out > 0`, else 0.
+pub fn relu_backward(grad: &Tensor, out: &Tensor) -> Result<Tensor> {
+    if grad.device().is_cpu() {
+        return grad.contiguous()?.apply_op2_no_bwd(&out.contiguous()?, &ReluBackward);
+    }
+    out.gt(0f32)?.where_cond(grad, &grad.zeros_like()?)
+}
+
+struct Relu;
+
+impl CustomOp1 for Relu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = values(x, layout)?;
+        let mut out = vec![0.0; x.len()];
+        elementwise::map(&mut out, x, |x| x.max(0.0));
+        output(out, layout.shape())
+    }
+
+    fn bwd(&self, _: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(relu_backward(grad, out)?))
+    }
+}
+
+struct ReluBackward;
+
+impl CustomOp2 for ReluBackward {
+    fn name(&self) -> &'static str {
+        "relu_backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        g: &CpuStorage,
+        gl: &Layout,
+        o: &CpuStorage,
+        ol: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        if gl.dims() != ol.dims() {
+            bail!("relu: a gradient of shape {:?} does not fit the output {:?}", gl.dims(), ol.dims());
+        }
+        let (grad, out) = (values(g, gl)?, values(o, ol)?);
+        let mut result = vec![0.0; grad.len()];
+        elementwise::zip(&mut result, grad, out, |g, o| if o > 0.0 { g } else { 0.0 });
+        output(result, gl.shape())
+    }
+}
+
+/// `x + y`, equal shapes. Differentiable in both.
+pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { x.contiguous()?.apply_op2(&y.contiguous()?, Add) } else { x + y }
+}
+
+struct Add;
+
+impl CustomOp2 for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        y: &CpuStorage,
+        yl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        if xl.dims() != yl.dims() {
+            bail!("cannot add {:?} to {:?}", yl.dims(), xl.dims());
+        }
+        let mut out = vec![0.0; xl.shape().elem_count()];
+        elementwise::zip(&mut out, values(x, xl)?, values(y, yl)?, |x, y| x + y);
+        output(out, xl.shape())
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(grad.clone()), Some(grad.clone())))
+    }
+}
+
+/// Zeroes a share `rate` of the values and scales the rest by 1 / (1 − rate); draws one number per value from `rng`.
+pub fn dropout(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
+    if rate <= 0.0 {
+        return Ok(x.clone());
+    }
+    let scale = (1.0 / (1.0 - rate)) as f32;
+    let mask: Vec<f32> =
+        (0..x.elem_count()).map(|_| if f64::from(rng.uniform()) < rate { 0.0 } else { scale }).collect();
+    x * Tensor::from_vec(mask, x.shape(), x.device())?
+}
+
+/// `x + bias` with one bias per channel (second axis). Differentiable in both.
+pub fn add_channel_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op2(&bias.contiguous()?, ChannelBias);
+    }
+    let mut shape = vec![1; x.rank()];
+    shape[1] = bias.elem_count();
+    x.broadcast_add(&bias.reshape(shape)?)
+}
+
+/// Sum over all axes but the second: the gradient of a bias per channel.
+pub fn channel_sum(grad: &Tensor) -> Result<Tensor> {
+    let channels = grad.dim(1)?;
+    grad.transpose(0, 1)?.reshape((channels, ()))?.sum(1)
+}
+
+struct ChannelBias;
+
+impl CustomOp2 for ChannelBias {
+    fn name(&self) -> &'static str {
+        "add_channel_bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, bias) = (values(x, xl)?, values(b, bl)?);
+        if xl.dims().len() < 2 || xl.dims()[1] != bias.len() {
+            bail!("a bias of shape {:?} does not fit {:?}", bl.dims(), xl.dims());
+        }
+        let mut out = vec![0.0; x.len()];
+        norm::affine(x, &vec![1.0; bias.len()], bias, xl.dims()[2..].iter().product(), &mut out);
+        output(out, xl.shape())
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad_bias = bias.track_op().then(|| channel_sum(grad)).transpose()?;
+        Ok((Some(grad.clone()), grad_bias))
+    }
+}

@@ -1,0 +1,243 @@
+//! Two-dimensional convolution (cross-correlation) and its two backward functions.
+
+use super::{output, values};
+use crate::nn::kernels::conv2d::{self as kernel, ConvShape};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// What a convolution does besides its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dGeometry {
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
+    /// Vertical and horizontal zero padding on each side.
+    pub padding: [usize; 2],
+    /// Vertical and horizontal dilation.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not mix.
+    pub groups: usize,
+}
+
+impl Default for Conv2dGeometry {
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+    }
+}
+
+impl Conv2dGeometry {
+    /// Output height and width, or `None` when the kernel does not fit.
+    pub fn output_size(&self, input: [usize; 2], kernel: [usize; 2]) -> Option<[usize; 2]> {
+        let mut size = [0; 2];
+        for axis in 0..2 {
+            let reach = self.dilation[axis] * kernel[axis].checked_sub(1)? + 1;
+            size[axis] = (input[axis] + 2 * self.padding[axis]).checked_sub(reach)? / self.stride[axis] + 1;
+        }
+        Some(size)
+    }
+
+    fn shape(&self, input: &[usize], weight: &[usize]) -> Result<ConvShape> {
+        let (&[batch, channels, height, width], &[out, per_group, kernel_height, kernel_width]) =
+            (input, weight)
+        else {
+            bail!("conv2d: input {input:?} and weight {weight:?} must have four axes each");
+        };
+        let kernel = [kernel_height, kernel_width];
+        if self.groups == 0 || per_group * self.groups != channels || out % self.groups != 0 {
+            bail!("conv2d: weight {weight:?} in {} groups does not fit input {input:?}", self.groups);
+        }
+        let Some([out_height, out_width]) = self.output_size([height, width], kernel) else {
+            bail!("conv2d: kernel {kernel:?} does not fit input {input:?}");
+        };
+        Ok(ConvShape {
+            batch,
+            input: [channels, height, width],
+            output: [out, out_height, out_width],
+            kernel,
+            stride: self.stride,
+            padding: self.padding,
+            dilation: self.dilation,
+            groups: self.groups,
+        })
+    }
+
+    /// The one stride, padding and dilation that candle's own convolution takes.
+    fn square(&self) -> Result<(usize, usize, usize)> {
+        let ([s, s2], [p, p2], [d, d2]) = (self.stride, self.padding, self.dilation);
+        if s != s2 || p != p2 || d != d2 {
+            bail!("conv2d on a GPU needs equal vertical and horizontal stride, padding and dilation");
+        }
+        Ok((s, p, d))
+    }
+}
+
+/// `conv(x, weight) + bias`: x (batch, in, height, width), weight (out, in / groups, kernel height, kernel width),
+/// bias (out). Differentiable in all three.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor> {
+    let out = if x.device().is_cpu() {
+        x.contiguous()?.apply_op2(&weight.contiguous()?, Conv2d(*geometry))?
+    } else {
+        let (stride, padding, dilation) = geometry.square()?;
+        x.conv2d(weight, padding, stride, dilation, geometry.groups)?
+    };
+    match bias {
+        Some(bias) => super::activation::add_channel_bias(&out, bias),
+        None => Ok(out),
+    }
+}
+
+/// Gradient of `⟨grad, conv(x, weight)⟩` with respect to x, which has the shape `input_shape`.
+pub fn conv2d_backward_input(
+    grad: &Tensor,
+    weight: &Tensor,
+    input_shape: &[usize],
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor> {
+    if grad.device().is_cpu() {
+        let op = BackwardInput { geometry: *geometry, input: input_shape.to_vec() };
+        return grad.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op);
+    }
+    // The adjoint of a convolution is the transposed convolution, cut or padded to the input's size.
+    let (stride, padding, dilation) = geometry.square()?;
+    let shape = geometry.shape(input_shape, weight.dims())?;
+    let mut parts = Vec::with_capacity(geometry.groups);
+    let (out, per_group) = (shape.output[0] / geometry.groups, shape.input[0] / geometry.groups);
+    for group in 0..geometry.groups {
+        let grad = grad.narrow(1, group * out, out)?.contiguous()?;
+        let weight = weight.narrow(0, group * out, out)?.contiguous()?;
+        let missing = |axis: usize| {
+            let reach = dilation * (shape.kernel[axis] - 1) + 1;
+            shape.input[axis + 1] + 2 * padding - (stride * (shape.output[axis + 1] - 1) + reach)
+        };
+        let part = grad.conv_transpose2d(&weight, 0, 0, stride, dilation)?;
+        let part = part.pad_with_zeros(2, 0, missing(0))?.pad_with_zeros(3, 0, missing(1))?;
+        let part = part.narrow(2, padding, shape.input[1])?.narrow(3, padding, shape.input[2])?;
+        debug_assert_eq!(part.dim(1)?, per_group);
+        parts.push(part);
+    }
+    Tensor::cat(&parts, 1)?.contiguous()
+}
+
+/// Gradient of `⟨grad, conv(x, weight)⟩` with respect to the weight, which has the shape `weight_shape`; summed over the batch.
+pub fn conv2d_backward_weight(
+    grad: &Tensor,
+    x: &Tensor,
+    weight_shape: &[usize],
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor> {
+    if grad.device().is_cpu() {
+        let op = BackwardWeight { geometry: *geometry, weight: weight_shape.to_vec() };
+        return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &op);
+    }
+    // A convolution of x with grad, batch and channels exchanged, stride and dilation exchanged.
+    let (stride, padding, dilation) = geometry.square()?;
+    let shape = geometry.shape(x.dims(), weight_shape)?;
+    let (out, per_group) = (shape.output[0] / geometry.groups, shape.input[0] / geometry.groups);
+    let mut parts = Vec::with_capacity(geometry.groups);
+    for group in 0..geometry.groups {
+        let grad = grad.narrow(1, group * out, out)?.transpose(0, 1)?.contiguous()?;
+        let x = x.narrow(1, group * per_group, per_group)?.transpose(0, 1)?.contiguous()?;
+        let part = x.conv2d(&grad, padding, dilation, stride, 1)?.transpose(0, 1)?;
+        parts.push(part.narrow(2, 0, shape.kernel[0])?.narrow(3, 0, shape.kernel[1])?);
+    }
+    Tensor::cat(&parts, 0)?.contiguous()
+}
+
+struct Conv2d(Conv2dGeometry);
+
+impl CustomOp2 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = self.0.shape(xl.dims(), wl.dims())?;
+        let mut out = vec![0.0; shape.batch * shape.output.iter().product::<usize>()];
+        kernel::forward(&shape, values(x, xl)?, values(w, wl)?, None, &mut out);
+        let [channels, height, width] = shape.output;
+        output(out, (shape.batch, channels, height, width))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        // The network's input needs no gradient, and its convolution is among the widest.
+        let grad_x = x.track_op().then(|| conv2d_backward_input(grad, w, x.dims(), &self.0)).transpose()?;
+        let grad_w = w.track_op().then(|| conv2d_backward_weight(grad, x, w.dims(), &self.0)).transpose()?;
+        Ok((grad_x, grad_w))
+    }
+}
+
+struct BackwardInput {
+    geometry: Conv2dGeometry,
+    input: Vec<usize>,
+}
+
+impl CustomOp2 for BackwardInput {
+    fn name(&self) -> &'static str {
+        "conv2d_backward_input"
+    }
+
+    fn cpu_fwd(
+        &self,
+        g: &CpuStorage,
+        gl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = self.geometry.shape(&self.input, wl.dims())?;
+        check_grad(&shape, gl)?;
+        let mut out = vec![0.0; self.input.iter().product()];
+        kernel::backward_input(&shape, values(g, gl)?, values(w, wl)?, &mut out);
+        output(out, self.input.as_slice())
+    }
+}
+
+struct BackwardWeight {
+    geometry: Conv2dGeometry,
+    weight: Vec<usize>,
+}
+
+impl CustomOp2 for BackwardWeight {
+    fn name(&self) -> &'static str {
+        "conv2d_backward_weight"
+    }
+
+    fn cpu_fwd(
+        &self,
+        g: &CpuStorage,
+        gl: &Layout,
+        x: &CpuStorage,
+        xl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = self.geometry.shape(xl.dims(), &self.weight)?;
+        check_grad(&shape, gl)?;
+        let mut out = vec![0.0; self.weight.iter().product()];
+        kernel::backward_weight(&shape, values(g, gl)?, values(x, xl)?, &mut out);
+        output(out, self.weight.as_slice())
+    }
+}
+
+fn check_grad(shape: &ConvShape, grad: &Layout) -> Result<()> {
+    let [channels, height, width] = shape.output;
+    if grad.dims() != [shape.batch, channels, height, width] {
+        bail!("conv2d: a gradient of shape {:?} does not fit {shape:?}", grad.dims());
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Softmax and the mean cross entropy of logits.
+
+use super::{output, values};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+
+/// Softmax over the last axis of (batch, classes).
+pub fn softmax(logits: &Tensor) -> Result<Tensor> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?)?.exp()?;
+    shifted.broadcast_div(&shifted.sum_keepdim(1)?)
+}
+
+/// Mean over the batch of −log softmax(logits)[target], nats, as a scalar. Differentiable in the logits.
+///
+/// # Errors
+/// When there is not one target below the number of classes per row.
+pub fn softmax_cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    let (batch, classes) = logits.dims2()?;
+    if batch != targets.len() || targets.iter().any(|&t| t as usize >= classes) {
+        bail!("cross entropy: {} targets do not fit logits {:?}", targets.len(), logits.dims());
+    }
+    if logits.device().is_cpu() {
+        return logits.contiguous()?.apply_op1(CrossEntropy { targets: targets.to_vec() });
+    }
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+    let log_sum = shifted.exp()?.sum_keepdim(1)?.log()?;
+    let targets = Tensor::from_slice(targets, (batch, 1), logits.device())?;
+    (log_sum - shifted.gather(&targets, 1)?)?.mean_all()
+}
+
+struct CrossEntropy {
+    targets: Vec<u32>,
+}
+
+/// Softmax of one row into `out`; returns the log of the normaliser, shift included.
+fn softmax_row(row: &[f32], out: &mut [f32]) -> f64 {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0f64;
+    for (out, &v) in out.iter_mut().zip(row) {
+        *out = (v - max).exp();
+        sum += f64::from(*out);
+    }
+    out.iter_mut().for_each(|v| *v = (f64::from(*v) / sum) as f32);
+    f64::from(max) + sum.ln()
+}
+
+impl CustomOp1 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "softmax_cross_entropy"
+    }
+
+    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let logits = values(logits, layout)?;
+        let classes = layout.dims()[1];
+        let mut scratch = vec![0.0; classes];
+        let total: f64 = logits
+            .chunks_exact(classes)
+            .zip(&self.targets)
+            .map(|(row, &target)| softmax_row(row, &mut scratch) - f64::from(row[target as usize]))
+            .sum();
+        output(vec![(total / self.targets.len() as f64) as f32], ())
+    }
+
+    fn bwd(&self, logits: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let scale = grad.to_scalar::<f32>()? / self.targets.len() as f32;
+        let classes = logits.dim(1)?;
+        let rows = logits.flatten_all()?.to_vec1::<f32>()?;
+        let mut out = vec![0.0; rows.len()];
+        let pairs = rows.chunks_exact(classes).zip(out.chunks_exact_mut(classes)).zip(&self.targets);
+        for ((row, out), &target) in pairs {
+            softmax_row(row, out);
+            out[target as usize] -= 1.0;
+            out.iter_mut().for_each(|v| *v *= scale);
+        }
+        Ok(Some(Tensor::from_vec(out, logits.shape(), logits.device())?))
+    }
+}

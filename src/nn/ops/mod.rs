@@ -1,0 +1,38 @@
+//! Differentiable operations on candle tensors. Each is a CustomOp on the CPU, with our kernels and a public backward
+//! function, so that autograd and relevance propagation run the same code; on a GPU it is composed of candle's own
+//! operations, avoiding those whose gradient is wrong in candle 0.11.
+
+pub mod activation;
+pub mod batch_norm;
+pub mod conv2d;
+pub mod linear;
+pub mod loss;
+pub mod pool;
+pub mod shortcut;
+pub mod update;
+
+pub use activation::{add, channel_sum, dropout, relu, relu_backward};
+pub use batch_norm::{BatchNormOutput, batch_norm_evaluation, batch_norm_training};
+pub use conv2d::{Conv2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight};
+pub use linear::{linear, linear_backward_input, linear_backward_weight};
+pub use loss::{softmax, softmax_cross_entropy};
+pub use pool::{
+    Pool2dGeometry, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,
+    max_pool2d_backward,
+};
+pub use shortcut::{shortcut, shortcut_backward};
+
+use candle_core::{CpuStorage, Layout, Result, Shape};
+
+/// The values behind a contiguous CPU tensor.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => candle_core::bail!("a kernel was given a tensor that is not contiguous"),
+    }
+}
+
+/// What a CPU kernel returns.
+fn output(values: Vec<f32>, shape: impl Into<Shape>) -> Result<(CpuStorage, Shape)> {
+    Ok((CpuStorage::F32(values), shape.into()))
+}

@@ -1,0 +1,234 @@
+//! Max, average and global average pooling with their backward functions.
+
+use super::{output, values};
+use crate::nn::kernels::pool::{self as kernel, PoolShape};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// Window, stride and padding of a pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool2dGeometry {
+    /// Window height and width.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
+    /// Padding on each side.
+    pub padding: [usize; 2],
+}
+
+impl Pool2dGeometry {
+    /// Output height and width, or `None` when the window does not fit.
+    pub fn output_size(&self, input: [usize; 2]) -> Option<[usize; 2]> {
+        let mut size = [0; 2];
+        for axis in 0..2 {
+            if self.stride[axis] == 0 || self.kernel[axis] == 0 || 2 * self.padding[axis] > self.kernel[axis]
+            {
+                return None;
+            }
+            size[axis] = (input[axis] + 2 * self.padding[axis]).checked_sub(self.kernel[axis])?
+                / self.stride[axis]
+                + 1;
+        }
+        Some(size)
+    }
+
+    fn shape(&self, input: &[usize]) -> Result<PoolShape> {
+        let &[_, _, height, width] = input else {
+            bail!("pooling needs an image batch, found shape {input:?}")
+        };
+        let Some(output) = self.output_size([height, width]) else {
+            bail!("pooling window {:?} does not fit input {input:?}", self.kernel)
+        };
+        let Self { kernel, stride, padding } = *self;
+        Ok(PoolShape { input: [height, width], output, kernel, stride, padding })
+    }
+}
+
+fn pooled(input: &[usize], shape: &PoolShape) -> Shape {
+    Shape::from((input[0], input[1], shape.output[0], shape.output[1]))
+}
+
+/// Largest value of each window. x (batch, channels, height, width).
+pub fn max_pool2d(x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op1(MaxPool(*geometry));
+    }
+    // On a GPU: the maximum over the shifted views of the window; candle's own pooling has a wrong gradient.
+    let shape = geometry.shape(x.dims())?;
+    let [py, px] = shape.padding;
+    // Padding must never win: pad below the smallest value.
+    let low = (x.min_all()?.detach() - 1.0)?;
+    let x =
+        x.broadcast_sub(&low)?.pad_with_zeros(2, py, py)?.pad_with_zeros(3, px, px)?.broadcast_add(&low)?;
+    let mut views = windows(&x, &shape)?.into_iter();
+    let Some(first) = views.next() else { bail!("pooling window is empty") };
+    views.try_fold(first, |best, view| best.ge(&view)?.where_cond(&best, &view))
+}
+
+/// The shifted, strided views of a padded image, one per window position.
+fn windows(x: &Tensor, shape: &PoolShape) -> Result<Vec<Tensor>> {
+    let mut views = Vec::with_capacity(shape.kernel[0] * shape.kernel[1]);
+    let index = |axis: usize, offset: usize| {
+        let at: Vec<u32> =
+            (0..shape.output[axis]).map(|i| (i * shape.stride[axis] + offset) as u32).collect();
+        Tensor::from_vec(at, shape.output[axis], x.device())
+    };
+    for ky in 0..shape.kernel[0] {
+        let rows = x.index_select(&index(0, ky)?, 2)?;
+        for kx in 0..shape.kernel[1] {
+            views.push(rows.index_select(&index(1, kx)?, 3)?);
+        }
+    }
+    Ok(views)
+}
+
+/// Gradient of [`max_pool2d`]: all of it goes to the first maximum of each window.
+pub fn max_pool2d_backward(grad: &Tensor, x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
+    if grad.device().is_cpu() {
+        return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &MaxPoolBackward(*geometry));
+    }
+    vector_jacobian(x, grad, |x| max_pool2d(x, geometry))
+}
+
+/// The gradient of `⟨grad, f(x)⟩` through candle's autograd: for operations composed of candle's own.
+fn vector_jacobian(x: &Tensor, grad: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let x = candle_core::Var::from_tensor(&x.detach())?;
+    let grads = (f(x.as_tensor())? * grad.detach())?.sum_all()?.backward()?;
+    grads.get(x.as_tensor()).cloned().map_or_else(|| x.zeros_like(), Ok)
+}
+
+/// Mean of each window; padded zeros count. x (batch, channels, height, width).
+pub fn avg_pool2d(x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op1(AvgPool(*geometry));
+    }
+    let shape = geometry.shape(x.dims())?;
+    let [py, px] = shape.padding;
+    let views = windows(&x.pad_with_zeros(2, py, py)?.pad_with_zeros(3, px, px)?, &shape)?;
+    let count = views.len() as f64;
+    let Some(sum) = views.into_iter().map(Ok).reduce(|a, b| a? + b?) else {
+        bail!("pooling window is empty")
+    };
+    sum? / count
+}
+
+/// Gradient of [`avg_pool2d`] with respect to its input of shape `input_shape`.
+pub fn avg_pool2d_backward(
+    grad: &Tensor,
+    input_shape: &[usize],
+    geometry: &Pool2dGeometry,
+) -> Result<Tensor> {
+    if grad.device().is_cpu() {
+        let op = AvgPoolBackward { geometry: *geometry, input: input_shape.to_vec() };
+        return grad.contiguous()?.apply_op1_no_bwd(&op);
+    }
+    let x = Tensor::zeros(input_shape, grad.dtype(), grad.device())?;
+    vector_jacobian(&x, grad, |x| avg_pool2d(x, geometry))
+}
+
+/// The average pooling whose window is the whole image.
+fn whole(input: &[usize]) -> Result<Pool2dGeometry> {
+    let &[_, _, height, width] = input else { bail!("pooling needs an image batch, found shape {input:?}") };
+    Ok(Pool2dGeometry { kernel: [height, width], stride: [height, width], padding: [0, 0] })
+}
+
+/// Mean over height and width: (batch, channels, 1, 1).
+pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { avg_pool2d(x, &whole(x.dims())?) } else { x.mean_keepdim((2, 3)) }
+}
+
+/// Gradient of [`global_avg_pool`] with respect to its input of shape `input_shape`.
+pub fn global_avg_pool_backward(grad: &Tensor, input_shape: &[usize]) -> Result<Tensor> {
+    if grad.device().is_cpu() {
+        return avg_pool2d_backward(grad, input_shape, &whole(input_shape)?);
+    }
+    let count = (input_shape[2] * input_shape[3]) as f64;
+    (grad / count)?.broadcast_as(input_shape)?.contiguous()
+}
+
+struct MaxPool(Pool2dGeometry);
+
+impl CustomOp1 for MaxPool {
+    fn name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = self.0.shape(layout.dims())?;
+        let out_shape = pooled(layout.dims(), &shape);
+        let mut out = vec![0.0; out_shape.elem_count()];
+        kernel::max_forward(&shape, values(x, layout)?, &mut out);
+        output(out, out_shape)
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(max_pool2d_backward(grad, x, &self.0)?))
+    }
+}
+
+struct MaxPoolBackward(Pool2dGeometry);
+
+impl CustomOp2 for MaxPoolBackward {
+    fn name(&self) -> &'static str {
+        "max_pool2d_backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        g: &CpuStorage,
+        gl: &Layout,
+        x: &CpuStorage,
+        xl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = self.0.shape(xl.dims())?;
+        check_grad(gl, &pooled(xl.dims(), &shape))?;
+        let mut out = vec![0.0; xl.shape().elem_count()];
+        kernel::max_backward(&shape, values(g, gl)?, values(x, xl)?, &mut out);
+        output(out, xl.shape())
+    }
+}
+
+struct AvgPool(Pool2dGeometry);
+
+impl CustomOp1 for AvgPool {
+    fn name(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = self.0.shape(layout.dims())?;
+        let out_shape = pooled(layout.dims(), &shape);
+        let mut out = vec![0.0; out_shape.elem_count()];
+        kernel::average_forward(&shape, values(x, layout)?, &mut out);
+        output(out, out_shape)
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(avg_pool2d_backward(grad, x.dims(), &self.0)?))
+    }
+}
+
+struct AvgPoolBackward {
+    geometry: Pool2dGeometry,
+    input: Vec<usize>,
+}
+
+impl CustomOp1 for AvgPoolBackward {
+    fn name(&self) -> &'static str {
+        "avg_pool2d_backward"
+    }
+
+    fn cpu_fwd(&self, grad: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = self.geometry.shape(&self.input)?;
+        check_grad(layout, &pooled(&self.input, &shape))?;
+        let mut out = vec![0.0; self.input.iter().product()];
+        kernel::average_backward(&shape, values(grad, layout)?, &mut out);
+        output(out, self.input.as_slice())
+    }
+}
+
+fn check_grad(grad: &Layout, expected: &Shape) -> Result<()> {
+    if grad.shape() != expected {
+        bail!("pooling: a gradient of shape {:?} does not fit {expected:?}", grad.dims());
+    }
+    Ok(())
+}

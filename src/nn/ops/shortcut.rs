@@ -1,0 +1,103 @@
+//! The parameter-free shortcut of CIFAR ResNets (He et al. 2015, option A): strided slice, channels padded with zeros.
+
+use super::{output, values};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+
+/// Every `stride`-th row and column of x (batch, in, height, width), with zero channels added evenly before and after
+/// until there are `out_channels`.
+pub fn shortcut(x: &Tensor, stride: usize, out_channels: usize) -> Result<Tensor> {
+    let op = Shortcut { stride, out_channels };
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op1(op);
+    }
+    let (before, after, [height, width]) = op.plan(x.dims())?;
+    let index = |len: usize| {
+        Tensor::from_vec((0..len).map(|i| (i * stride) as u32).collect::<Vec<_>>(), len, x.device())
+    };
+    x.index_select(&index(height)?, 2)?.index_select(&index(width)?, 3)?.pad_with_zeros(1, before, after)
+}
+
+/// Gradient of [`shortcut`] with respect to its input of shape `input_shape`.
+pub fn shortcut_backward(grad: &Tensor, input_shape: &[usize], stride: usize) -> Result<Tensor> {
+    let out_channels = grad.dim(1)?;
+    let op = ShortcutBackward { inner: Shortcut { stride, out_channels }, input: input_shape.to_vec() };
+    let device = grad.device().clone();
+    grad.to_device(&candle_core::Device::Cpu)?.contiguous()?.apply_op1_no_bwd(&op)?.to_device(&device)
+}
+
+struct Shortcut {
+    stride: usize,
+    out_channels: usize,
+}
+
+impl Shortcut {
+    /// Zero channels before and after, and the output's height and width.
+    fn plan(&self, input: &[usize]) -> Result<(usize, usize, [usize; 2])> {
+        let &[_, channels, height, width] = input else {
+            bail!("a shortcut needs an image batch, found shape {input:?}")
+        };
+        let Some(extra) = self.out_channels.checked_sub(channels).filter(|_| self.stride > 0) else {
+            bail!("a shortcut from {channels} to {} channels with stride {}", self.out_channels, self.stride)
+        };
+        Ok((extra / 2, extra - extra / 2, [height.div_ceil(self.stride), width.div_ceil(self.stride)]))
+    }
+
+    /// Calls `visit(input position, output position)` for every value that is passed on.
+    fn each(&self, input: &[usize], mut visit: impl FnMut(usize, usize)) -> Result<()> {
+        let (before, _, [out_height, out_width]) = self.plan(input)?;
+        let (channels, height, width) = (input[1], input[2], input[3]);
+        for sample in 0..input[0] {
+            for channel in 0..channels {
+                for y in 0..out_height {
+                    let from = ((sample * channels + channel) * height + y * self.stride) * width;
+                    let to = ((sample * self.out_channels + before + channel) * out_height + y) * out_width;
+                    for x in 0..out_width {
+                        visit(from + x * self.stride, to + x);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CustomOp1 for Shortcut {
+    fn name(&self) -> &'static str {
+        "shortcut"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, _, [height, width]) = self.plan(layout.dims())?;
+        let shape = Shape::from((layout.dims()[0], self.out_channels, height, width));
+        let x = values(x, layout)?;
+        let mut out = vec![0.0; shape.elem_count()];
+        self.each(layout.dims(), |from, to| out[to] = x[from])?;
+        output(out, shape)
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(shortcut_backward(grad, x.dims(), self.stride)?))
+    }
+}
+
+struct ShortcutBackward {
+    inner: Shortcut,
+    input: Vec<usize>,
+}
+
+impl CustomOp1 for ShortcutBackward {
+    fn name(&self) -> &'static str {
+        "shortcut_backward"
+    }
+
+    fn cpu_fwd(&self, grad: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, _, [height, width]) = self.inner.plan(&self.input)?;
+        if layout.dims() != [self.input[0], self.inner.out_channels, height, width] {
+            bail!("shortcut: a gradient of shape {:?} does not fit input {:?}", layout.dims(), self.input);
+        }
+        let grad = values(grad, layout)?;
+        let mut out = vec![0.0; self.input.iter().product()];
+        self.inner.each(&self.input, |from, to| out[from] = grad[to])?;
+        output(out, self.input.as_slice())
+    }
+}
