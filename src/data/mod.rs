@@ -1,7 +1,24 @@
 //! Data sets: one file per family, splits, batches, augmentation, MFCC.
+//!
+//! Every family reads its publisher's files (or generates its samples) into memory and gives batches through
+//! [`Dataset`]. Not here: the order of samples and the use of splits, which are the training loop's.
 
-use crate::Result;
 use crate::rng::Rng;
+use crate::{Error, Result};
+use std::path::Path;
+
+mod cifar;
+mod digest;
+mod images;
+mod mfcc;
+mod registry;
+mod spec;
+mod subset;
+
+use digest::Digest;
+pub use mfcc::MfccSettings;
+pub use registry::{Family, available, families, family, names, open};
+pub use spec::{Augmentation, AugmentationSettings, DatasetSpec, Normalization, Samples};
 
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -41,4 +58,34 @@ pub trait Dataset: Send + Sync {
         inputs: &mut [f32],
         targets: &mut [u32],
     ) -> Result<()>;
+}
+
+/// A whole file; the error names it.
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(Error::io(path))
+}
+
+/// Checks the arguments of [`Dataset::fill`].
+fn check_request(
+    dataset: &dyn Dataset,
+    split: Split,
+    indices: &[usize],
+    inputs: &[f32],
+    targets: &[u32],
+) -> Result<()> {
+    let size: usize = dataset.input_shape().iter().product();
+    if inputs.len() != indices.len() * size || targets.len() != indices.len() {
+        return Err(Error::Internal(format!(
+            "{} samples of {size} values asked for into {} values and {} targets",
+            indices.len(),
+            inputs.len(),
+            targets.len()
+        )));
+    }
+    match indices.iter().find(|index| **index >= dataset.len(split)) {
+        Some(index) => {
+            Err(Error::Internal(format!("sample {index} of {} in {split:?} asked for", dataset.len(split))))
+        }
+        None => Ok(()),
+    }
 }

@@ -1,0 +1,189 @@
+//! Images of one size in memory as bytes: normalisation, flip and crop. The families differ only in where bytes come from.
+
+use super::{Dataset, DatasetSpec, Digest, Split, check_request};
+use crate::Result;
+use crate::rng::Rng;
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// Images (channel planes, row by row, one after the other) and one label each.
+#[derive(Clone, Default)]
+pub(super) struct Records {
+    /// `labels.len()` × channels × height × width bytes.
+    pub pixels: Vec<u8>,
+    /// Class of each image.
+    pub labels: Vec<u8>,
+}
+
+impl Records {
+    /// Splits off the records from `at` on; `size` is the number of bytes of one.
+    pub(super) fn split_off(&mut self, at: usize, size: usize) -> Self {
+        Self { pixels: self.pixels.split_off(at * size), labels: self.labels.split_off(at) }
+    }
+}
+
+/// What changes a training image: see [`super::AugmentationSettings`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct ImageAugmentation {
+    pub flip: bool,
+    pub crop_padding: usize,
+}
+
+impl ImageAugmentation {
+    /// `self` as the family's default, changed by the spec.
+    pub(super) fn over(self, spec: &DatasetSpec) -> Self {
+        match &spec.augmentation {
+            Some(a) if a.off => Self { flip: false, crop_padding: 0 },
+            Some(a) => Self {
+                flip: a.settings.flip.unwrap_or(self.flip),
+                crop_padding: a.settings.crop_padding.unwrap_or(self.crop_padding),
+            },
+            None => self,
+        }
+    }
+
+    /// One random outcome.
+    pub(super) fn draw(self, rng: &mut Rng) -> Placement {
+        let pad = self.crop_padding;
+        let mut shift = || if pad == 0 { 0 } else { rng.below(2 * pad + 1) as isize - pad as isize };
+        let (down, right) = (shift(), shift());
+        Placement { flip: self.flip && rng.below(2) == 1, down, right }
+    }
+}
+
+/// Where an output image takes its pixels from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Placement {
+    /// Mirrored left to right.
+    pub flip: bool,
+    /// Row of the source that becomes row 0; rows outside are zero pixels.
+    pub down: isize,
+    /// Column of the source that becomes column 0, before mirroring.
+    pub right: isize,
+}
+
+/// Pixel value (0..=255) → input value, per channel.
+#[derive(Clone, Debug)]
+pub(super) struct PixelTable(Vec<[f32; 256]>);
+
+impl PixelTable {
+    /// (v / 255 − mean) / std for each channel.
+    pub(super) fn new(mean: &[f32], std: &[f32]) -> Self {
+        let channel = |(m, s): (&f32, &f32)| std::array::from_fn(|v| (v as f32 / 255.0 - m) / s);
+        Self(mean.iter().zip(std).map(channel).collect())
+    }
+
+    /// Writes one image of `height` × `width` per channel plane. Pixels from outside the source are black before
+    /// normalisation, as when an image is padded before it becomes a tensor.
+    pub(super) fn write(
+        &self,
+        source: &[u8],
+        height: usize,
+        width: usize,
+        placement: Placement,
+        output: &mut [f32],
+    ) {
+        let planes = source.chunks_exact(height * width).zip(output.chunks_exact_mut(height * width));
+        for ((from, to), table) in planes.zip(&self.0) {
+            for (row, to) in to.chunks_exact_mut(width).enumerate() {
+                let source_row = row.checked_add_signed(placement.down).filter(|r| *r < height);
+                let from = source_row.map(|r| &from[r * width..(r + 1) * width]);
+                for (column, value) in to.iter_mut().enumerate() {
+                    let column = if placement.flip { width - 1 - column } else { column };
+                    let pixel = from.and_then(|from| {
+                        column.checked_add_signed(placement.right).and_then(|c| from.get(c))
+                    });
+                    *value = table[usize::from(pixel.copied().unwrap_or(0))];
+                }
+            }
+        }
+    }
+}
+
+/// A data set of equally sized images in memory.
+pub(super) struct ImageSet {
+    name: String,
+    classes: Vec<String>,
+    shape: [usize; 3],
+    splits: [Records; 3],
+    table: PixelTable,
+    augmentation: ImageAugmentation,
+    digest: String,
+}
+
+/// What an [`ImageSet`] is made of.
+pub(super) struct ImageParts<'a> {
+    pub classes: Vec<String>,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    pub train: Records,
+    pub validation: Records,
+    pub test: Records,
+    /// The set's own mean and standard deviation per channel.
+    pub mean_std: (&'a [f32], &'a [f32]),
+    pub augmentation: ImageAugmentation,
+}
+
+impl ImageSet {
+    /// Puts the parts together under the spec's settings; `digest` already holds the content.
+    pub(super) fn new(spec: &DatasetSpec, parts: ImageParts, mut digest: Digest) -> Result<Self> {
+        let (mean, std) = spec.mean_std(parts.mean_std)?;
+        let augmentation = parts.augmentation.over(spec);
+        let lengths = [&parts.train, &parts.validation, &parts.test].map(|records| records.labels.len());
+        digest.json("settings", &(&mean, &std, augmentation, lengths));
+        Ok(Self {
+            name: spec.name.clone(),
+            classes: parts.classes,
+            shape: parts.shape,
+            splits: [parts.train, parts.validation, parts.test],
+            table: PixelTable::new(&mean, &std),
+            augmentation,
+            digest: digest.finish(),
+        })
+    }
+}
+
+impl Dataset for ImageSet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn input_shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn len(&self, split: Split) -> usize {
+        self.splits[split as usize].labels.len()
+    }
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+    fn fill(
+        &self,
+        split: Split,
+        indices: &[usize],
+        augment: Option<&mut Rng>,
+        inputs: &mut [f32],
+        targets: &mut [u32],
+    ) -> Result<()> {
+        check_request(self, split, indices, inputs, targets)?;
+        let [channels, height, width] = self.shape;
+        let size = channels * height * width;
+        let records = &self.splits[split as usize];
+        // Drawn one after the other, so that the number of threads changes nothing.
+        let placements: Vec<Placement> = match augment {
+            Some(rng) => indices.iter().map(|_| self.augmentation.draw(rng)).collect(),
+            None => vec![Placement::default(); indices.len()],
+        };
+        inputs.par_chunks_exact_mut(size).zip(indices).zip(placements).with_min_len(16).for_each(
+            |((output, &index), placement)| {
+                self.table.write(&records.pixels[index * size..][..size], height, width, placement, output);
+            },
+        );
+        for (target, &index) in targets.iter_mut().zip(indices) {
+            *target = u32::from(records.labels[index]);
+        }
+        Ok(())
+    }
+}

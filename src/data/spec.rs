@@ -1,0 +1,361 @@
+//! What an experiment says about its data: the `dataset:` entry of a YAML file, and its checks that need no files.
+
+use super::registry::{self, Family};
+use crate::error::closest;
+use crate::{Error, Result};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// A data set and its settings. In YAML either a name alone (`dataset: cifar10`) or a mapping with at least `name`;
+/// a setting left out takes the family's default, and one that the family doesn't have is an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DatasetSpec {
+    /// Name in the registry.
+    pub name: String,
+    /// Validation part: a number of training records (1 or more), or their share (below 1); 0 trains on everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
+    /// Upper limits on the samples per split; for generated sets, how many to generate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
+    /// How pixel values become inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<Normalization>,
+    /// What happens to training samples: `none`, or settings over the family's defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
+    /// Side of the square input images, in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// Words that are classes of their own; the others are the class `_unknown_`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keywords: Option<Vec<String>>,
+    /// Clips of other words, as a share of the keyword clips; 0 leaves the class out of training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_share: Option<f64>,
+    /// Clips without a word, as a share of the keyword clips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence_share: Option<f64>,
+    /// How audio becomes a matrix of cepstral coefficients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfcc: Option<super::mfcc::MfccSettings>,
+    /// Seed of a generated set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// The mapping form of [`DatasetSpec`]: the same fields, unknown ones denied.
+#[derive(Deserialize)]
+#[serde(remote = "DatasetSpec", deny_unknown_fields, rename = "DatasetSpec")]
+struct Fields {
+    name: String,
+    #[serde(default)]
+    validation: Option<f64>,
+    #[serde(default)]
+    samples: Option<Samples>,
+    #[serde(default)]
+    normalization: Option<Normalization>,
+    #[serde(default)]
+    augmentation: Option<Augmentation>,
+    #[serde(default)]
+    image_size: Option<usize>,
+    #[serde(default)]
+    keywords: Option<Vec<String>>,
+    #[serde(default)]
+    unknown_share: Option<f64>,
+    #[serde(default)]
+    silence_share: Option<f64>,
+    #[serde(default)]
+    mfcc: Option<super::mfcc::MfccSettings>,
+    #[serde(default)]
+    seed: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for DatasetSpec {
+    // A visitor instead of an untagged enum: errors keep their line and name the field.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = DatasetSpec;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("the name of a data set, or a mapping with `name` and settings")
+            }
+            fn visit_str<E>(self, name: &str) -> Result<DatasetSpec, E> {
+                Ok(DatasetSpec::named(name))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DatasetSpec, A::Error> {
+                Fields::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Numbers of samples; a split left out keeps all it has (or the generated set's default).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Samples {
+    /// Training samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<usize>,
+    /// Validation samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<usize>,
+    /// Test samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<usize>,
+}
+
+/// How a pixel value v in 0..=1 becomes the input (v − mean) / std of its channel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Normalization {
+    /// A named pair of mean and standard deviation: `none`, `imagenet`, or `dataset` (the set's own).
+    Preset(String),
+    /// Explicit values, one per channel.
+    Values {
+        /// Mean per channel.
+        mean: Vec<f32>,
+        /// Standard deviation per channel, positive.
+        std: Vec<f32>,
+    },
+}
+
+impl<'de> Deserialize<'de> for Normalization {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Values {
+            mean: Vec<f32>,
+            std: Vec<f32>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Normalization;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("none, dataset, imagenet, cifar10, or a mapping with `mean` and `std`")
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Normalization, E> {
+                Ok(Normalization::Preset(name.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Normalization, A::Error> {
+                let Values { mean, std } = Values::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Normalization::Values { mean, std })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Changes to training samples; a setting left out takes the family's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(into = "AugmentationForm")]
+pub struct Augmentation {
+    /// No augmentation at all (`augmentation: none`).
+    pub off: bool,
+    /// Settings that differ from the family's.
+    pub settings: AugmentationSettings,
+}
+
+/// The mapping form of [`Augmentation`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentationSettings {
+    /// Mirror an image left to right with probability one half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flip: Option<bool>,
+    /// Zero pixels put around an image before a random crop of the original size; 0 turns cropping off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop_padding: Option<usize>,
+    /// Largest shift of a clip in time, in milliseconds, to either side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_shift_ms: Option<f32>,
+    /// Probability that background noise is mixed into a clip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_probability: Option<f32>,
+    /// Largest volume of that noise; 1 is the recording's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_volume: Option<f32>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AugmentationForm {
+    Name(&'static str),
+    Settings(AugmentationSettings),
+}
+
+impl From<Augmentation> for AugmentationForm {
+    fn from(value: Augmentation) -> Self {
+        if value.off { Self::Name("none") } else { Self::Settings(value.settings) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Augmentation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Augmentation;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("none, or a mapping of augmentation settings")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Augmentation, E> {
+                if name != "none" {
+                    return Err(E::invalid_value(serde::de::Unexpected::Str(name), &self));
+                }
+                Ok(Augmentation { off: true, settings: AugmentationSettings::default() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augmentation, A::Error> {
+                let settings = AugmentationSettings::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Augmentation { off: false, settings })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl DatasetSpec {
+    /// The data set `name` with its default settings.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Checks everything that needs no files: the name, ranges, and that the family has every setting given.
+    ///
+    /// # Errors
+    /// [`Error::Input`] that names the setting and what it may be.
+    pub fn check(&self) -> Result<()> {
+        let family = registry::family(&self.name)?;
+        self.check_applicable(family)?;
+        let place = |field: &str| format!("data set {}: {field}", self.name);
+        if let Some(v) = self.validation {
+            let count = v >= 1.0 && v.fract() == 0.0 && v < 1e12;
+            if !(count || (0.0..1.0).contains(&v)) {
+                return Err(Error::input_hint(
+                    format!("{} {v} is neither a count nor a share", place("validation")),
+                    "give a whole number of records, or a share from 0 to below 1",
+                ));
+            }
+        }
+        for (field, share) in [("unknown_share", self.unknown_share), ("silence_share", self.silence_share)] {
+            in_range(&place(field), share, 0.0, 1.0)?;
+        }
+        if let Some(size) = self.image_size {
+            in_range(&place("image_size"), Some(size as f64), 8.0, 1024.0)?;
+        }
+        if let Some(Augmentation { settings, .. }) = &self.augmentation {
+            in_range(&place("crop_padding"), settings.crop_padding.map(|p| p as f64), 0.0, 64.0)?;
+            in_range(&place("time_shift_ms"), settings.time_shift_ms.map(f64::from), 0.0, 1000.0)?;
+            in_range(&place("noise_probability"), settings.noise_probability.map(f64::from), 0.0, 1.0)?;
+            in_range(&place("noise_volume"), settings.noise_volume.map(f64::from), 0.0, 10.0)?;
+        }
+        if let Some(samples) = self.samples {
+            for (field, count) in
+                [("train", samples.train), ("validation", samples.validation), ("test", samples.test)]
+            {
+                in_range(&place(&format!("samples.{field}")), count.map(|c| c as f64), 1.0, 1e7)?;
+            }
+        }
+        if self.keywords.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::input(format!("{} is empty", place("keywords"))));
+        }
+        if let Some(mfcc) = &self.mfcc {
+            mfcc.check(&place("mfcc"))?;
+        }
+        Ok(())
+    }
+
+    fn check_applicable(&self, family: &Family) -> Result<()> {
+        let augmentation = self.augmentation.as_ref().map(|a| a.settings).unwrap_or_default();
+        let given = [
+            ("validation", self.validation.is_some()),
+            ("normalization", self.normalization.is_some()),
+            ("augmentation", self.augmentation.as_ref().is_some_and(|a| a.off)),
+            ("augmentation.flip", augmentation.flip.is_some()),
+            ("augmentation.crop_padding", augmentation.crop_padding.is_some()),
+            ("augmentation.time_shift_ms", augmentation.time_shift_ms.is_some()),
+            ("augmentation.noise_probability", augmentation.noise_probability.is_some()),
+            ("augmentation.noise_volume", augmentation.noise_volume.is_some()),
+            ("image_size", self.image_size.is_some()),
+            ("keywords", self.keywords.is_some()),
+            ("unknown_share", self.unknown_share.is_some()),
+            ("silence_share", self.silence_share.is_some()),
+            ("mfcc", self.mfcc.is_some()),
+            ("seed", self.seed.is_some()),
+        ];
+        for (setting, is_given) in given {
+            if is_given && setting != "augmentation" && !family.settings.contains(&setting) {
+                return Err(Error::input_hint(
+                    format!("data set {}: it has no setting `{setting}`", self.name),
+                    format!("its settings: name, samples, augmentation, {}", family.settings.join(", ")),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Mean and standard deviation per channel, `own` being the set's.
+    pub(super) fn mean_std(&self, own: (&[f32], &[f32])) -> Result<(Vec<f32>, Vec<f32>)> {
+        const IMAGENET: (&[f32], &[f32]) = (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]);
+        let channels = own.0.len();
+        let (mean, std) = match &self.normalization {
+            None => own,
+            Some(Normalization::Values { mean, std }) => (mean.as_slice(), std.as_slice()),
+            Some(Normalization::Preset(name)) => match name.as_str() {
+                "dataset" => own,
+                "none" => (&[0.0, 0.0, 0.0][..channels.min(3)], &[1.0, 1.0, 1.0][..channels.min(3)]),
+                "imagenet" => IMAGENET,
+                "cifar10" => (super::cifar::CIFAR10_MEAN_STD.0, super::cifar::CIFAR10_MEAN_STD.1),
+                other => {
+                    let known = ["dataset", "none", "imagenet", "cifar10"];
+                    let near = closest(other, known).map(|near| format!("did you mean `{near}`? "));
+                    return Err(Error::input_hint(
+                        format!("data set {}: unknown normalization `{other}`", self.name),
+                        format!(
+                            "{}known: {}, or {{mean: […], std: […]}}",
+                            near.unwrap_or_default(),
+                            known.join(", ")
+                        ),
+                    ));
+                }
+            },
+        };
+        let usable = mean.len() == channels
+            && std.len() == channels
+            && mean.iter().all(|m| m.is_finite())
+            && std.iter().all(|s| s.is_finite() && *s > 0.0);
+        if !usable {
+            return Err(Error::input(format!(
+                "data set {}: normalization needs {channels} means and {channels} positive standard deviations",
+                self.name
+            )));
+        }
+        Ok((mean.to_vec(), std.to_vec()))
+    }
+
+    /// How many of `total` training records are for validation, `default` where the spec doesn't say.
+    pub(super) fn validation_count(&self, total: usize, default: f64) -> Result<usize> {
+        let wanted = self.validation.unwrap_or(default);
+        let count = if wanted < 1.0 { (wanted * total as f64).round() as usize } else { wanted as usize };
+        if count >= total && total > 0 {
+            return Err(Error::input_hint(
+                format!(
+                    "data set {}: {count} of {total} training records for validation leave none",
+                    self.name
+                ),
+                "set `validation` to a smaller number",
+            ));
+        }
+        Ok(count)
+    }
+}
+
+fn in_range(place: &str, value: Option<f64>, low: f64, high: f64) -> Result<()> {
+    match value {
+        Some(v) if !(low..=high).contains(&v) => {
+            Err(Error::input(format!("{place} {v} is not in {low} to {high}")))
+        }
+        _ => Ok(()),
+    }
+}

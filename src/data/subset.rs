@@ -1,0 +1,57 @@
+//! A smaller data set made of every n-th sample of another, for short runs.
+
+use super::{Dataset, Samples, Split, digest};
+use crate::Result;
+use crate::rng::Rng;
+use std::sync::Arc;
+
+/// Limits the samples per split. The samples kept are spread evenly over the split, because files are often sorted by class.
+pub(super) struct Subset {
+    inner: Arc<dyn Dataset>,
+    lengths: [usize; 3],
+    digest: String,
+}
+
+impl Subset {
+    /// At most `samples` of `inner`.
+    pub(super) fn new(inner: Arc<dyn Dataset>, samples: Samples) -> Self {
+        let limit = |split, limit: Option<usize>| inner.len(split).min(limit.unwrap_or(usize::MAX));
+        let lengths = [
+            limit(Split::Train, samples.train),
+            limit(Split::Validation, samples.validation),
+            limit(Split::Test, samples.test),
+        ];
+        let digest = digest::settings(inner.digest(), &lengths);
+        Self { inner, lengths, digest }
+    }
+}
+
+impl Dataset for Subset {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn classes(&self) -> &[String] {
+        self.inner.classes()
+    }
+    fn input_shape(&self) -> &[usize] {
+        self.inner.input_shape()
+    }
+    fn len(&self, split: Split) -> usize {
+        self.lengths[split as usize]
+    }
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+    fn fill(
+        &self,
+        split: Split,
+        indices: &[usize],
+        augment: Option<&mut Rng>,
+        inputs: &mut [f32],
+        targets: &mut [u32],
+    ) -> Result<()> {
+        let (kept, all) = (self.len(split).max(1), self.inner.len(split));
+        let spread: Vec<usize> = indices.iter().map(|i| i * all / kept).collect();
+        self.inner.fill(split, &spread, augment, inputs, targets)
+    }
+}
