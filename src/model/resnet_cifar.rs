@@ -1,0 +1,70 @@
+//! ResNet-20 for 32×32 images (He et al. 2015, section 4.2) with parameter-free shortcuts; parameter names `conv1`,
+//! `layer1.0.conv1`, …, `linear`.
+
+use super::Options;
+use crate::Result;
+use crate::nn::{Layer, Network, Operation, layer::INPUT};
+
+/// No options.
+pub fn build(input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
+    super::no_options("resnet20", options)?;
+    let channels = super::image_channels("resnet20", input_shape)?;
+    let mut layers = vec![
+        Layer::new("conv1", Operation::conv(channels, 16, 3, 1, 1), INPUT),
+        Layer::new("bn1", Operation::batch_norm(16), "conv1"),
+        Layer::new("relu", Operation::Relu, "bn1"),
+    ];
+    let mut last = "relu".to_string();
+    let mut width = 16;
+    for (stage, planes) in [16, 32, 64].into_iter().enumerate() {
+        for block in 0..3 {
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            last = basic_block(
+                &mut layers,
+                &format!("layer{}.{block}", stage + 1),
+                &last,
+                width,
+                planes,
+                stride,
+            );
+            width = planes;
+        }
+    }
+    layers.push(Layer::new("avgpool", Operation::GlobalAvgPool, last));
+    layers.push(Layer::new("flatten", Operation::Flatten, "avgpool"));
+    layers.push(Layer::new(
+        "linear",
+        Operation::Linear { inputs: 64, outputs: classes, bias: true },
+        "flatten",
+    ));
+    Network::new("resnet20", input_shape, layers)
+}
+
+/// Appends a basic block and returns the name of its output.
+fn basic_block(
+    layers: &mut Vec<Layer>,
+    prefix: &str,
+    input: &str,
+    in_channels: usize,
+    out_channels: usize,
+    stride: usize,
+) -> String {
+    let name = |suffix: &str| format!("{prefix}.{suffix}");
+    let conv1 = Operation::conv(in_channels, out_channels, 3, stride, 1);
+    layers.push(Layer::new(name("conv1"), conv1, input));
+    layers.push(Layer::new(name("bn1"), Operation::batch_norm(out_channels), name("conv1")));
+    layers.push(Layer::new(name("relu1"), Operation::Relu, name("bn1")));
+    let conv2 = Operation::conv(out_channels, out_channels, 3, 1, 1);
+    layers.push(Layer::new(name("conv2"), conv2, name("relu1")));
+    layers.push(Layer::new(name("bn2"), Operation::batch_norm(out_channels), name("conv2")));
+    let identity = if stride != 1 || in_channels != out_channels {
+        let shortcut = Operation::Shortcut { stride, in_channels, out_channels };
+        layers.push(Layer::new(name("shortcut"), shortcut, input));
+        name("shortcut")
+    } else {
+        input.to_string()
+    };
+    layers.push(Layer { name: name("add"), operation: Operation::Add, inputs: vec![identity, name("bn2")] });
+    layers.push(Layer::new(name("relu2"), Operation::Relu, name("add")));
+    name("relu2")
+}
