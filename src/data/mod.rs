@@ -7,13 +7,16 @@ use crate::rng::Rng;
 use crate::{Error, Result};
 use std::path::Path;
 
+mod audio;
 mod cifar;
 mod digest;
 mod images;
 mod mfcc;
 mod registry;
 mod spec;
+mod speech_commands;
 mod subset;
+mod wav;
 
 use digest::Digest;
 pub use mfcc::MfccSettings;

@@ -28,7 +28,8 @@ pub struct Family {
 }
 
 /// Every known data set.
-static FAMILIES: &[&Family] = &[&super::cifar::CIFAR10, &super::cifar::CIFAR100];
+static FAMILIES: &[&Family] =
+    &[&super::cifar::CIFAR10, &super::cifar::CIFAR100, &super::speech_commands::SPEECH_COMMANDS];
 
 /// Every family, in registry order.
 pub fn families() -> impl Iterator<Item = &'static Family> {
