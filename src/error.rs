@@ -43,6 +43,9 @@ pub enum Error {
     /// Training left the range of finite numbers.
     #[error("{0}")]
     Diverged(String),
+    /// The user asked to stop; what was finished is kept.
+    #[error("stopped on request")]
+    Cancelled,
     /// A defect of this program.
     #[error("internal: {0}")]
     Internal(String),

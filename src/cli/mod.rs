@@ -2,6 +2,8 @@
 //!
 //! A subcommand is added with its file, one `mod` line, one variant of [`Command`] and one arm of `dispatch`.
 
+mod evaluate;
+
 use crate::Error;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -74,11 +76,14 @@ impl Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Evaluate(evaluate::Args),
+}
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
-    let _ = global;
-    match command {}
+    match command {
+        Command::Evaluate(args) => evaluate::run(&args, global),
+    }
 }
 
 /// Parses the arguments, runs the command, and returns its exit code.

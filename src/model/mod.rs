@@ -114,10 +114,7 @@ mod tests {
     fn parameter_counts() {
         assert_eq!(scalars("resnet20", &[3, 32, 32], 10), 269_722);
         assert_eq!(scalars("resnet18", &[3, 224, 224], 1000), 11_689_512);
-        assert_eq!(
-            scalars("vgg16", &[3, 32, 32], 10),
-            14_714_688 + 8_448 + 2 * (512 * 512 + 512) + 5_130
-        );
+        assert_eq!(scalars("vgg16", &[3, 32, 32], 10), 14_714_688 + 8_448 + 2 * (512 * 512 + 512) + 5_130);
     }
 
     /// A misspelt model or option is the user's mistake, and the message says what was meant.

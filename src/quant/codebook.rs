@@ -23,3 +23,21 @@ pub enum Codebook {
         zero: usize,
     },
 }
+
+impl Codebook {
+    /// The value of one level; an index outside the codebook is clamped to its ends.
+    pub fn value(&self, level: i32) -> f32 {
+        match self {
+            Self::Uniform { step, lowest, highest } => level.clamp(*lowest, *highest) as f32 * step,
+            Self::Explicit { values, zero } => {
+                let at = (*zero as i64 + i64::from(level)).clamp(0, values.len() as i64 - 1);
+                values.get(at as usize).copied().unwrap_or(0.0)
+            }
+        }
+    }
+
+    /// The values of many levels.
+    pub fn values_of(&self, levels: &[i32]) -> Vec<f32> {
+        levels.iter().map(|&level| self.value(level)).collect()
+    }
+}

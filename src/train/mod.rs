@@ -1,1 +1,16 @@
-//! Optimizers, schedules, the training loop, the quantization-aware loop, metrics.
+//! Optimizers, schedules, batches, the training loop, the quantization-aware loop, metrics.
+//!
+//! Not here: what a quantizer or a relevance measure computes ([`crate::quant`], [`crate::relevance`]).
+
+pub mod batches;
+pub mod evaluate;
+pub mod observer;
+pub mod optimizer;
+pub mod plain;
+pub mod quantized;
+pub mod schedule;
+pub mod settings;
+
+pub use evaluate::evaluate;
+pub use observer::{Observer, Silent};
+pub use settings::{OptimizerKind, Schedule, Selection, TrainingSpec};

@@ -1,0 +1,102 @@
+//! `ecqx evaluate`: accuracy of a checkpoint on a data set.
+
+use super::Global;
+use crate::data::{self, DatasetSpec, Split};
+use crate::model;
+use crate::nn::Network;
+use crate::train::{self, Silent};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Measure the accuracy of a checkpoint on a data set
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Model: a name from `ecqx ls models`, or a YAML file that describes one
+    #[arg(long)]
+    model: String,
+    /// Options of the model, as KEY=VALUE
+    #[arg(long = "model-option", value_name = "KEY=VALUE")]
+    model_options: Vec<String>,
+    /// Weights: .pt, .pth, .th, .safetensors or .nnc
+    #[arg(long)]
+    weights: PathBuf,
+    /// Data set: a name from `ecqx ls datasets`
+    #[arg(long)]
+    dataset: String,
+    /// Part of the data set
+    #[arg(long, value_parser = parse_split, default_value = "test")]
+    split: Split,
+    /// Image normalisation: dataset (its own), imagenet or none
+    #[arg(long)]
+    normalization: Option<String>,
+}
+
+/// A split by its name.
+pub(super) fn parse_split(name: &str) -> std::result::Result<Split, String> {
+    match name {
+        "train" => Ok(Split::Train),
+        "validation" => Ok(Split::Validation),
+        "test" => Ok(Split::Test),
+        _ => Err("a split is train, validation or test".into()),
+    }
+}
+
+/// Builds a model from a registry name or a YAML file; `options` are `KEY=VALUE` with YAML values.
+pub(super) fn network(model: &str, options: &[String], dataset: &dyn data::Dataset) -> Result<Network> {
+    if Path::new(model).extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        let network = model::yaml::load(Path::new(model))?;
+        if network.input_shape != dataset.input_shape() {
+            return Err(Error::input(format!(
+                "{model} takes inputs of shape {:?}, data set {} gives {:?}",
+                network.input_shape,
+                dataset.name(),
+                dataset.input_shape()
+            )));
+        }
+        return Ok(network);
+    }
+    let mut parsed = model::Options::new();
+    for option in options {
+        let (key, value) = option.split_once('=').ok_or_else(|| {
+            Error::input_hint(
+                format!("--model-option {option}: no '='"),
+                "write KEY=VALUE, such as batch_norm=true",
+            )
+        })?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.into()));
+        parsed.insert(key.into(), value);
+    }
+    model::build(model, dataset.input_shape(), dataset.classes().len(), &parsed)
+}
+
+/// Runs the command.
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    let mut spec = DatasetSpec::named(&args.dataset);
+    spec.normalization = args.normalization.clone().map(data::Normalization::Preset);
+    let dataset = data::open(&spec, &global.data_dir())?;
+    let network = network(&args.model, &args.model_options, dataset.as_ref())?;
+    let parameters = model::checkpoint::load(&args.weights, &network, &global.device()?)?;
+    let metrics = train::evaluate(&network, &parameters, dataset.as_ref(), args.split, &Silent)?;
+    if global.json {
+        let mut object = serde_json::to_value(&metrics)?;
+        object["model"] = network.name.clone().into();
+        object["dataset"] = args.dataset.clone().into();
+        object["split"] = serde_json::to_value(args.split)?;
+        println!("{object}");
+    } else {
+        let split = serde_json::to_value(args.split)?;
+        println!(
+            "{} on {} ({}, {} samples)",
+            network.name,
+            args.dataset,
+            split.as_str().unwrap_or(""),
+            metrics.n
+        );
+        println!("  top-1  {:.2} %", metrics.top1);
+        if let Some(top5) = metrics.top5 {
+            println!("  top-5  {top5:.2} %");
+        }
+        println!("  loss   {:.4}", metrics.loss);
+    }
+    Ok(super::DONE)
+}

@@ -1,0 +1,78 @@
+//! Batches: shuffled, augmented and decoded in a background thread while the previous one is being learned from.
+
+use crate::data::{Dataset, Split};
+use crate::rng::Rng;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use std::sync::mpsc::sync_channel;
+
+/// Inputs (batch, …) and true classes.
+pub struct Batch {
+    /// Inputs, f32.
+    pub inputs: Tensor,
+    /// One class per sample.
+    pub targets: Vec<u32>,
+}
+
+/// Batches waiting ahead of the loop.
+const AHEAD: usize = 2;
+
+/// Reads samples `indices` of a split without augmentation.
+pub fn read(dataset: &dyn Dataset, split: Split, indices: &[usize], device: &Device) -> Result<Batch> {
+    fill(dataset, split, indices, None, device)
+}
+
+fn fill(
+    dataset: &dyn Dataset,
+    split: Split,
+    indices: &[usize],
+    augment: Option<&mut Rng>,
+    device: &Device,
+) -> Result<Batch> {
+    let size: usize = dataset.input_shape().iter().product();
+    let (mut inputs, mut targets) = (vec![0.0; indices.len() * size], vec![0; indices.len()]);
+    dataset.fill(split, indices, augment, &mut inputs, &mut targets)?;
+    let mut shape = vec![indices.len()];
+    shape.extend(dataset.input_shape());
+    Ok(Batch { inputs: Tensor::from_vec(inputs, shape, device)?, targets })
+}
+
+/// Runs `each` on the first `steps` shuffled, augmented training batches of an epoch. Order and augmentation depend on
+/// seed and epoch alone, so a resumed run sees what the uninterrupted one would have seen.
+///
+/// # Errors
+/// The first error of the data set or of `each`.
+pub fn training_epoch(
+    dataset: &dyn Dataset,
+    seed: u64,
+    epoch: usize,
+    batch_size: usize,
+    steps: usize,
+    device: &Device,
+    mut each: impl FnMut(usize, Batch) -> Result<()>,
+) -> Result<()> {
+    let mut order: Vec<usize> = (0..dataset.len(Split::Train)).collect();
+    Rng::stream(seed, &format!("shuffle epoch {epoch}")).shuffle(&mut order);
+    let mut augmentation = Rng::stream(seed, &format!("augmentation epoch {epoch}"));
+    // The background thread must not leave the run's own pool of threads.
+    let (sender, receiver) = sync_channel::<Result<Batch>>(AHEAD);
+    std::thread::scope(|scope| {
+        let order = &order;
+        scope.spawn(move || {
+            for indices in order.chunks(batch_size).take(steps) {
+                let batch = fill(dataset, Split::Train, indices, Some(&mut augmentation), device);
+                let failed = batch.is_err();
+                // The loop hung up: it has failed and needs no more.
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        for (step, batch) in receiver.iter().enumerate() {
+            each(step, batch?)?;
+        }
+        // Dropping the receiver before the scope joins lets a waiting sender go.
+        drop(receiver);
+        Ok::<_, Error>(())
+    })
+}

@@ -1,0 +1,173 @@
+//! Training at full precision: the baselines.
+
+use super::batches::{self, Batch};
+use super::evaluate::evaluate;
+use super::observer::Observer;
+use super::optimizer::Optimizer;
+use super::schedule::learning_rate;
+use super::settings::{Selection, TrainingSpec};
+use crate::data::{Dataset, Split};
+use crate::nn::{Mode, Network, Parameters, Role, ops};
+use crate::rng::Rng;
+use crate::run::EpochMetrics;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+use std::time::Instant;
+
+/// One forward and backward pass in training mode.
+pub(super) struct Pass {
+    /// Gradients of all trained parameters.
+    pub gradients: GradStore,
+    /// Mean cross entropy.
+    pub loss: f64,
+    /// Samples whose highest logit is the true class.
+    pub correct: usize,
+}
+
+/// Runs a batch through the network in training mode and back.
+pub(super) fn forward_backward(
+    network: &Network,
+    parameters: &Parameters,
+    batch: &Batch,
+    frozen_norm: bool,
+    rng: &mut Rng,
+) -> Result<Pass> {
+    let mode = if frozen_norm { Mode::TrainingFrozenNorm(rng) } else { Mode::Training(rng) };
+    let trace = network.forward(parameters, &batch.inputs, mode)?;
+    let loss = ops::softmax_cross_entropy(trace.logits(), &batch.targets)?;
+    let predicted = trace.logits().detach().argmax(1)?.to_vec1::<u32>()?;
+    let correct = predicted.iter().zip(&batch.targets).filter(|(p, t)| p == t).count();
+    Ok(Pass { gradients: loss.backward()?, loss: f64::from(loss.to_scalar::<f32>()?), correct })
+}
+
+/// Sums over an epoch.
+#[derive(Default)]
+pub(super) struct Running {
+    loss: f64,
+    correct: usize,
+    samples: usize,
+    batches: usize,
+}
+
+impl Running {
+    /// Counts a batch.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when the loss is not finite.
+    pub fn add(&mut self, pass: &Pass, batch: &Batch, epoch: usize, step: usize) -> Result<()> {
+        if !pass.loss.is_finite() {
+            return Err(Error::Diverged(format!(
+                "training diverged: the loss is {} at epoch {epoch}, step {}; a smaller learning rate may help",
+                pass.loss,
+                step + 1
+            )));
+        }
+        self.loss += pass.loss;
+        self.correct += pass.correct;
+        self.samples += batch.targets.len();
+        self.batches += 1;
+        Ok(())
+    }
+
+    pub fn loss(&self) -> f64 {
+        self.loss / self.batches.max(1) as f64
+    }
+
+    pub fn top1(&self) -> f64 {
+        100.0 * self.correct as f64 / self.samples.max(1) as f64
+    }
+}
+
+/// What training gave.
+pub struct Trained {
+    /// The kept weights.
+    pub parameters: Parameters,
+    /// One entry per epoch.
+    pub epochs: Vec<EpochMetrics>,
+}
+
+/// Trains `parameters` in place of a copy and returns the weights that the recipe's selection keeps.
+///
+/// # Errors
+/// [`Error::Diverged`] when the loss leaves the finite numbers, [`Error::Cancelled`] when the observer asked to stop,
+/// and errors of the data set.
+pub fn train(
+    network: &Network,
+    parameters: &Parameters,
+    dataset: &dyn Dataset,
+    spec: &TrainingSpec,
+    seed: u64,
+    observer: &dyn Observer,
+) -> Result<Trained> {
+    spec.check()?;
+    let parameters = parameters.deep_copy()?;
+    let steps = spec.steps(dataset.len(Split::Train));
+    let mut optimizer = Optimizer::new(spec);
+    let mut epochs: Vec<EpochMetrics> = Vec::new();
+    let mut best: Option<(f64, Parameters)> = None;
+    for epoch in 1..=spec.epochs {
+        let start = Instant::now();
+        let mut running = Running::default();
+        let mut dropout = Rng::stream(seed, &format!("dropout epoch {epoch}"));
+        let mut rate = 0.0;
+        batches::training_epoch(
+            dataset,
+            seed,
+            epoch,
+            spec.batch_size,
+            steps,
+            parameters.device(),
+            |step, batch| {
+                let pass =
+                    forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
+                running.add(&pass, &batch, epoch, step)?;
+                rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
+                optimizer.begin_step();
+                for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
+                    optimizer.update(name, weights, gradient, rate, spec.weight_decay)?;
+                }
+                observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
+                Ok(())
+            },
+        )?;
+        let validation = match dataset.is_empty(Split::Validation) {
+            true => None,
+            false => Some(evaluate(network, &parameters, dataset, Split::Validation, observer)?),
+        };
+        let metrics = EpochMetrics {
+            epoch,
+            train_loss: Some(running.loss()),
+            train_top1: Some(running.top1()),
+            validation_top1: validation.as_ref().map(|v| v.top1),
+            validation_loss: validation.as_ref().map(|v| v.loss),
+            sparsity: None,
+            learning_rate: Some(rate),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        observer.epoch(&metrics);
+        epochs.push(metrics);
+        if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
+            && best.as_ref().is_none_or(|(top1, _)| validation.top1 > *top1)
+        {
+            best = Some((validation.top1, parameters.deep_copy()?));
+        }
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+    }
+    Ok(Trained { parameters: best.map_or(parameters, |(_, kept)| kept), epochs })
+}
+
+/// The parameters that have a gradient, in layer order (the store's own order is random).
+pub(super) fn trained<'a>(
+    parameters: &'a Parameters,
+    gradients: &'a GradStore,
+) -> impl Iterator<Item = (&'a str, &'a Tensor, &'a Tensor)> {
+    parameters.iter().filter(|(_, parameter)| parameter.role != Role::Statistic).filter_map(
+        |(name, parameter)| {
+            let weights = parameter.var.as_tensor();
+            gradients.get(weights).map(|gradient| (name, weights, gradient))
+        },
+    )
+}

@@ -1,0 +1,292 @@
+//! Quantization: the post-training pass and the quantization-aware loop of spec ECQ/ECQx — a full-precision background
+//! copy is trained through the quantized weights and assigned anew after every step.
+
+use super::batches;
+use super::evaluate::evaluate;
+use super::observer::Observer;
+use super::optimizer::Optimizer;
+use super::plain::{Running, forward_backward, trained};
+use super::schedule::learning_rate;
+use super::settings::{Selection, TrainingSpec};
+use crate::data::{Dataset, Split};
+use crate::nn::{Network, Parameters, Role};
+use crate::quant::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use crate::relevance::RelevanceMeasure;
+use crate::rng::Rng;
+use crate::run::EpochMetrics;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
+/// reference's value.
+pub const REST_WEIGHT_DECAY: f64 = 5e-6;
+
+/// The weights that a relevance pass explains. Relevance is proportional to the weight, so an exactly quantized zero has
+/// none and could never leave zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelevanceOf {
+    /// Quantized weights after one optimizer step on them (the reference).
+    Stepped,
+    /// The full-precision background copy.
+    #[default]
+    Background,
+    /// The quantized weights as they are.
+    Quantized,
+}
+
+/// A quantized network.
+pub struct Quantized {
+    /// All parameters; quantized ones hold their quantized values.
+    pub parameters: Parameters,
+    /// The quantized tensors in layer order.
+    pub tensors: Vec<QuantizedTensor>,
+    /// One entry per epoch; empty for post-training quantization.
+    pub epochs: Vec<EpochMetrics>,
+}
+
+/// Names of the weights to quantize: role `Weight`, not rejected by `excluded`.
+pub fn quantizable(parameters: &Parameters, excluded: impl Fn(&str) -> bool) -> Vec<String> {
+    parameters
+        .iter()
+        .filter(|(name, parameter)| parameter.role == Role::Weight && !excluded(name))
+        .map(|(name, _)| name.to_string())
+        .collect()
+}
+
+/// Background copies of the quantized weights.
+struct Background {
+    names: Vec<String>,
+    shapes: Vec<Vec<usize>>,
+    values: Vec<Vec<f32>>,
+}
+
+impl Background {
+    fn new(parameters: &Parameters, names: &[String]) -> Result<Self> {
+        let mut background = Self { names: names.to_vec(), shapes: Vec::new(), values: Vec::new() };
+        for name in names {
+            background.shapes.push(parameters.tensor(name)?.dims().to_vec());
+            background.values.push(parameters.values(name)?);
+        }
+        Ok(background)
+    }
+
+    fn tensors(&self) -> Vec<WeightTensor<'_>> {
+        let shapes = self.names.iter().zip(&self.shapes);
+        shapes.zip(&self.values).map(|((name, shape), values)| WeightTensor { name, shape, values }).collect()
+    }
+}
+
+/// Writes quantized values into the model.
+fn write(parameters: &Parameters, tensors: &[QuantizedTensor]) -> Result<()> {
+    for tensor in tensors {
+        match &tensor.content {
+            Content::Values(values) => parameters.set_values(&tensor.name, values)?,
+            Content::Levels { levels, codebook } => {
+                parameters.set_values(&tensor.name, &codebook.values_of(levels))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Share of zeros over all quantized weights, 0–1.
+pub fn sparsity(tensors: &[QuantizedTensor]) -> f64 {
+    let (mut zeros, mut total) = (0usize, 0usize);
+    for tensor in tensors {
+        match &tensor.content {
+            Content::Levels { levels, .. } => {
+                zeros += levels.iter().filter(|level| **level == 0).count();
+                total += levels.len();
+            }
+            Content::Values(values) => {
+                zeros += values.iter().filter(|value| **value == 0.0).count();
+                total += values.len();
+            }
+        }
+    }
+    zeros as f64 / total.max(1) as f64
+}
+
+/// Samples of the training split in file order, in batches, for relevance after training.
+pub struct Calibration {
+    /// How many samples.
+    pub samples: usize,
+    /// Samples per pass.
+    pub batch_size: usize,
+}
+
+/// Quantizes trained weights without training.
+///
+/// # Errors
+/// Those of the quantizer, the relevance measure and the data set.
+pub fn post_training(
+    network: &Network,
+    parameters: &Parameters,
+    names: &[String],
+    quantizer: &mut dyn Quantizer,
+    relevance: Option<&mut dyn RelevanceMeasure>,
+    dataset: &dyn Dataset,
+    calibration: &Calibration,
+) -> Result<Quantized> {
+    let parameters = parameters.deep_copy()?;
+    let background = Background::new(&parameters, names)?;
+    quantizer.initialize(&background.tensors())?;
+    let relevance = match relevance.filter(|_| quantizer.wants_relevance()) {
+        Some(measure) => Some(calibrate(network, &parameters, measure, dataset, calibration)?),
+        None => None,
+    };
+    let tensors = quantizer.assign(&background.tensors(), relevance.as_ref(), StepInfo::POST_TRAINING)?;
+    write(&parameters, &tensors)?;
+    Ok(Quantized { parameters, tensors, epochs: Vec::new() })
+}
+
+/// Relevance of the first training samples, summed over the batches.
+fn calibrate(
+    network: &Network,
+    parameters: &Parameters,
+    measure: &mut dyn RelevanceMeasure,
+    dataset: &dyn Dataset,
+    calibration: &Calibration,
+) -> Result<Relevances> {
+    let indices: Vec<usize> = (0..calibration.samples.min(dataset.len(Split::Train))).collect();
+    let mut total = Relevances::new();
+    for indices in indices.chunks(calibration.batch_size.max(1)) {
+        let batch = batches::read(dataset, Split::Train, indices, parameters.device())?;
+        for (name, values) in measure.relevance(network, parameters, &batch.inputs, &batch.targets)? {
+            match total.get_mut(&name) {
+                Some(sum) => sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+                None => drop(total.insert(name, values)),
+            }
+        }
+    }
+    Ok(total)
+}
+
+/// What the quantization-aware loop needs besides network and quantizer.
+pub struct QuantizationAware<'a> {
+    /// The recipe.
+    pub spec: &'a TrainingSpec,
+    /// What the relevance pass explains.
+    pub relevance_of: RelevanceOf,
+    /// Seed of shuffling, augmentation and dropout.
+    pub seed: u64,
+}
+
+/// Quantization-aware training, starting from trained weights.
+///
+/// # Errors
+/// [`Error::Diverged`], [`Error::Cancelled`], and those of the quantizer, the relevance measure and the data set.
+#[allow(clippy::too_many_arguments, reason = "each is a different thing with a name of its own")]
+pub fn quantization_aware(
+    network: &Network,
+    parameters: &Parameters,
+    names: &[String],
+    quantizer: &mut dyn Quantizer,
+    mut relevance: Option<&mut dyn RelevanceMeasure>,
+    dataset: &dyn Dataset,
+    settings: &QuantizationAware<'_>,
+    observer: &dyn Observer,
+) -> Result<Quantized> {
+    let spec = settings.spec;
+    spec.check()?;
+    let parameters = parameters.deep_copy()?;
+    let mut background = Background::new(&parameters, names)?;
+    let mut tensors = quantizer.initialize(&background.tensors())?;
+    write(&parameters, &tensors)?;
+    let steps = spec.steps(dataset.len(Split::Train));
+    let rest_decay = if spec.weight_decay > 0.0 { spec.weight_decay } else { REST_WEIGHT_DECAY };
+    let mut optimizer = Optimizer::new(spec);
+    let mut stepper = Optimizer::new(spec);
+    let mut epochs = Vec::new();
+    let mut best: Option<(f64, Parameters, Vec<QuantizedTensor>)> = None;
+    for epoch in 1..=spec.epochs {
+        let start = Instant::now();
+        let mut running = Running::default();
+        let mut dropout = Rng::stream(settings.seed, &format!("dropout epoch {epoch}"));
+        let mut rate = 0.0;
+        let device = parameters.device().clone();
+        let seed = settings.seed;
+        batches::training_epoch(dataset, seed, epoch, spec.batch_size, steps, &device, |step, batch| {
+            let done = (epoch - 1) * steps + step;
+            let at = StepInfo {
+                step: done + 1,
+                total_steps: spec.epochs * steps,
+                epoch: epoch - 1,
+                epochs: spec.epochs,
+            };
+            let pass = forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
+            running.add(&pass, &batch, epoch, step)?;
+            rate = learning_rate(spec, done, steps);
+            let trains_weights = quantizer.trains_weights(at);
+            optimizer.begin_step();
+            stepper.begin_step();
+            for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
+                let Some(index) = names.iter().position(|quantized| quantized == name) else {
+                    if trains_weights {
+                        optimizer.update(name, weights, gradient, rate, rest_decay)?;
+                    }
+                    continue;
+                };
+                let mut values = gradient.flatten_all()?.to_vec1::<f32>()?;
+                if quantizer.wants_relevance() && settings.relevance_of == RelevanceOf::Stepped {
+                    stepper.update(name, weights, gradient, rate, 0.0)?;
+                }
+                let weights = WeightTensor {
+                    name,
+                    shape: &background.shapes[index],
+                    values: &background.values[index],
+                };
+                quantizer.backward(index, weights, &tensors[index], &mut values)?;
+                if trains_weights {
+                    optimizer.update_values(name, &mut background.values[index], &values, rate)?;
+                }
+            }
+            quantizer.update(rate, at)?;
+            let relevances = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance()) {
+                Some(measure) => {
+                    if settings.relevance_of == RelevanceOf::Background {
+                        for (name, values) in names.iter().zip(&background.values) {
+                            parameters.set_values(name, values)?;
+                        }
+                    }
+                    Some(measure.relevance(network, &parameters, &batch.inputs, &batch.targets)?)
+                }
+                None => None,
+            };
+            tensors = quantizer.assign(&background.tensors(), relevances.as_ref(), at)?;
+            write(&parameters, &tensors)?;
+            observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
+            Ok(())
+        })?;
+        let validation = match dataset.is_empty(Split::Validation) {
+            true => None,
+            false => Some(evaluate(network, &parameters, dataset, Split::Validation, observer)?),
+        };
+        let metrics = EpochMetrics {
+            epoch,
+            train_loss: Some(running.loss()),
+            train_top1: Some(running.top1()),
+            validation_top1: validation.as_ref().map(|v| v.top1),
+            validation_loss: validation.as_ref().map(|v| v.loss),
+            sparsity: Some(sparsity(&tensors)),
+            learning_rate: Some(rate),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        observer.epoch(&metrics);
+        epochs.push(metrics);
+        if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
+            && best.as_ref().is_none_or(|(top1, ..)| validation.top1 > *top1)
+        {
+            best = Some((validation.top1, parameters.deep_copy()?, tensors.clone()));
+        }
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+    }
+    Ok(match best {
+        Some((_, parameters, tensors)) => Quantized { parameters, tensors, epochs },
+        None => Quantized { parameters, tensors, epochs },
+    })
+}

@@ -1,0 +1,126 @@
+//! What an experiment says about training: the `training:` and `baseline: {train: …}` entries of a YAML file.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A training recipe. Every field has a default; ranges are checked by [`TrainingSpec::check`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// Passes over the training split, 1–10,000.
+    pub epochs: usize,
+    /// Samples per step, 1–65,536.
+    pub batch_size: usize,
+    /// Steps after which an epoch ends early; absent: the whole split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps_per_epoch: Option<usize>,
+    /// `adam` or `sgd`.
+    pub optimizer: OptimizerKind,
+    /// Largest learning rate, above 0.
+    pub learning_rate: f64,
+    /// L2 penalty on all trained weights (in quantization-aware training on the weights that are not quantized).
+    pub weight_decay: f64,
+    /// Momentum of `sgd`, in [0, 1).
+    pub momentum: f64,
+    /// Nesterov's look-ahead for `sgd`.
+    pub nesterov: bool,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// Epochs of linear warm-up at the start; may be a fraction.
+    pub warmup_epochs: f64,
+    /// Keep batch norm on its running statistics.
+    pub frozen_batch_norm: bool,
+    /// Which epoch's weights are kept.
+    pub select: Selection,
+}
+
+impl Default for TrainingSpec {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch_size: 64,
+            steps_per_epoch: None,
+            optimizer: OptimizerKind::Adam,
+            learning_rate: 1e-3,
+            weight_decay: 0.0,
+            momentum: 0.9,
+            nesterov: false,
+            schedule: Schedule::Cosine,
+            warmup_epochs: 0.0,
+            frozen_batch_norm: false,
+            select: Selection::Last,
+        }
+    }
+}
+
+/// The optimizers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Kingma & Ba 2015, β 0.9 and 0.999, ε 1e-8; weight decay as an L2 term in the gradient.
+    Adam,
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+}
+
+/// How the learning rate changes over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Stays the same.
+    Constant,
+    /// Half a cosine from the full rate to zero, step by step.
+    Cosine,
+    /// A tenth after half, a hundredth after three quarters of the epochs.
+    Step,
+}
+
+/// Which epoch's weights are kept. Never decided on the test split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// The last epoch's.
+    Last,
+    /// Those of the epoch with the highest validation accuracy, the first of equals.
+    BestValidation,
+}
+
+impl Selection {
+    /// How a result says which weights it is about.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Last => "last epoch",
+            Self::BestValidation => "best epoch on the validation split",
+        }
+    }
+}
+
+impl TrainingSpec {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        let ranges = [
+            ("epochs", self.epochs as f64, 1.0, 10_000.0),
+            ("batch_size", self.batch_size as f64, 1.0, 65_536.0),
+            ("steps_per_epoch", self.steps_per_epoch.unwrap_or(1) as f64, 1.0, 1e9),
+            ("learning_rate", self.learning_rate, f64::MIN_POSITIVE, 1e3),
+            ("weight_decay", self.weight_decay, 0.0, 1.0),
+            ("momentum", self.momentum, 0.0, 0.999_999),
+            ("warmup_epochs", self.warmup_epochs, 0.0, self.epochs as f64),
+        ];
+        match ranges.iter().find(|(_, value, low, high)| !(low..=high).contains(&value)) {
+            None => Ok(()),
+            Some((name, value, low, high)) => {
+                Err(Error::input(format!("training: {name} must lie in {low}–{high}, found {value}")))
+            }
+        }
+    }
+
+    /// Optimizer steps per epoch for a training split of `samples`.
+    pub fn steps(&self, samples: usize) -> usize {
+        let whole = samples.div_ceil(self.batch_size).max(1);
+        self.steps_per_epoch.map_or(whole, |limit| limit.min(whole))
+    }
+}
