@@ -10,12 +10,14 @@ use std::path::Path;
 mod audio;
 mod cifar;
 mod digest;
+mod embedded_audio;
 mod images;
 mod mfcc;
 mod registry;
 mod spec;
 mod speech_commands;
 mod subset;
+mod synthesis;
 mod wav;
 
 use digest::Digest;

@@ -28,8 +28,13 @@ pub struct Family {
 }
 
 /// Every known data set.
-static FAMILIES: &[&Family] =
-    &[&super::cifar::CIFAR10, &super::cifar::CIFAR100, &super::speech_commands::SPEECH_COMMANDS];
+#[rustfmt::skip] // One line each.
+static FAMILIES: &[&Family] = &[
+    &super::embedded_audio::EMBEDDED_AUDIO,
+    &super::cifar::CIFAR10,
+    &super::cifar::CIFAR100,
+    &super::speech_commands::SPEECH_COMMANDS,
+];
 
 /// Every family, in registry order.
 pub fn families() -> impl Iterator<Item = &'static Family> {
