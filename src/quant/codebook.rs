@@ -1,4 +1,4 @@
-//! Codebooks: which values a quantized tensor may take.
+//! Codebooks: which values a quantized tensor may take, and the rule that lays a uniform one over trained weights.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,20 +24,147 @@ pub enum Codebook {
     },
 }
 
+/// The share of |w| that the outermost level covers.
+const PERCENTILE: f64 = 0.999;
+
 impl Codebook {
+    /// The uniform codebook of `bits` bits for trained weights (ECQx reference, spec "Codebook"): the step is the 99.9th
+    /// percentile of |w| over `2^(bits−1) − 1`, and the side that wins most of five votes has the extra level. Weights
+    /// without negative values get `0 … 2^bits − 1`. Values that are not finite are ignored.
+    ///
+    /// Returns `None` when no step can be laid: no finite weight differs from zero.
+    pub fn from_weights(weights: &[f32], bits: u32) -> Option<Self> {
+        let mut magnitudes: Vec<f32> = weights.iter().filter(|w| w.is_finite()).map(|w| w.abs()).collect();
+        let signed = weights.iter().any(|&w| w < 0.0);
+        let (lowest, highest) = match signed {
+            false => (0, (1 << bits) - 1),
+            true if positive_side_wins(weights) => (-(1 << (bits - 1)) + 1, 1 << (bits - 1)),
+            true => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+        };
+        let denominator = if signed { (1 << (bits - 1)) - 1 } else { (1 << bits) - 1 } as f32;
+        let mut step = percentile(&mut magnitudes) / denominator;
+        if step == 0.0 {
+            step = magnitudes.iter().copied().fold(0.0, f32::max) / denominator;
+        }
+        (step > 0.0 && step.is_finite()).then_some(Self::Uniform { step, lowest, highest })
+    }
+
+    /// Lowest and highest level index.
+    pub fn range(&self) -> (i32, i32) {
+        match self {
+            Self::Uniform { lowest, highest, .. } => (*lowest, *highest),
+            Self::Explicit { values, zero } => (-(*zero as i32), values.len() as i32 - 1 - *zero as i32),
+        }
+    }
+
     /// The value of one level; an index outside the codebook is clamped to its ends.
     pub fn value(&self, level: i32) -> f32 {
+        let (lowest, highest) = self.range();
+        let level = level.clamp(lowest, highest.max(lowest));
         match self {
-            Self::Uniform { step, lowest, highest } => level.clamp(*lowest, *highest) as f32 * step,
+            Self::Uniform { step, .. } => level as f32 * step,
             Self::Explicit { values, zero } => {
-                let at = (*zero as i64 + i64::from(level)).clamp(0, values.len() as i64 - 1);
-                values.get(at as usize).copied().unwrap_or(0.0)
+                values.get((*zero as i32 + level) as usize).copied().unwrap_or(0.0)
             }
         }
     }
 
+    /// All values, ascending; the first belongs to the lowest level.
+    pub fn values(&self) -> Vec<f32> {
+        let (lowest, highest) = self.range();
+        (lowest..=highest).map(|level| self.value(level)).collect()
+    }
+
     /// The values of many levels.
     pub fn values_of(&self, levels: &[i32]) -> Vec<f32> {
-        levels.iter().map(|&level| self.value(level)).collect()
+        let (lowest, values) = (self.range().0, self.values());
+        levels.iter().map(|&level| values.get((level - lowest) as usize).copied().unwrap_or(0.0)).collect()
+    }
+}
+
+/// Percentile with linear interpolation between order statistics; 0 for no values.
+fn percentile(values: &mut [f32]) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let at = PERCENTILE * (values.len() - 1) as f64;
+    let (index, share) = (at.floor() as usize, at.fract());
+    let (_, &mut below, above) = values.select_nth_unstable_by(index, f32::total_cmp);
+    let above = above.iter().copied().fold(f32::INFINITY, f32::min);
+    if above.is_infinite() {
+        return below;
+    }
+    let share = share as f32;
+    // The form that is exact at both ends, each in its half.
+    if share < 0.5 { below + (above - below) * share } else { above - (above - below) * (1.0 - share) }
+}
+
+/// The five votes: largest magnitude, mean, count, sum, and standard deviation (n − 1) of the positive against the
+/// negative weights. A tie or an undefined number counts for the negative side.
+fn positive_side_wins(weights: &[f32]) -> bool {
+    #[derive(Default)]
+    struct Side {
+        count: usize,
+        sum: f64,
+        squares: f64,
+        max: f32,
+    }
+    impl Side {
+        fn add(&mut self, magnitude: f32) {
+            self.count += 1;
+            self.sum += f64::from(magnitude);
+            self.squares += f64::from(magnitude) * f64::from(magnitude);
+            self.max = self.max.max(magnitude);
+        }
+        fn mean(&self) -> f64 {
+            self.sum / self.count as f64
+        }
+        /// Undefined (NaN) for fewer than two values.
+        fn deviation(&self) -> f64 {
+            let n = self.count as f64;
+            ((self.squares - self.sum * self.sum / n).max(0.0) / (n - 1.0)).sqrt()
+        }
+    }
+    let (mut positive, mut negative) = (Side::default(), Side::default());
+    for &w in weights {
+        if w > 0.0 {
+            positive.add(w);
+        } else if w < 0.0 {
+            negative.add(-w);
+        }
+    }
+    let deviation_wins =
+        positive.count > 1 && negative.count > 1 && positive.deviation() > negative.deviation();
+    let votes = [
+        positive.max > negative.max,
+        positive.mean() > negative.mean(),
+        positive.count > negative.count,
+        positive.sum > negative.sum,
+        deviation_wins,
+    ];
+    votes.iter().filter(|vote| **vote).count() >= 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Levels, values and ranges agree for both kinds of codebooks.
+    #[test]
+    fn values_by_level() {
+        let uniform = Codebook::Uniform { step: 0.5, lowest: -2, highest: 1 };
+        assert_eq!(uniform.values(), [-1.0, -0.5, 0.0, 0.5]);
+        assert_eq!(uniform.values_of(&[1, -2, 0]), [0.5, -1.0, 0.0]);
+        let explicit = Codebook::Explicit { values: vec![-0.7, 0.0, 0.9], zero: 1 };
+        assert_eq!(explicit.range(), (-1, 1));
+        assert_eq!(explicit.values_of(&[-1, 0, 1]), [-0.7, 0.0, 0.9]);
+    }
+
+    /// Weights that are all zero (or none at all) have no grid; the caller must decide, not crash.
+    #[test]
+    fn no_grid_over_nothing() {
+        assert_eq!(Codebook::from_weights(&[0.0; 9], 4), None);
+        assert_eq!(Codebook::from_weights(&[], 4), None);
+        assert_eq!(Codebook::from_weights(&[f32::NAN, 0.0], 4), None);
     }
 }

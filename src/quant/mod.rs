@@ -1,6 +1,20 @@
-//! Quantizers: the trait, codebooks, one file per method, the registry.
+//! Quantizers: the trait, codebooks, entropy-constrained assignment, one file per method, the registry.
 //!
 //! Works on slices of weights; knows nothing of data sets, training loops or files.
 
+pub mod assignment;
 pub mod codebook;
+pub mod distribution;
+mod ecq;
+mod ecqx;
+pub mod entropy;
+#[cfg(test)]
+mod golden;
+mod magnitude;
+pub mod options;
 pub mod quantizer;
+pub mod registry;
+pub mod relevance_search;
+mod uniform;
+
+pub use registry::{METHODS, Method, build, method};

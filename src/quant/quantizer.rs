@@ -3,6 +3,7 @@
 use super::codebook::Codebook;
 use crate::Result;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 /// One weight tensor handed to a quantizer: full-precision values (during training the background copy).
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,20 @@ impl StepInfo {
 /// Signed relevance of every weight by parameter name, summed over a batch, in the parameter's layout.
 pub type Relevances = IndexMap<String, Vec<f32>>;
 
+/// The weights that a relevance pass explains. Relevance is proportional to the weight, so an exactly quantized zero has
+/// none and could never leave zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelevanceOf {
+    /// Quantized weights after one optimizer step on them (the reference).
+    Stepped,
+    /// The full-precision background copy.
+    #[default]
+    Background,
+    /// The quantized weights as they are.
+    Quantized,
+}
+
 /// A quantization method with its state. Tensors are addressed by their position in the list given to `initialize`,
 /// which stays the same for the whole run. Implementations are deterministic.
 pub trait Quantizer: Send {
@@ -82,6 +97,11 @@ pub trait Quantizer: Send {
     /// Whether every assignment needs the relevance of the current batch.
     fn wants_relevance(&self) -> bool {
         false
+    }
+
+    /// Which weights that relevance is about.
+    fn relevance_of(&self) -> RelevanceOf {
+        RelevanceOf::default()
     }
 
     /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its background

@@ -10,31 +10,18 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, Role};
-use crate::quant::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use crate::quant::quantizer::{
+    Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
+};
 use crate::relevance::RelevanceMeasure;
 use crate::rng::Rng;
 use crate::run::EpochMetrics;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
 /// reference's value.
 pub const REST_WEIGHT_DECAY: f64 = 5e-6;
-
-/// The weights that a relevance pass explains. Relevance is proportional to the weight, so an exactly quantized zero has
-/// none and could never leave zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RelevanceOf {
-    /// Quantized weights after one optimizer step on them (the reference).
-    Stepped,
-    /// The full-precision background copy.
-    #[default]
-    Background,
-    /// The quantized weights as they are.
-    Quantized,
-}
 
 /// A quantized network.
 pub struct Quantized {
@@ -168,8 +155,6 @@ fn calibrate(
 pub struct QuantizationAware<'a> {
     /// The recipe.
     pub spec: &'a TrainingSpec,
-    /// What the relevance pass explains.
-    pub relevance_of: RelevanceOf,
     /// Seed of shuffling, augmentation and dropout.
     pub seed: u64,
 }
@@ -230,7 +215,7 @@ pub fn quantization_aware(
                     continue;
                 };
                 let mut values = gradient.flatten_all()?.to_vec1::<f32>()?;
-                if quantizer.wants_relevance() && settings.relevance_of == RelevanceOf::Stepped {
+                if quantizer.wants_relevance() && quantizer.relevance_of() == RelevanceOf::Stepped {
                     stepper.update(name, weights, gradient, rate, 0.0)?;
                 }
                 let weights = WeightTensor {
@@ -246,7 +231,7 @@ pub fn quantization_aware(
             quantizer.update(rate, at)?;
             let relevances = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance()) {
                 Some(measure) => {
-                    if settings.relevance_of == RelevanceOf::Background {
+                    if quantizer.relevance_of() == RelevanceOf::Background {
                         for (name, values) in names.iter().zip(&background.values) {
                             parameters.set_values(name, values)?;
                         }

@@ -5,12 +5,7 @@ use super::elementwise::vectorised;
 use rayon::prelude::*;
 
 /// Calls `f(channel, slice)` for the values of every channel, sample by sample.
-fn channel_slices(
-    x: &[f32],
-    channels: usize,
-    inner: usize,
-    channel: usize,
-) -> impl Iterator<Item = &[f32]> {
+fn channel_slices(x: &[f32], channels: usize, inner: usize, channel: usize) -> impl Iterator<Item = &[f32]> {
     x.chunks_exact(channels * inner).map(move |sample| &sample[channel * inner..][..inner])
 }
 

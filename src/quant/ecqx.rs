@@ -1,0 +1,215 @@
+//! ECQx: ECQ whose zero level is made dearer or cheaper by the relevance of each weight (paper, section 4).
+
+use super::codebook::Codebook;
+use super::ecq::{Core, CoreState, LAMBDA, LAMBDA_MAX, PMF, PROFILE, STE_SCALE, largest};
+use super::options::{Profile, Scope, settings};
+use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor};
+use super::registry::{Method, Parameter};
+use super::relevance_search::{Band, search};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The registry's entry.
+pub(super) static METHOD: Method = Method {
+    name: "ecqx",
+    about: "explainability-driven entropy-constrained quantization: ECQ with relevance-weighted zeros",
+    bits: Some((2, 8)),
+    bits_optional: false,
+    needs_relevance: true,
+    parameters: &[
+        LAMBDA,
+        Parameter {
+            name: "p",
+            about: "width of the sparsity band, 0–1; default 0.1",
+            range: Some((0.0, 1.0)),
+        },
+        PROFILE,
+        PMF,
+        LAMBDA_MAX,
+        STE_SCALE,
+        Parameter { name: "band", about: "below (default): sparsity s−p…s; above: s…s+p", range: None },
+        Parameter {
+            name: "momentum",
+            about: "share α of the previous relevance; default 0.1",
+            range: Some((0.0, 0.999_999)),
+        },
+        Parameter {
+            name: "keep_momentum",
+            about: "carry relevance over epochs (default true; the reference restarts)",
+            range: None,
+        },
+        Parameter {
+            name: "relevance_of",
+            about: "weights that are explained: background (default), stepped or quantized",
+            range: None,
+        },
+    ],
+    build: |method, scope, parameters| Ok(Box::new(Ecqx::new(method, scope, parameters)?)),
+};
+
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(default = "tenth")]
+    p: f64,
+    #[serde(default = "tenth")]
+    momentum: f64,
+    #[serde(default)]
+    profile: Profile,
+    band: Option<Band>,
+    keep_momentum: Option<bool>,
+    relevance_of: Option<RelevanceOf>,
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+struct Ecqx {
+    core: Core,
+    p: f64,
+    band: Band,
+    /// α of `R_t = (1 − α) R_batch + α R_{t−1}`.
+    momentum: f32,
+    keep_momentum: bool,
+    relevance_of: RelevanceOf,
+    /// Signed relevance so far, per tensor.
+    relevance: Vec<Vec<f32>>,
+    /// Epoch of the last assignment with relevance.
+    epoch: Option<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    core: CoreState,
+    relevance: Vec<Vec<f32>>,
+    epoch: Option<usize>,
+}
+
+impl Ecqx {
+    fn new(method: &'static Method, scope: Scope, parameters: &Map<String, Value>) -> Result<Self> {
+        let own: Settings = settings(method, parameters)?;
+        let reference = own.profile == Profile::Reference;
+        Ok(Self {
+            core: Core::new(method, scope, parameters)?,
+            p: own.p,
+            band: own.band.unwrap_or(Band::Below),
+            momentum: own.momentum as f32,
+            keep_momentum: own.keep_momentum.unwrap_or(!reference),
+            relevance_of: own.relevance_of.unwrap_or(match reference {
+                true => RelevanceOf::Stepped,
+                false => RelevanceOf::Background,
+            }),
+            relevance: Vec::new(),
+            epoch: None,
+        })
+    }
+
+    /// Blends the batch's relevance into the running one.
+    fn blend(&mut self, weights: &[WeightTensor<'_>], batch: &Relevances, at: StepInfo) -> Result<()> {
+        let restart = self.epoch.is_none() || (!self.keep_momentum && self.epoch != Some(at.epoch));
+        self.epoch = Some(at.epoch);
+        if restart {
+            self.relevance.clear();
+        }
+        for (index, tensor) in weights.iter().enumerate() {
+            let new = batch
+                .get(tensor.name)
+                .filter(|values| values.len() == tensor.values.len())
+                .ok_or_else(|| {
+                    Error::input_hint(
+                        format!("no relevance of {} values for {}", tensor.values.len(), tensor.name),
+                        "a relevance file must come from the same model; `ecqx explain` writes one",
+                    )
+                })?;
+            match self.relevance.get_mut(index) {
+                Some(running) => running.iter_mut().zip(new).for_each(|(running, &new)| {
+                    *running = (1.0 - self.momentum) * new + self.momentum * *running
+                }),
+                None => self.relevance.push(new.clone()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Quantizer for Ecqx {
+    fn method(&self) -> &'static str {
+        METHOD.name
+    }
+
+    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
+        self.core.initialize(weights)?;
+        self.assign(weights, None, StepInfo::POST_TRAINING)
+    }
+
+    fn assign(
+        &mut self,
+        weights: &[WeightTensor<'_>],
+        relevance: Option<&Relevances>,
+        at: StepInfo,
+    ) -> Result<Vec<QuantizedTensor>> {
+        if let Some(batch) = relevance {
+            self.blend(weights, batch, at)?;
+        }
+        let largest = largest(weights);
+        let mut tensors = Vec::with_capacity(weights.len());
+        for (index, tensor) in weights.iter().enumerate() {
+            let mut positions = None;
+            if let Some(plain) = self.core.assign(index, tensor, largest) {
+                let codebook = self.core.codebooks.get(index).and_then(Option::as_ref);
+                positions = Some(match (relevance, codebook) {
+                    (Some(_), Some(codebook)) => {
+                        let levels = Codebook::values(codebook);
+                        let zero = (-codebook.range().0) as usize;
+                        let running = &self.relevance[index];
+                        let found = search(tensor.values, &levels, zero, plain, running, self.p, self.band);
+                        if let Some(warning) = found.warning {
+                            self.core.warn(tensor.name, warning);
+                        }
+                        found.positions
+                    }
+                    _ => plain.positions,
+                });
+            }
+            tensors.push(self.core.quantized(index, tensor, positions.as_deref()));
+        }
+        Ok(tensors)
+    }
+
+    fn wants_relevance(&self) -> bool {
+        true
+    }
+
+    fn relevance_of(&self) -> RelevanceOf {
+        self.relevance_of
+    }
+
+    fn backward(
+        &mut self,
+        _: usize,
+        _: WeightTensor<'_>,
+        quantized: &QuantizedTensor,
+        gradient: &mut [f32],
+    ) -> Result<()> {
+        self.core.backward(quantized, gradient);
+        Ok(())
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        self.core.take_warnings()
+    }
+
+    fn state(&self) -> Result<Value> {
+        let (core, relevance, epoch) = (self.core.state(), self.relevance.clone(), self.epoch);
+        super::options::to_state(&State { core, relevance, epoch })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let state: State = super::options::from_state(state)?;
+        self.core.restore(state.core);
+        self.relevance = state.relevance;
+        self.epoch = state.epoch;
+        Ok(())
+    }
+}

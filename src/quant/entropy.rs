@@ -1,0 +1,97 @@
+//! Entropy-constrained quantization of one layer (spec ECQ): codebook, distribution, λ and assignment.
+
+use super::assignment::{cheapest, nearest};
+use super::codebook::Codebook;
+use super::distribution::{PmfKind, distribution, histogram, information};
+use serde::{Deserialize, Serialize};
+
+/// The largest sensible λ of a layer, by which Λ is scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LambdaMax {
+    /// `((w_e − x_e)² + x_e)² / (I_e − I_0)`, the larger of both ends (the reference).
+    Reference,
+    /// `(x_e² − (x_e − w_e)²) / (I_e − I_0)`, the smaller of both ends (Becking 2020).
+    Thesis,
+}
+
+/// What the entropy term depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EntropyTerm {
+    /// Λ, 0–1: strength of the entropy term; 0 is the nearest level.
+    pub lambda: f64,
+    /// How the distribution is floored.
+    pub pmf: PmfKind,
+    /// How Λ is scaled.
+    pub lambda_max: LambdaMax,
+}
+
+/// Number of weights against the largest layer: smaller layers get a weaker entropy term.
+pub fn decay(weights: usize, largest: usize) -> f64 {
+    (weights as f64 / largest.max(1) as f64 + 0.05) / 1.05
+}
+
+/// A layer's assignment before relevance: positions in the codebook and the penalties that led to them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntropyAssignment {
+    /// Codebook position of every weight.
+    pub positions: Vec<u8>,
+    /// λ · I of every level.
+    pub penalties: Vec<f32>,
+    /// What was degenerate about the layer, for the run's record.
+    pub warning: Option<&'static str>,
+}
+
+/// Assigns one layer. `scale` is the layer's [`decay`].
+pub fn assign(weights: &[f32], codebook: &Codebook, term: &EntropyTerm, scale: f64) -> EntropyAssignment {
+    let levels = codebook.values();
+    let plain =
+        |positions, warning| EntropyAssignment { positions, penalties: vec![0.0; levels.len()], warning };
+    let preliminary = nearest(weights, &levels);
+    if term.lambda == 0.0 || weights.is_empty() {
+        return plain(preliminary, None);
+    }
+    let zero = (-codebook.range().0) as usize;
+    let counts = histogram(&preliminary, levels.len());
+    let information = information(&distribution(&counts, zero, term.pmf));
+    let Some(largest) = lambda_max(weights, &levels, &counts, &information, zero, term.lambda_max) else {
+        return plain(preliminary, Some("the entropy scale λ_max is not finite: nearest levels were used"));
+    };
+    let lambda = largest * term.lambda as f32 * scale as f32;
+    // 0 · ∞ is undefined: an empty level stays out.
+    let penalties: Vec<f32> =
+        information.iter().map(|&i| if i.is_infinite() { f32::INFINITY } else { lambda * i }).collect();
+    let warning =
+        (counts[zero] == 0).then_some("no weight is nearest to zero: its share was taken as one half");
+    EntropyAssignment { positions: cheapest(weights, &levels, &penalties), penalties, warning }
+}
+
+/// λ_max, or `None` when it is not a finite number.
+fn lambda_max(
+    weights: &[f32],
+    levels: &[f32],
+    counts: &[usize],
+    information: &[f32],
+    zero: usize,
+    kind: LambdaMax,
+) -> Option<f32> {
+    let lowest = counts.iter().position(|count| *count > 0)?;
+    let highest = counts.iter().rposition(|count| *count > 0)?;
+    let (min, max) =
+        weights.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), &w| (lo.min(w), hi.max(w)));
+    let end = |level: usize, extreme: f32| {
+        let excess = information[level] - information[zero];
+        let distance = (levels[level] - extreme) * (levels[level] - extreme);
+        match kind {
+            LambdaMax::Reference => (distance + extreme) * (distance + extreme) / excess,
+            LambdaMax::Thesis => (extreme * extreme - distance) / excess,
+        }
+    };
+    let (low, high) = (end(lowest, min), end(highest, max));
+    let chosen = match kind {
+        LambdaMax::Reference if high > low => high,
+        LambdaMax::Thesis if high < low => high,
+        _ => low,
+    };
+    (chosen.is_finite() && low.is_finite() && high.is_finite()).then_some(chosen.max(0.0))
+}

@@ -1,0 +1,155 @@
+//! Options shared by all methods, and how a method reads its own.
+
+use super::registry::Method;
+use crate::error::closest;
+use crate::{Error, Result};
+use globset::{Glob, GlobMatcher};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Name patterns that stay in full precision when an experiment names none, as in the reference.
+pub const DEFAULT_EXCLUDED: [&str; 2] = ["*downsample*", "*aux_classifier*"];
+/// Options that every method takes besides its own.
+pub const COMMON: [&str; 2] = ["exclude", "layer_bits"];
+
+/// How the gradient of quantized weights reaches their background copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SteScale {
+    /// As it is (straight-through).
+    None,
+    /// Times the magnitude of the level in use; as it is on zero.
+    CentroidAbs,
+    /// Times the signed value of the level in use (the reference); as it is on zero.
+    CentroidSigned,
+}
+
+impl SteScale {
+    /// Scales one gradient by the value of its weight's level.
+    #[inline]
+    pub fn apply(self, gradient: f32, level: f32) -> f32 {
+        match self {
+            _ if level == 0.0 => gradient,
+            Self::None => gradient,
+            Self::CentroidAbs => gradient * level.abs(),
+            Self::CentroidSigned => gradient * level,
+        }
+    }
+}
+
+/// Whose choices stand where an experiment makes none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Ours (`docs/methods.md` says why).
+    #[default]
+    Default,
+    /// The reference implementation's.
+    Reference,
+}
+
+/// Which tensors are quantized, and with how many bits.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    excluded: Vec<GlobMatcher>,
+    bits: Option<u32>,
+    overrides: Vec<(GlobMatcher, u32)>,
+}
+
+impl Scope {
+    /// Takes `exclude` (list of name patterns) and `layer_bits` (pattern → bits) out of a method's parameters.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a pattern that is none or bits out of range.
+    pub fn take(method: &Method, bits: Option<u32>, parameters: &mut Map<String, Value>) -> Result<Self> {
+        let pattern = |text: &str| {
+            Glob::new(text)
+                .map(|glob| glob.compile_matcher())
+                .map_err(|error| Error::input(format!("method {}: pattern '{text}': {error}", method.name)))
+        };
+        let wrong =
+            |key: &str, what: &str| Error::input(format!("method {}: {key} must be {what}", method.name));
+        let excluded = match parameters.remove("exclude") {
+            None => DEFAULT_EXCLUDED.iter().map(|text| pattern(text)).collect::<Result<_>>()?,
+            Some(value) => {
+                let list: Vec<String> =
+                    serde_json::from_value(value).map_err(|_| wrong("exclude", "a list of name patterns"))?;
+                list.iter().map(|text| pattern(text)).collect::<Result<_>>()?
+            }
+        };
+        let mut overrides = Vec::new();
+        if let Some(value) = parameters.remove("layer_bits") {
+            let Value::Object(entries) = value else {
+                return Err(wrong("layer_bits", "a mapping from name pattern to bits"));
+            };
+            for (text, value) in entries {
+                let bits = value.as_u64().and_then(|bits| u32::try_from(bits).ok());
+                let bits = bits.ok_or_else(|| wrong("layer_bits", "a mapping from name pattern to bits"))?;
+                method.check_bits(Some(bits))?;
+                overrides.push((pattern(&text)?, bits));
+            }
+        }
+        Ok(Self { excluded, bits, overrides })
+    }
+
+    /// Whether the tensor stays in full precision.
+    pub fn excludes(&self, name: &str) -> bool {
+        self.excluded.iter().any(|pattern| pattern.is_match(name))
+    }
+
+    /// Bit width of a tensor: the last pattern that matches, else the method's.
+    pub fn bits(&self, name: &str) -> Option<u32> {
+        let special =
+            self.overrides.iter().rev().find(|(pattern, _)| pattern.is_match(name)).map(|(_, bits)| *bits);
+        special.or(self.bits)
+    }
+
+    /// As [`bits`](Self::bits), for methods that cannot do without.
+    pub fn required_bits(&self, name: &str) -> Result<u32> {
+        self.bits(name).ok_or_else(|| Error::input(format!("no bit width is given for {name}")))
+    }
+}
+
+/// Reads a method's own parameters into its settings.
+///
+/// # Errors
+/// [`Error::Input`] naming method and parameter, with a suggestion for a misspelt one.
+pub fn settings<T: DeserializeOwned>(method: &Method, parameters: &Map<String, Value>) -> Result<T> {
+    let known: Vec<&str> = method.parameters.iter().map(|parameter| parameter.name).chain(COMMON).collect();
+    if let Some(key) = parameters.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Error::Input {
+            message: format!("method {} has no parameter '{key}'", method.name),
+            hint: Some(match closest(key, known.iter().copied()) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None => format!("it has {}", known.join(", ")),
+            }),
+        });
+    }
+    for parameter in method.parameters {
+        if let (Some((low, high)), Some(value)) =
+            (parameter.range, parameters.get(parameter.name).and_then(Value::as_f64))
+            && !(low..=high).contains(&value)
+        {
+            return Err(Error::input(format!(
+                "method {}: {} must lie in {low}–{high}, found {value}",
+                method.name, parameter.name
+            )));
+        }
+    }
+    serde_json::from_value(Value::Object(parameters.clone()))
+        .map_err(|error| Error::input(format!("method {}: {error}", method.name)))
+}
+
+/// A quantizer's state as JSON.
+pub(super) fn to_state<T: Serialize>(state: &T) -> Result<Value> {
+    serde_json::to_value(state).map_err(|error| Error::Internal(format!("quantizer state: {error}")))
+}
+
+/// A quantizer's state from JSON.
+///
+/// # Errors
+/// [`Error::Input`] when it is not this method's state.
+pub(super) fn from_state<T: DeserializeOwned>(state: &Value) -> Result<T> {
+    T::deserialize(state).map_err(|error| Error::input(format!("saved quantizer state: {error}")))
+}
