@@ -57,19 +57,26 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-/// Builds the architecture called `name`.
+/// Finds an architecture.
 ///
 /// # Errors
-/// [`Error::Input`] for an unknown name or option, or an input shape that does not fit.
-pub fn build(name: &str, input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
-    let model = MODELS.iter().find(|model| model.name == name).ok_or_else(|| Error::Input {
+/// [`Error::Input`] with a suggestion for an unknown name.
+pub fn model(name: &str) -> Result<&'static Model> {
+    MODELS.iter().find(|model| model.name == name).ok_or_else(|| Error::Input {
         message: format!("no model is called '{name}'"),
         hint: Some(match closest(name, MODELS.iter().map(|model| model.name)) {
             Some(near) => format!("did you mean '{near}'?"),
             None => "`ecqx ls models` lists them; a YAML file describes a model of your own".into(),
         }),
-    })?;
-    (model.build)(input_shape, classes, options)
+    })
+}
+
+/// Builds the architecture called `name`.
+///
+/// # Errors
+/// [`Error::Input`] for an unknown name or option, or an input shape that does not fit.
+pub fn build(name: &str, input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
+    (model(name)?.build)(input_shape, classes, options)
 }
 
 /// Reads a model's options into its settings.

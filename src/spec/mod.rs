@@ -1,1 +1,9 @@
-//! YAML specifications: raw, checked, and expanded into runs.
+//! YAML experiments: read and checked ([`experiment`]), expanded into runs ([`grid`]), each with a content-addressed id
+//! ([`run_spec`]). Nothing here opens a data set or trains.
+
+pub mod experiment;
+pub mod grid;
+pub mod run_spec;
+
+pub use experiment::Experiment;
+pub use run_spec::{BaselineSpec, ModelSpec, QuantizerSpec, RunSpec};

@@ -1,0 +1,71 @@
+//! What made a result: revision, compiler, processor, threads, command line.
+
+use super::record::Provenance;
+use candle_core::Device;
+use std::process::Command;
+
+/// Everything that is known when a run starts; digests are filled in by the run.
+pub fn gather(device: &Device) -> Provenance {
+    let mut features = Vec::new();
+    if cfg!(feature = "cuda") {
+        features.push("cuda".to_string());
+    }
+    Provenance {
+        git_revision: git_revision(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        rustc: env!("ECQX_RUSTC").into(),
+        features,
+        cpu: cpu(),
+        device: if device.is_cpu() { "cpu".into() } else { format!("{:?}", device.location()) },
+        threads: rayon::current_num_threads(),
+        host: crate::store::host(),
+        dataset_digest: String::new(),
+        baseline_digest: String::new(),
+        command: std::env::args().collect(),
+        started: now(),
+    }
+}
+
+/// Revision of the working folder's repository, `-dirty` when it has changes.
+fn git_revision() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let revision = git(&["rev-parse", "HEAD"])?;
+    let dirty =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
+    Some(if dirty { format!("{revision}-dirty") } else { revision })
+}
+
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+    model.unwrap_or(std::env::consts::ARCH).trim().to_string()
+}
+
+/// The present in RFC 3339, UTC, seconds.
+pub fn now() -> String {
+    let seconds =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
+    // Civil date from days since 1970 (Hinnant's algorithm: eras of 400 years from 1 March).
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// Peak resident memory of this process, bytes, where the system tells.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}

@@ -1,0 +1,345 @@
+//! An experiment's YAML file: read with unknown keys denied, then checked; every mistake is named with file, line and
+//! column.
+
+use super::run_spec::{BaselineSpec, ModelSpec};
+use crate::data::DatasetSpec;
+use crate::error::closest;
+use crate::quant;
+use crate::train::TrainingSpec;
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use serde_saphyr::{Location, Spanned};
+use std::path::{Path, PathBuf};
+
+/// Keys of an experiment, for suggestions.
+const KEYS: [&str; 10] = [
+    "name",
+    "description",
+    "dataset",
+    "model",
+    "baseline",
+    "seeds",
+    "bits",
+    "training",
+    "quantizers",
+    "figures",
+];
+/// Keys of a quantizer entry that are not parameters of its method.
+const ENTRY_KEYS: [&str; 5] = ["method", "bits", "seeds", "training", "relevance"];
+
+/// The file as it stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: Spanned<String>,
+    #[serde(default)]
+    description: String,
+    dataset: Spanned<DatasetSpec>,
+    model: Spanned<Value>,
+    baseline: Spanned<Map<String, Value>>,
+    #[serde(default)]
+    seeds: Option<Spanned<OneOrMany<u64>>>,
+    #[serde(default)]
+    bits: Option<Spanned<OneOrMany<u32>>>,
+    #[serde(default)]
+    training: Option<Spanned<TrainingSpec>>,
+    #[serde(default = "default_calibration")]
+    calibration_samples: usize,
+    quantizers: Vec<Spanned<Map<String, Value>>>,
+    #[serde(default)]
+    figures: Option<Vec<Spanned<String>>>,
+}
+
+fn default_calibration() -> usize {
+    256
+}
+
+/// A scalar or a list.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(item) => vec![item],
+            Self::Many(items) => items,
+        }
+    }
+}
+
+/// A checked experiment.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// File it came from.
+    pub path: PathBuf,
+    /// Name in tables.
+    pub name: String,
+    /// What it is about.
+    pub description: String,
+    /// Data set.
+    pub dataset: DatasetSpec,
+    /// Architecture.
+    pub model: ModelSpec,
+    /// Full-precision weights.
+    pub baseline: BaselineSpec,
+    /// Samples for post-training relevance.
+    pub calibration_samples: usize,
+    /// Methods, each with its grid.
+    pub quantizers: Vec<Entry>,
+    /// Figures the report draws; empty means the report's own choice.
+    pub figures: Vec<String>,
+}
+
+/// One entry of `quantizers`.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Method name, known to exist.
+    pub method: String,
+    /// Where the entry stands, for messages about grid points.
+    pub place: String,
+    /// Bit widths; a single `None` for methods without.
+    pub bits: Vec<Option<u32>>,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// Quantization-aware training; `None` is post-training.
+    pub training: Option<TrainingSpec>,
+    /// Parameters; lists are axes of the grid, except for parameters that are lists themselves.
+    pub parameters: Map<String, Value>,
+    /// Relevance, possibly a list as an axis.
+    pub relevance: Option<Value>,
+}
+
+impl Experiment {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with file, line and column of the mistake; [`Error::Io`] when the file cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads and checks YAML text; `path` is for messages and for files named relative to it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let raw: Raw = serde_saphyr::from_str(text).map_err(|error| syntax_error(&error, path))?;
+        Checker { path }.check(raw)
+    }
+}
+
+/// The parser's error with a suggestion for unknown keys.
+fn syntax_error(error: &serde_saphyr::Error, path: &Path) -> Error {
+    let error = error.without_snippet();
+    let message = error.to_string();
+    let place = match error.location() {
+        Some(location) => format!("{}:{}:{}", path.display(), location.line(), location.column()),
+        None => path.display().to_string(),
+    };
+    let unknown =
+        message.split_once("unknown field").and_then(|(_, rest)| rest.split(['`', '\'', '"']).nth(1));
+    let hint = unknown.and_then(|key| {
+        let expected = message.split_once("expected").map_or("", |(_, rest)| rest);
+        let known: Vec<&str> = expected.split(['`', '\'', '"']).skip(1).step_by(2).collect();
+        closest(key, known.into_iter().chain(KEYS)).map(|near| format!("did you mean '{near}'?"))
+    });
+    Error::Input {
+        message: format!("{place}: {message}"),
+        hint: hint.or_else(|| Some("docs/experiments.md describes every key".into())),
+    }
+}
+
+struct Checker<'a> {
+    path: &'a Path,
+}
+
+impl Checker<'_> {
+    fn place(&self, at: Location) -> String {
+        format!("{}:{}:{}", self.path.display(), at.line(), at.column())
+    }
+
+    /// Puts a place before an error's message.
+    fn locate(&self, at: Location) -> impl FnOnce(Error) -> Error {
+        let place = self.place(at);
+        move |error| match error {
+            Error::Input { message, hint } => Error::Input { message: format!("{place}: {message}"), hint },
+            other => other,
+        }
+    }
+
+    fn wrong(&self, at: Location, what: impl std::fmt::Display) -> Error {
+        Error::input_hint(format!("{}: {what}", self.place(at)), "docs/experiments.md describes every key")
+    }
+
+    fn check(&self, raw: Raw) -> Result<Experiment> {
+        let name = raw.name.value;
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+            return Err(self
+                .wrong(raw.name.referenced, "name: letters, digits, '-', '_' and '.' only, and not empty"));
+        }
+        crate::data::family(&raw.dataset.value.name).map_err(self.locate(raw.dataset.referenced))?;
+        let model = self.model(raw.model)?;
+        let baseline = self.baseline(raw.baseline)?;
+        let seeds = match raw.seeds {
+            Some(seeds) => self.not_empty("seeds", seeds)?,
+            None => vec![1],
+        };
+        let bits = raw.bits.map(|bits| self.not_empty("bits", bits)).transpose()?;
+        if let Some(training) = &raw.training {
+            training.value.check().map_err(self.locate(training.referenced))?;
+        }
+        let training = raw.training.map(|training| training.value);
+        if raw.quantizers.is_empty() {
+            return Err(Error::input(format!("{}: 'quantizers' is empty", self.path.display())));
+        }
+        let quantizers = raw
+            .quantizers
+            .into_iter()
+            .map(|entry| self.entry(entry, bits.as_deref(), &seeds, training.as_ref()))
+            .collect::<Result<_>>()?;
+        let figures = raw.figures.unwrap_or_default();
+        Ok(Experiment {
+            path: self.path.to_path_buf(),
+            name,
+            description: raw.description,
+            dataset: raw.dataset.value,
+            model,
+            baseline,
+            calibration_samples: raw.calibration_samples,
+            quantizers,
+            figures: figures.into_iter().map(|figure| figure.value).collect(),
+        })
+    }
+
+    fn not_empty<T>(&self, key: &str, list: Spanned<OneOrMany<T>>) -> Result<Vec<T>> {
+        let at = list.referenced;
+        let items = list.value.into_vec();
+        if items.is_empty() { Err(self.wrong(at, format!("'{key}' is empty"))) } else { Ok(items) }
+    }
+
+    fn model(&self, model: Spanned<Value>) -> Result<ModelSpec> {
+        let at = model.referenced;
+        let mut options = match model.value {
+            Value::String(name) => Map::from_iter([("name".to_string(), Value::String(name))]),
+            Value::Object(options) => options,
+            _ => return Err(self.wrong(at, "model: a name, {name: …, options} or {file: …}")),
+        };
+        match (options.remove("name"), options.remove("file")) {
+            (Some(Value::String(name)), None) => {
+                crate::model::model(&name).map_err(self.locate(at))?;
+                Ok(ModelSpec { name: Some(name), description: None, options })
+            }
+            (None, Some(Value::String(file))) if options.is_empty() => {
+                let file = self.path.parent().unwrap_or(Path::new(".")).join(file);
+                let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
+                crate::model::yaml::parse(&text, &file)?;
+                Ok(ModelSpec { name: None, description: Some(text), options })
+            }
+            _ => Err(self.wrong(at, "model: either a name with options or {file: …} alone")),
+        }
+    }
+
+    fn baseline(&self, baseline: Spanned<Map<String, Value>>) -> Result<BaselineSpec> {
+        let at = baseline.referenced;
+        let mut map = baseline.value;
+        let seed = match map.remove("seed") {
+            None => 0,
+            Some(value) => {
+                value.as_u64().ok_or_else(|| self.wrong(at, "baseline: seed must be a whole number"))?
+            }
+        };
+        let (checkpoint, train) = (map.remove("checkpoint"), map.remove("train"));
+        if let Some(key) = map.keys().next() {
+            let near =
+                closest(key, ["checkpoint", "train", "seed"]).map(|near| format!("did you mean '{near}'?"));
+            let message = format!("{}: baseline: unknown key '{key}'", self.place(at));
+            return Err(Error::Input { message, hint: near });
+        }
+        match (checkpoint, train) {
+            (Some(Value::String(path)), None) => Ok(BaselineSpec::Checkpoint(path)),
+            (None, Some(recipe)) => {
+                let recipe: TrainingSpec = serde_json::from_value(recipe)
+                    .map_err(|error| self.wrong(at, format!("baseline.train: {error}")))?;
+                recipe.check().map_err(self.locate(at))?;
+                Ok(BaselineSpec::Train { recipe, seed })
+            }
+            _ => Err(self.wrong(at, "baseline: either {checkpoint: PATH} or {train: {epochs: …, …}}")),
+        }
+    }
+
+    fn entry(
+        &self,
+        entry: Spanned<Map<String, Value>>,
+        bits: Option<&[u32]>,
+        seeds: &[u64],
+        training: Option<&TrainingSpec>,
+    ) -> Result<Entry> {
+        let at = entry.referenced;
+        let mut map = entry.value;
+        let name = match map.remove("method") {
+            Some(Value::String(name)) => name,
+            _ => return Err(self.wrong(at, "a quantizer needs 'method: NAME'")),
+        };
+        let method = quant::method(&name).map_err(self.locate(at))?;
+        let take = |map: &mut Map<String, Value>, key: &str| map.remove(key);
+        let own_bits = match take(&mut map, "bits") {
+            None => None,
+            Some(value) => {
+                let list: OneOrMany<u32> = serde_json::from_value(value).map_err(|_| {
+                    self.wrong(at, format!("{name}: bits must be a whole number or a list of them"))
+                })?;
+                Some(list.into_vec())
+            }
+        };
+        let bits: Vec<Option<u32>> = match (method.bits, own_bits) {
+            (None, Some(_)) => return Err(self.wrong(at, format!("{name} takes no bit width"))),
+            (None, None) => vec![None],
+            (Some(_), Some(own)) => own.into_iter().map(Some).collect(),
+            (Some(_), None) if method.bits_optional => vec![None],
+            (Some(_), None) => bits.unwrap_or(&[]).iter().copied().map(Some).collect(),
+        };
+        if bits.is_empty() {
+            return Err(
+                self.wrong(at, format!("{name} needs bit widths: 'bits' here or for the whole experiment"))
+            );
+        }
+        let seeds = match take(&mut map, "seeds") {
+            None => seeds.to_vec(),
+            Some(value) => serde_json::from_value::<OneOrMany<u64>>(value)
+                .map_err(|_| {
+                    self.wrong(at, format!("{name}: seeds must be a whole number or a list of them"))
+                })?
+                .into_vec(),
+        };
+        let training = match take(&mut map, "training") {
+            None => training.cloned(),
+            Some(Value::Null) => None,
+            Some(value) => {
+                let recipe: TrainingSpec = serde_json::from_value(value)
+                    .map_err(|error| self.wrong(at, format!("{name}: training: {error}")))?;
+                recipe.check().map_err(self.locate(at))?;
+                Some(recipe)
+            }
+        };
+        let relevance = take(&mut map, "relevance");
+        if relevance.is_some() && !method.needs_relevance {
+            return Err(self.wrong(at, format!("{name} uses no relevance")));
+        }
+        let known = method.parameters.iter().map(|parameter| parameter.name).chain(quant::options::COMMON);
+        let known: Vec<&str> = known.chain(ENTRY_KEYS).collect();
+        if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(Error::Input {
+                message: format!("{}: {name} has no parameter '{key}'", self.place(at)),
+                hint: Some(match closest(key, known.iter().copied()) {
+                    Some(near) => format!("did you mean '{near}'?"),
+                    None => format!("it has {}", known.join(", ")),
+                }),
+            });
+        }
+        let place = self.place(at);
+        Ok(Entry { method: name, place, bits, seeds, training, parameters: map, relevance })
+    }
+}

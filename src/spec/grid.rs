@@ -1,0 +1,102 @@
+//! Expansion of an experiment into runs: methods × parameters × bit widths × seeds, in the order of the file.
+
+use super::experiment::{Entry, Experiment};
+use super::run_spec::{QuantizerSpec, RunSpec, canonical};
+use crate::{Error, Result, quant};
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+/// The runs of an experiment, and how many equal grid points were dropped.
+pub struct Grid {
+    /// In the order of the file.
+    pub runs: Vec<RunSpec>,
+    /// Grid points that stood there already.
+    pub duplicates: usize,
+}
+
+/// Parameters whose value is a list by itself.
+const LISTS: [&str; 1] = ["exclude"];
+
+/// Expands an experiment and checks every grid point against its method.
+///
+/// # Errors
+/// [`Error::Input`] with the place of the entry.
+pub fn expand(experiment: &Experiment) -> Result<Grid> {
+    let mut grid = Grid { runs: Vec::new(), duplicates: 0 };
+    let mut seen = HashSet::new();
+    for entry in &experiment.quantizers {
+        for parameters in combinations(entry)? {
+            for relevance in relevances(entry) {
+                for &bits in &entry.bits {
+                    quant::build(&entry.method, bits, &parameters).map_err(|error| at(entry, error))?;
+                    for &seed in &entry.seeds {
+                        let run = RunSpec {
+                            dataset: experiment.dataset.clone(),
+                            model: experiment.model.clone(),
+                            baseline: experiment.baseline.clone(),
+                            quantizer: QuantizerSpec {
+                                method: entry.method.clone(),
+                                bits,
+                                parameters: parameters.clone(),
+                                relevance: relevance.clone(),
+                            },
+                            training: entry.training.clone(),
+                            seed,
+                            calibration_samples: experiment.calibration_samples,
+                        };
+                        if seen.insert(canonical(&run.json()?)) {
+                            grid.runs.push(run);
+                        } else {
+                            grid.duplicates += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(grid)
+}
+
+fn at(entry: &Entry, error: Error) -> Error {
+    match error {
+        Error::Input { message, hint } => {
+            Error::Input { message: format!("{}: {message}", entry.place), hint }
+        }
+        other => other,
+    }
+}
+
+fn relevances(entry: &Entry) -> Vec<Option<Value>> {
+    match &entry.relevance {
+        Some(Value::Array(items)) => items.iter().cloned().map(Some).collect(),
+        other => vec![other.clone()],
+    }
+}
+
+/// All combinations of list-valued parameters.
+fn combinations(entry: &Entry) -> Result<Vec<Map<String, Value>>> {
+    let mut all = vec![Map::new()];
+    for (key, value) in &entry.parameters {
+        let values = match value {
+            Value::Array(items) if !LISTS.contains(&key.as_str()) => items.clone(),
+            single => vec![single.clone()],
+        };
+        if values.is_empty() {
+            return Err(Error::input(format!("{}: {}: '{key}' is empty", entry.place, entry.method)));
+        }
+        all = all
+            .into_iter()
+            .flat_map(|base| {
+                values.iter().map(move |value| {
+                    let mut point = base.clone();
+                    point.insert(key.clone(), value.clone());
+                    point
+                })
+            })
+            .collect();
+        if all.len() > 1_000_000 {
+            return Err(Error::input(format!("{}: the grid has more than a million points", entry.place)));
+        }
+    }
+    Ok(all)
+}

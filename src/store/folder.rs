@@ -1,0 +1,83 @@
+//! Folders that appear whole: written elsewhere, flushed, renamed; a digest tells later damage.
+
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+/// File contents by name.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// Name of the file that lists every other file's digest.
+const DIGEST: &str = "digest";
+
+/// `blake3  name` lines, sorted by name.
+fn digest_lines(files: &Files) -> String {
+    files.iter().map(|(name, content)| format!("{}  {name}\n", blake3::hash(content).to_hex())).collect()
+}
+
+/// Writes `files` to `target` through a temporary folder in `partial`. An existing target is replaced.
+pub(super) fn write(partial: &Path, target: &Path, files: &Files) -> Result<()> {
+    let temporary = tempfile::Builder::new()
+        .prefix(&format!("{}-", std::process::id()))
+        .tempdir_in(partial)
+        .map_err(Error::io(partial))?;
+    let digest = digest_lines(files);
+    let all = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
+    for (name, content) in all.chain([(DIGEST, digest.as_bytes())]) {
+        let path = temporary.path().join(name);
+        let attempt = || -> std::io::Result<()> {
+            let mut file = File::create(&path)?;
+            file.write_all(content)?;
+            file.sync_all()
+        };
+        attempt().map_err(Error::io(target.join(name)))?;
+    }
+    let attempt = || -> std::io::Result<()> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755))?;
+        }
+        if target.exists() {
+            fs::remove_dir_all(target)?;
+        }
+        // Losing a race against another worker leaves an equal result in place.
+        match fs::rename(temporary.path(), target) {
+            Err(error) if !target.is_dir() => return Err(error),
+            _ => {}
+        }
+        if let Some(parent) = target.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    attempt().map_err(Error::io(target))
+}
+
+/// Checks every file against the digest.
+///
+/// # Errors
+/// [`Error::Format`] naming the file that is not what was written.
+pub(super) fn verify(folder: &Path) -> Result<()> {
+    let path = folder.join(DIGEST);
+    let lines = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    for line in lines.lines() {
+        let (digest, name) =
+            line.split_once("  ").ok_or_else(|| Error::format(&path, 0, "not a digest file"))?;
+        let file = folder.join(name);
+        let content = fs::read(&file).map_err(Error::io(&file))?;
+        if blake3::hash(&content).to_hex().as_str() != digest {
+            return Err(Error::format(&file, 0, "the content is not what was written (digest differs)"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an unfinished folder's writer is gone: its name begins with the writer's process id.
+pub(super) fn is_abandoned(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let pid = name.split('-').next().and_then(|pid| pid.parse().ok());
+    !pid.is_some_and(super::claim::is_alive)
+}
