@@ -1,6 +1,19 @@
 //! Bitstreams in the syntax of Neural Network Coding (ISO/IEC 15938-17): DeepCABAC coding of integer tensors, scalar
 //! quantization of float tensors, units and headers. Works on plain slices; knows nothing of networks or runs.
 
+mod arithmetic;
+mod bits;
+pub mod comparison;
+mod context;
+mod float;
+#[cfg(test)]
+mod golden;
+pub mod model_file;
+mod tensor;
+mod unit;
+
+pub use unit::{EncodeOptions, TensorSummary, decode, encode, encode_with_sizes, inspect};
+
 /// A named tensor in a bitstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Element {
@@ -29,4 +42,10 @@ pub struct CodecError {
     pub offset: usize,
     /// What is wrong there.
     pub message: String,
+}
+
+impl CodecError {
+    fn new(offset: usize, message: impl Into<String>) -> Self {
+        Self { offset, message: message.into() }
+    }
 }

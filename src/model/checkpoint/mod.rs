@@ -2,6 +2,7 @@
 //!
 //! One file per format.
 
+mod bitstream;
 mod pytorch;
 mod safetensors_file;
 
@@ -19,7 +20,7 @@ pub type StateDict = IndexMap<String, Tensor>;
 /// Keys under which training scripts nest their state dict.
 const NESTING_KEYS: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "weights"];
 
-/// Reads a checkpoint: `.safetensors` or a PyTorch file (`.pt`, `.pth`, `.th`, …) with a plain state dict or
+/// Reads a checkpoint: `.safetensors`, `.nnc` or a PyTorch file (`.pt`, `.pth`, `.th`, …) with a plain state dict or
 /// one nested under a usual key. A `module.` prefix is dropped, and so are batch counters.
 ///
 /// # Errors
@@ -29,6 +30,7 @@ pub fn read(path: &Path) -> Result<StateDict> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let tensors = match extension {
         "safetensors" => safetensors_file::parse(&bytes, path)?,
+        "nnc" => bitstream::parse(&bytes, path)?,
         _ => pytorch::parse(bytes, path)?,
     };
     Ok(tensors

@@ -1,0 +1,211 @@
+//! Binarisation and coding of one integer tensor, and the encoder's choice of starting sets.
+
+use super::CodecError;
+use super::arithmetic::{Decoder, Encoder};
+use super::context::{Context, Layout, NEXT_STATE, Rates, SETS};
+use std::sync::LazyLock;
+
+static RATES: LazyLock<Rates> = LazyLock::new(Rates::new);
+
+/// Extra cost of announcing a set other than the first: three bits.
+const CHOICE_COST: u64 = 98_304;
+/// Contexts of the Exp-Golomb prefix; a longer prefix would not fit 32 bits.
+const LONGEST_PREFIX: usize = 31;
+
+/// The level that is coded for a value in a state of dependent quantization.
+#[inline(always)]
+fn level_of(value: i32, state: u8) -> i32 {
+    let odd = i64::from(state & 1);
+    let value = i64::from(value);
+    match value {
+        0 => 0,
+        v if v > 0 => ((v + odd) >> 1) as i32,
+        v => ((v - odd) >> 1) as i32,
+    }
+}
+
+/// Feeds the bins of one level to `bin` and its bypass bits to `bypass`; returns the context class of the next value.
+#[inline(always)]
+fn binarise<S>(
+    sink: &mut S,
+    level: i32,
+    base: usize,
+    neighbour: usize,
+    layout: Layout,
+    bin: impl Fn(&mut S, usize, bool),
+    bypass: impl Fn(&mut S, u32, u32),
+) -> usize {
+    if level == 0 {
+        bin(sink, base + neighbour, false);
+        return 0;
+    }
+    bin(sink, base + neighbour, true);
+    let negative = level < 0;
+    bin(sink, Layout::SIGN + neighbour, negative);
+    let magnitude = level.unsigned_abs() as usize;
+    let mut flag = 0;
+    while flag < layout.flags {
+        let more = magnitude > flag + 1;
+        bin(sink, Layout::GREATER + 2 * flag + usize::from(negative), more);
+        if !more {
+            break;
+        }
+        flag += 1;
+    }
+    if flag == layout.flags {
+        let rest = magnitude - layout.flags;
+        let length = rest.ilog2();
+        for prefix in 0..length as usize {
+            bin(sink, layout.rest() + prefix, true);
+        }
+        bin(sink, layout.rest() + length as usize, false);
+        bypass(sink, length, (rest - (1 << length)) as u32);
+    }
+    if negative { 1 } else { 2 }
+}
+
+/// Whether a context is used without dependent quantization.
+fn is_used(context: usize, dependent: bool) -> bool {
+    dependent || !(3..=23).contains(&context)
+}
+
+/// For every context the set whose estimated cost is smallest.
+fn choose_sets(values: &[i32], dependent: bool, layout: Layout) -> Vec<usize> {
+    struct Trial {
+        contexts: [Context; 9],
+        costs: [u64; 9],
+    }
+    let fresh = || Trial { contexts: std::array::from_fn(Context::from_set), costs: [0; 9] };
+    let mut trials: Vec<Trial> = (0..layout.model()).map(|_| fresh()).collect();
+    let rates = &*RATES;
+    let (mut state, mut neighbour) = (0u8, 0usize);
+    for &value in values {
+        let level = if dependent { level_of(value, state) } else { value };
+        let base = 3 * usize::from(state);
+        // The reference estimates with the value before it is halved; the same choice needs the same estimate.
+        neighbour = binarise(
+            &mut trials,
+            value,
+            base,
+            neighbour,
+            layout,
+            |trials, context, bin| {
+                let trial = &mut trials[context];
+                for (context, cost) in trial.contexts.iter_mut().zip(&mut trial.costs) {
+                    *cost += u64::from(rates.rate(context.state(), bin));
+                    context.update(bin);
+                }
+            },
+            |_, _, _| {},
+        );
+        if dependent {
+            state = NEXT_STATE[usize::from(state)][(level & 1) as usize];
+        }
+    }
+    trials
+        .iter()
+        .map(|trial| {
+            let mut best = (trial.costs[0], 0);
+            for set in 1..SETS.len() {
+                if trial.costs[set] + CHOICE_COST < best.0 {
+                    best = (trial.costs[set] + CHOICE_COST, set);
+                }
+            }
+            best.1
+        })
+        .collect()
+}
+
+/// Codes a tensor. `values` are the quantized integers (for dependent quantization before division by two).
+pub(super) fn encode(encoder: &mut Encoder, values: &[i32], dependent: bool, flags: usize, choose: bool) {
+    let layout = Layout { flags };
+    let sets = if choose { choose_sets(values, dependent, layout) } else { vec![0; layout.model()] };
+    let mut contexts = vec![Context::default(); layout.total()];
+    for (index, &set) in sets.iter().enumerate().filter(|(index, _)| is_used(*index, dependent)) {
+        encoder.context(&mut contexts[layout.choice()], set > 0);
+        if set > 0 {
+            encoder.bypass(3, set as u32 - 1);
+        }
+        contexts[index] = Context::from_set(set);
+    }
+    let (mut state, mut neighbour) = (0u8, 0usize);
+    let mut sink = (encoder, contexts);
+    for &value in values {
+        let level = if dependent { level_of(value, state) } else { value };
+        let base = 3 * usize::from(state);
+        neighbour = binarise(
+            &mut sink,
+            level,
+            base,
+            neighbour,
+            layout,
+            |(encoder, contexts), context, bin| encoder.context(&mut contexts[context], bin),
+            |(encoder, _), count, value| encoder.bypass(count, value),
+        );
+        if dependent {
+            state = NEXT_STATE[usize::from(state)][(level & 1) as usize];
+        }
+    }
+}
+
+/// Decodes `count` values.
+///
+/// # Errors
+/// When the payload ends early or a value does not fit 32 bits. Memory grows with what is decoded, not with what a
+/// header claims.
+pub(super) fn decode(
+    decoder: &mut Decoder<'_>,
+    count: usize,
+    dependent: bool,
+    flags: usize,
+) -> Result<Vec<i32>, CodecError> {
+    let layout = Layout { flags };
+    let mut contexts = vec![Context::default(); layout.total()];
+    for index in (0..layout.model()).filter(|index| is_used(*index, dependent)) {
+        let set =
+            if decoder.context(&mut contexts[layout.choice()]) { 1 + decoder.bypass(3) as usize } else { 0 };
+        contexts[index] = Context::from_set(set);
+    }
+    let mut values = Vec::with_capacity(count.min(1 << 20));
+    let (mut state, mut neighbour) = (0u8, 0usize);
+    let out_of_range =
+        |decoder: &Decoder<'_>| CodecError::new(decoder.offset(), "a value does not fit 32 bits");
+    for index in 0..count {
+        if index & 0xff == 0 && decoder.is_overrun() {
+            return Err(CodecError::new(decoder.offset(), "the payload runs past its unit"));
+        }
+        let mut level = 0i64;
+        if decoder.context(&mut contexts[3 * usize::from(state) + neighbour]) {
+            let negative = decoder.context(&mut contexts[Layout::SIGN + neighbour]);
+            let side = usize::from(negative);
+            let mut magnitude = 1i64;
+            let mut flag = 0;
+            while flag < flags && decoder.context(&mut contexts[Layout::GREATER + 2 * flag + side]) {
+                magnitude += 1;
+                flag += 1;
+            }
+            if flag == flags {
+                let mut length = 0;
+                while decoder.context(&mut contexts[layout.rest() + length]) {
+                    length += 1;
+                    if length > LONGEST_PREFIX {
+                        return Err(out_of_range(decoder));
+                    }
+                }
+                magnitude += (1i64 << length) - 1 + i64::from(decoder.bypass(length as u32));
+            }
+            level = if negative { -magnitude } else { magnitude };
+            neighbour = if negative { 1 } else { 2 };
+        } else {
+            neighbour = 0;
+        }
+        let mut value = level;
+        if dependent {
+            let odd = i64::from(state & 1);
+            value = 2 * level - level.signum() * odd;
+            state = NEXT_STATE[usize::from(state)][(level & 1) as usize];
+        }
+        values.push(i32::try_from(value).map_err(|_| out_of_range(decoder))?);
+    }
+    Ok(values)
+}
