@@ -3,6 +3,7 @@
 //! Images are (batch, channels, height, width), weights (out, in / groups, kernel height, kernel width), row-major.
 
 use super::gemm::{Matrix, multiply};
+use super::{direct, direct_weight};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -166,6 +167,9 @@ pub fn forward(s: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, o
     if s.batch == 0 || s.output_len() == 0 {
         return;
     }
+    if bias.is_none() && direct::applies(s) {
+        return direct::forward(s, x, weight, out);
+    }
     let per_piece = s.samples_per_piece();
     out.par_chunks_mut(s.output_len() * per_piece).zip(x.par_chunks(s.input_len() * per_piece)).for_each(
         |(out, x)| {
@@ -206,6 +210,11 @@ pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], grad_x: &mut 
         grad_x.fill(0.0);
         return;
     }
+    if s.stride == [1, 1]
+        && let Some(adjoint) = direct::adjoint(s)
+    {
+        return direct::backward_input(&adjoint, grad, weight, grad_x);
+    }
     let per_piece = s.samples_per_piece();
     grad_x
         .par_chunks_mut(s.input_len() * per_piece)
@@ -238,6 +247,9 @@ pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], grad_weight: &mut
     grad_weight.fill(0.0);
     if s.batch == 0 || s.output_len() == 0 {
         return;
+    }
+    if direct_weight::applies(s) {
+        return direct_weight::backward_weight(s, grad, x, grad_weight);
     }
     let per_piece = s.samples_per_piece();
     // One partial sum per piece, added in order: the same bits for the same number of threads.

@@ -4,6 +4,8 @@
 //! sums are added in a fixed order, so results depend on nothing else.
 
 pub mod conv2d;
+mod direct;
+mod direct_weight;
 pub mod elementwise;
 pub mod gemm;
 pub mod norm;
