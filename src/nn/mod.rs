@@ -2,6 +2,7 @@
 //!
 //! Not here: architectures (in [`crate::model`]), optimizers and loops (in [`crate::train`]).
 
+pub mod gradient;
 pub mod init;
 pub mod kernels;
 pub mod layer;
@@ -9,6 +10,7 @@ pub mod network;
 pub mod ops;
 pub mod parameters;
 
+pub use gradient::Gradients;
 pub use layer::{Layer, Operation};
 pub use network::{Mode, Network, Trace};
 pub use parameters::{Parameter, ParameterShape, Parameters, Role};

@@ -1,7 +1,7 @@
 //! The layer graph: checked once when built, then walked (forward here, relevance in [`crate::relevance`]).
 
 use super::layer::{INPUT, Layer, Operation};
-use super::ops::{self, Conv2dGeometry, Pool2dGeometry};
+use super::ops::{self, BatchNormOutput, Conv2dGeometry, Pool2dGeometry};
 use super::parameters::{ParameterShape, Parameters, Role};
 use crate::rng::Rng;
 use crate::{Error, Result, error::closest};
@@ -38,6 +38,18 @@ pub struct Network {
 pub struct Trace {
     /// `values[0]` is the input, `values[i + 1]` the output of layer i.
     pub values: Vec<Tensor>,
+    /// What the gradient of each layer needs besides inputs, output and parameters.
+    pub(super) saved: Vec<Saved>,
+}
+
+/// What one layer keeps for its gradient.
+pub(super) enum Saved {
+    /// Nothing.
+    Nothing,
+    /// Mean and biased variance that a batch norm took from the batch.
+    Statistics(Tensor, Tensor),
+    /// The factors of a dropout.
+    Mask(Tensor),
 }
 
 impl Trace {
@@ -145,13 +157,15 @@ impl Network {
     /// When the input or a parameter does not fit, or memory runs out.
     pub fn forward(&self, parameters: &Parameters, input: &Tensor, mut mode: Mode<'_>) -> Result<Trace> {
         let mut values = Vec::with_capacity(self.layers.len() + 1);
+        let mut saved = Vec::with_capacity(self.layers.len());
         values.push(input.clone());
         for (layer, sources) in self.layers.iter().zip(&self.sources) {
             let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source]).collect();
-            let out = run_layer(layer, parameters, &inputs, &mut mode)?;
+            let (out, kept) = run_layer(layer, parameters, &inputs, &mut mode)?;
             values.push(out);
+            saved.push(kept);
         }
-        Ok(Trace { values })
+        Ok(Trace { values, saved })
     }
 }
 
@@ -234,10 +248,10 @@ fn run_layer(
     parameters: &Parameters,
     inputs: &[&Tensor],
     mode: &mut Mode<'_>,
-) -> Result<Tensor> {
+) -> Result<(Tensor, Saved)> {
     let x = inputs[0];
     let parameter = |suffix: &str| parameters.tensor(&format!("{}.{suffix}", layer.name));
-    Ok(match layer.operation {
+    let out = match layer.operation {
         Operation::Linear { bias, .. } => {
             let bias = if bias { Some(parameter("bias")?) } else { None };
             ops::linear(x, parameter("weight")?, bias)?
@@ -259,7 +273,8 @@ fn run_layer(
                     let blended = ((running.detach() * (1.0 - momentum))? + (batch * momentum)?)?;
                     parameters.set_tensor(&format!("{}.{name}", layer.name), &blended)?;
                 }
-                normalised.output
+                let BatchNormOutput { output, mean, biased, .. } = normalised;
+                return Ok((output, Saved::Statistics(mean, biased)));
             } else {
                 ops::batch_norm_evaluation(x, weight, bias, &mean.detach(), &variance.detach(), epsilon)?
             }
@@ -283,7 +298,14 @@ fn run_layer(
         Operation::Shortcut { stride, out_channels, .. } => ops::shortcut(x, stride, out_channels)?,
         Operation::Dropout { rate } => match mode {
             Mode::Evaluation => x.clone(),
-            Mode::Training(rng) | Mode::TrainingFrozenNorm(rng) => ops::dropout(x, rate, rng)?,
+            Mode::Training(rng) | Mode::TrainingFrozenNorm(rng) => {
+                if rate <= 0.0 {
+                    return Ok((x.clone(), Saved::Nothing));
+                }
+                let mask = ops::dropout_mask(x, rate, rng)?;
+                return Ok(((x * &mask)?, Saved::Mask(mask)));
+            }
         },
-    })
+    };
+    Ok((out, Saved::Nothing))
 }

@@ -7,18 +7,17 @@ use super::optimizer::Optimizer;
 use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::data::{Dataset, Split};
-use crate::nn::{Mode, Network, Parameters, Role, ops};
+use crate::nn::{Gradients, Mode, Network, Parameters, ops};
 use crate::rng::Rng;
 use crate::run::EpochMetrics;
 use crate::{Error, Result};
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use std::time::Instant;
 
 /// One forward and backward pass in training mode.
 pub(super) struct Pass {
     /// Gradients of all trained parameters.
-    pub gradients: GradStore,
+    pub gradients: Gradients,
     /// Mean cross entropy.
     pub loss: f64,
     /// Samples whose highest logit is the true class.
@@ -35,10 +34,13 @@ pub(super) fn forward_backward(
 ) -> Result<Pass> {
     let mode = if frozen_norm { Mode::TrainingFrozenNorm(rng) } else { Mode::Training(rng) };
     let trace = network.forward(parameters, &batch.inputs, mode)?;
-    let loss = ops::softmax_cross_entropy(trace.logits(), &batch.targets)?;
-    let predicted = trace.logits().detach().argmax(1)?.to_vec1::<u32>()?;
+    let logits = trace.logits().detach();
+    let loss = ops::softmax_cross_entropy(&logits, &batch.targets)?;
+    let predicted = logits.argmax(1)?.to_vec1::<u32>()?;
     let correct = predicted.iter().zip(&batch.targets).filter(|(p, t)| p == t).count();
-    Ok(Pass { gradients: loss.backward()?, loss: f64::from(loss.to_scalar::<f32>()?), correct })
+    let of_logits = ops::softmax_cross_entropy_backward(&logits, &batch.targets, 1.0)?;
+    let gradients = network.backward(parameters, trace, &of_logits)?;
+    Ok(Pass { gradients, loss: f64::from(loss.to_scalar::<f32>()?), correct })
 }
 
 /// Sums over an epoch.
@@ -159,15 +161,12 @@ pub fn train(
     Ok(Trained { parameters: best.map_or(parameters, |(_, kept)| kept), epochs })
 }
 
-/// The parameters that have a gradient, in layer order (the store's own order is random).
+/// The parameters that have a gradient, in layer order.
 pub(super) fn trained<'a>(
     parameters: &'a Parameters,
-    gradients: &'a GradStore,
+    gradients: &'a Gradients,
 ) -> impl Iterator<Item = (&'a str, &'a Tensor, &'a Tensor)> {
-    parameters.iter().filter(|(_, parameter)| parameter.role != Role::Statistic).filter_map(
-        |(name, parameter)| {
-            let weights = parameter.var.as_tensor();
-            gradients.get(weights).map(|gradient| (name, weights, gradient))
-        },
-    )
+    parameters.iter().filter_map(|(name, parameter)| {
+        gradients.get(name).map(|gradient| (name, parameter.var.as_tensor(), gradient))
+    })
 }

@@ -3,6 +3,7 @@
 //! Threads are those of the current rayon pool. Work is cut into pieces by shape and thread count only, and partial
 //! sums are added in a fixed order, so results depend on nothing else.
 
+pub mod batch_norm;
 pub mod conv2d;
 mod direct;
 mod direct_weight;

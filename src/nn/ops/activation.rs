@@ -104,10 +104,15 @@ pub fn dropout(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
     if rate <= 0.0 {
         return Ok(x.clone());
     }
+    x * dropout_mask(x, rate, rng)?
+}
+
+/// The factors of [`dropout`] for a tensor shaped as `x`: 0 for a share `rate`, else 1 / (1 − rate).
+pub fn dropout_mask(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
     let scale = (1.0 / (1.0 - rate)) as f32;
     let mask: Vec<f32> =
         (0..x.elem_count()).map(|_| if f64::from(rng.uniform()) < rate { 0.0 } else { scale }).collect();
-    x * Tensor::from_vec(mask, x.shape(), x.device())?
+    Tensor::from_vec(mask, x.shape(), x.device())
 }
 
 /// `x + bias` with one bias per channel (second axis). Differentiable in both.

@@ -1,8 +1,10 @@
 //! Batch normalisation (Ioffe & Szegedy 2015) over all axes but the second.
 
 use super::{output, values};
+use crate::nn::kernels::batch_norm::{self as kernel, Planes, Statistics};
 use crate::nn::kernels::norm;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use std::sync::{Arc, OnceLock};
 
 /// The result of batch normalisation in training mode.
 pub struct BatchNormOutput {
@@ -12,6 +14,8 @@ pub struct BatchNormOutput {
     pub mean: Tensor,
     /// Unbiased variance of the batch per channel, as running statistics use it.
     pub variance: Tensor,
+    /// Variance with the number of values as divisor, as the normalisation itself uses it.
+    pub biased: Tensor,
 }
 
 /// Training mode: normalises with the statistics of this batch. Differentiable in x, weight and bias.
@@ -34,23 +38,19 @@ pub fn batch_norm_training(
     }
     let unbiased = count as f64 / (count - 1) as f64;
     if x.device().is_cpu() {
-        let x = x.contiguous()?;
-        let inner = x.dims()[2..].iter().product();
-        let (mean, variance) = {
-            let (storage, layout) = x.storage_and_layout();
-            match &*storage {
-                candle_core::Storage::Cpu(storage) => {
-                    norm::statistics(values(storage, layout)?, channels, inner)
-                }
-                _ => bail!("batch norm: the input moved to another device"),
-            }
+        // The forward pass leaves the statistics here, for the caller and for the gradient.
+        let statistics = Arc::new(OnceLock::new());
+        let op = Training { statistics: statistics.clone(), epsilon };
+        let output = x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
+        let Some(Statistics { mean, variance }) = statistics.get().cloned() else {
+            bail!("batch norm: the forward pass left no statistics")
         };
         let running = variance.iter().map(|&v| (f64::from(v) * unbiased) as f32).collect();
-        let op = Training { mean: mean.clone(), variance, epsilon: epsilon as f32 };
         return Ok(BatchNormOutput {
-            output: x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?,
+            output,
             mean: Tensor::from_vec(mean, channels, x.device())?,
             variance: Tensor::from_vec(running, channels, x.device())?,
+            biased: Tensor::from_vec(variance, channels, x.device())?,
         });
     }
     let shape = broadcast_shape(x, channels);
@@ -62,7 +62,70 @@ pub fn batch_norm_training(
     let output = centred
         .broadcast_mul(&scale.reshape(shape.as_slice())?)?
         .broadcast_add(&bias.reshape(shape.as_slice())?)?;
-    Ok(BatchNormOutput { output, mean: mean.detach(), variance: (variance.detach() * unbiased)? })
+    let biased = variance.detach();
+    Ok(BatchNormOutput { output, mean: mean.detach(), variance: (&biased * unbiased)?, biased })
+}
+
+/// Gradients of a batch normalisation.
+pub struct BatchNormGradients {
+    /// With respect to the input, in its shape.
+    pub input: Tensor,
+    /// With respect to the weight (scale), per channel.
+    pub weight: Tensor,
+    /// With respect to the bias (shift), per channel.
+    pub bias: Tensor,
+}
+
+/// Gradients of [`batch_norm_training`] with the batch's `mean` and its *biased* `variance`; they flow through both.
+/// On the CPU only.
+pub fn batch_norm_training_backward(
+    grad: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+    mean: &Tensor,
+    variance: &Tensor,
+    epsilon: f64,
+) -> Result<BatchNormGradients> {
+    let statistics = Statistics { mean: mean.to_vec1()?, variance: variance.to_vec1()? };
+    gradients(grad, x, weight, &statistics, epsilon, true)
+}
+
+/// Gradients of [`batch_norm_evaluation`], where the statistics are constants. On the CPU only.
+pub fn batch_norm_evaluation_backward(
+    grad: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+    running_mean: &Tensor,
+    running_variance: &Tensor,
+    epsilon: f64,
+) -> Result<BatchNormGradients> {
+    let statistics = Statistics { mean: running_mean.to_vec1()?, variance: running_variance.to_vec1()? };
+    gradients(grad, x, weight, &statistics, epsilon, false)
+}
+
+fn gradients(
+    grad: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+    statistics: &Statistics,
+    epsilon: f64,
+    of_batch: bool,
+) -> Result<BatchNormGradients> {
+    let channels = statistics.mean.len();
+    let sizes = [weight.elem_count(), statistics.variance.len(), x.dim(1)?];
+    if grad.dims() != x.dims() || sizes.iter().any(|&size| size != channels) || channels == 0 {
+        bail!("batch norm: a gradient of shape {:?} does not fit the input {:?}", grad.dims(), x.dims());
+    }
+    let planes = Planes { channels, area: x.dims()[2..].iter().product() };
+    let (x, grad, weight) = (x.contiguous()?, grad.contiguous()?, weight.contiguous()?);
+    let gradients = with_values([&grad, &x, &weight], |[grad, x, weight]| {
+        kernel::backward(planes, grad, x, weight, statistics, epsilon, of_batch)
+    })?;
+    Ok(BatchNormGradients {
+        input: Tensor::from_vec(gradients.input, x.shape(), x.device())?,
+        weight: Tensor::from_vec(gradients.scale, channels, x.device())?,
+        bias: Tensor::from_vec(gradients.shift, channels, x.device())?,
+    })
 }
 
 /// Evaluation mode: normalises with running statistics. Differentiable in x, weight and bias.
@@ -115,16 +178,8 @@ fn with_values<const N: usize, R>(tensors: [&Tensor; N], work: impl FnOnce([&[f3
 type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 struct Training {
-    mean: Vec<f32>,
-    /// Biased.
-    variance: Vec<f32>,
-    epsilon: f32,
-}
-
-impl Training {
-    fn inverse(&self) -> Vec<f32> {
-        self.variance.iter().map(|v| 1.0 / (v + self.epsilon).sqrt()).collect()
-    }
+    statistics: Arc<OnceLock<Statistics>>,
+    epsilon: f64,
 }
 
 impl CustomOp3 for Training {
@@ -142,37 +197,21 @@ impl CustomOp3 for Training {
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight, bias) = (values(x, xl)?, values(w, wl)?, values(b, bl)?);
-        let scale: Vec<f32> = self.inverse().iter().zip(weight).map(|(i, w)| i * w).collect();
-        let shift: Vec<f32> =
-            bias.iter().zip(&self.mean).zip(&scale).map(|((b, mean), scale)| b - mean * scale).collect();
-        let mut out = vec![0.0; x.len()];
-        norm::affine(x, &scale, &shift, xl.dims()[2..].iter().product(), &mut out);
+        if weight.len() != bias.len() || weight.is_empty() {
+            bail!("batch norm: weight {:?} does not fit bias {:?}", wl.dims(), bl.dims());
+        }
+        let planes = Planes { channels: weight.len(), area: xl.dims()[2..].iter().product() };
+        let (out, statistics) = kernel::forward_training(planes, x, weight, bias, self.epsilon);
+        if self.statistics.set(statistics).is_err() {
+            bail!("batch norm: one operation ran forward twice");
+        }
         output(out, xl.shape())
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
-        let (channels, inner) = (self.mean.len(), x.dims()[2..].iter().product());
-        let count = (x.elem_count() / channels) as f32;
-        let grad = grad.contiguous()?;
-        let inverse = self.inverse();
-        let (out, grad_weight, grad_bias) = with_values([x, weight, &grad], |[x, weight, grad]| {
-            let (sums, products) = norm::gradient_sums(grad, x, &self.mean, inner);
-            let grad_weight: Vec<f32> = products.iter().zip(&inverse).map(|(p, i)| p * i).collect();
-            // dx = w·i·(g − mean(g) − (x − mean)·i²·mean(g·(x − mean)))
-            let a: Vec<f32> = weight.iter().zip(&inverse).map(|(w, i)| w * i).collect();
-            let b: Vec<f32> =
-                (0..channels).map(|c| -a[c] * inverse[c] * inverse[c] * products[c] / count).collect();
-            let d: Vec<f32> = (0..channels).map(|c| -a[c] * sums[c] / count - b[c] * self.mean[c]).collect();
-            let mut out = vec![0.0; x.len()];
-            norm::combine(grad, x, &a, &b, &d, inner, &mut out);
-            (out, grad_weight, sums)
-        })?;
-        let vector = |values| Tensor::from_vec(values, channels, x.device());
-        Ok((
-            Some(Tensor::from_vec(out, x.shape(), x.device())?),
-            Some(vector(grad_weight)?),
-            Some(vector(grad_bias)?),
-        ))
+        let Some(statistics) = self.statistics.get() else { bail!("batch norm: no forward pass") };
+        let gradients = gradients(grad, x, weight, statistics, self.epsilon, true)?;
+        Ok((Some(gradients.input), Some(gradients.weight), Some(gradients.bias)))
     }
 }
 

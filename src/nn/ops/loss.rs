@@ -61,16 +61,27 @@ impl CustomOp1 for CrossEntropy {
     }
 
     fn bwd(&self, logits: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let scale = grad.to_scalar::<f32>()? / self.targets.len() as f32;
-        let classes = logits.dim(1)?;
-        let rows = logits.flatten_all()?.to_vec1::<f32>()?;
-        let mut out = vec![0.0; rows.len()];
-        let pairs = rows.chunks_exact(classes).zip(out.chunks_exact_mut(classes)).zip(&self.targets);
-        for ((row, out), &target) in pairs {
-            softmax_row(row, out);
-            out[target as usize] -= 1.0;
-            out.iter_mut().for_each(|v| *v *= scale);
-        }
-        Ok(Some(Tensor::from_vec(out, logits.shape(), logits.device())?))
+        softmax_cross_entropy_backward(logits, &self.targets, grad.to_scalar::<f32>()?).map(Some)
     }
+}
+
+/// Gradient of `factor` times [`softmax_cross_entropy`] with respect to the logits: factor · (softmax − one-hot) / batch.
+///
+/// # Errors
+/// When there is not one target below the number of classes per row.
+pub fn softmax_cross_entropy_backward(logits: &Tensor, targets: &[u32], factor: f32) -> Result<Tensor> {
+    let (batch, classes) = logits.dims2()?;
+    if batch != targets.len() || targets.iter().any(|&t| t as usize >= classes) {
+        bail!("cross entropy: {} targets do not fit logits {:?}", targets.len(), logits.dims());
+    }
+    let scale = factor / targets.len() as f32;
+    let rows = logits.flatten_all()?.to_vec1::<f32>()?;
+    let mut out = vec![0.0; rows.len()];
+    let pairs = rows.chunks_exact(classes).zip(out.chunks_exact_mut(classes)).zip(targets);
+    for ((row, out), &target) in pairs {
+        softmax_row(row, out);
+        out[target as usize] -= 1.0;
+        out.iter_mut().for_each(|v| *v *= scale);
+    }
+    Tensor::from_vec(out, logits.shape(), logits.device())
 }

@@ -11,11 +11,14 @@ pub mod pool;
 pub mod shortcut;
 pub mod update;
 
-pub use activation::{add, channel_sum, dropout, relu, relu_backward};
-pub use batch_norm::{BatchNormOutput, batch_norm_evaluation, batch_norm_training};
+pub use activation::{add, channel_sum, dropout, dropout_mask, relu, relu_backward};
+pub use batch_norm::{
+    BatchNormGradients, BatchNormOutput, batch_norm_evaluation, batch_norm_evaluation_backward,
+    batch_norm_training, batch_norm_training_backward,
+};
 pub use conv2d::{Conv2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight};
 pub use linear::{linear, linear_backward_input, linear_backward_weight};
-pub use loss::{softmax, softmax_cross_entropy};
+pub use loss::{softmax, softmax_cross_entropy, softmax_cross_entropy_backward};
 pub use pool::{
     Pool2dGeometry, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,
     max_pool2d_backward,
