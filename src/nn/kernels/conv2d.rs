@@ -1,4 +1,5 @@
-//! Convolution through im2col and matrix products, one sample at a time, samples cut over the threads.
+//! Convolution through im2col and matrix products: samples are cut over the threads, and where images are small
+//! several are unfolded side by side, so that the products stay wide.
 //!
 //! Images are (batch, channels, height, width), weights (out, in / groups, kernel height, kernel width), row-major.
 
@@ -51,29 +52,52 @@ impl ConvShape {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }
 
+    /// Samples whose patches are unfolded side by side.
+    fn samples_per_product(&self) -> usize {
+        (COLUMNS / self.positions().max(1)).clamp(1, self.samples_per_piece())
+    }
+
     /// Samples per thread when the batch is cut evenly; at least one.
     fn samples_per_piece(&self) -> usize {
         self.batch.div_ceil(rayon::current_num_threads()).max(1)
     }
 }
 
+/// Columns that a product should have at least, where the batch gives as many.
+const COLUMNS: usize = 256;
+
 thread_local! {
-    /// Unfolded patches of one sample, reused from call to call.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Unfolded patches and reordered planes, reused from call to call.
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
-/// Lends a buffer of `len` values with unspecified content.
-fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+/// Lends two buffers of the given lengths with unspecified content.
+fn with_scratch<R>(lengths: [usize; 2], work: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
     SCRATCH.with(|cell| {
-        // Nested use (never expected) gets its own buffer instead of a panic.
-        let mut buffer = cell.take();
-        if buffer.len() < len {
-            buffer.resize(len, 0.0);
+        // Nested use (never expected) gets its own buffers instead of a panic.
+        let mut buffers = cell.take();
+        for (buffer, length) in buffers.iter_mut().zip(lengths) {
+            if buffer.len() < length {
+                buffer.resize(length, 0.0);
+            }
         }
-        let result = work(&mut buffer[..len]);
-        cell.replace(buffer);
+        let [columns, planes] = &mut buffers;
+        let result = work(&mut columns[..lengths[0]], &mut planes[..lengths[1]]);
+        cell.replace(buffers);
         result
     })
+}
+
+/// Reorders the channels of one group of some samples, (sample, channel, position), to (channel, sample, position).
+fn gather_planes(s: &ConvShape, samples: &[f32], group: usize, gathered: &mut [f32]) {
+    let (positions, channels) = (s.positions(), s.output[0] / s.groups);
+    let count = samples.len() / s.output_len();
+    for (index, sample) in samples.chunks_exact(s.output_len()).enumerate() {
+        let planes = sample[group * channels * positions..].chunks_exact(positions);
+        for (channel, plane) in planes.take(channels).enumerate() {
+            gathered[(channel * count + index) * positions..][..positions].copy_from_slice(plane);
+        }
+    }
 }
 
 /// The range of output columns (or rows) whose input index `out · stride + offset − padding` lies in `0..limit`.
@@ -89,25 +113,27 @@ fn valid(
     first..end.clamp(first, outputs)
 }
 
-/// Unfolds one group of one sample: row (channel, kernel row, kernel column), column = output position.
-fn im2col(s: &ConvShape, image: &[f32], columns: &mut [f32]) {
-    let [_, height, width] = s.input;
+/// Unfolds one group of one sample: row (channel, kernel row, kernel column), column = `start` + output position, in a matrix of
+/// `width` columns.
+fn im2col(s: &ConvShape, image: &[f32], columns: &mut [f32], width: usize, start: usize) {
+    let [_, height, image_width] = s.input;
     let [_, out_height, out_width] = s.output;
-    let mut rows = columns.chunks_exact_mut(out_height * out_width);
-    for channel in image.chunks_exact(height * width) {
+    let mut rows = columns.chunks_exact_mut(width).map(|row| &mut row[start..][..out_height * out_width]);
+    for channel in image.chunks_exact(height * image_width) {
         for ky in 0..s.kernel[0] {
             let ys = valid(out_height, height, s.stride[0], ky * s.dilation[0], s.padding[0]);
             for kx in 0..s.kernel[1] {
                 let offset = kx * s.dilation[1];
-                let xs = valid(out_width, width, s.stride[1], offset, s.padding[1]);
+                let xs = valid(out_width, image_width, s.stride[1], offset, s.padding[1]);
                 let Some(row) = rows.next() else { return };
                 for (y, line) in row.chunks_exact_mut(out_width).enumerate() {
                     if !ys.contains(&y) {
                         line.fill(0.0);
                         continue;
                     }
-                    let source =
-                        &channel[(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * width..][..width];
+                    let source = &channel
+                        [(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * image_width..]
+                        [..image_width];
                     line[..xs.start].fill(0.0);
                     line[xs.end..].fill(0.0);
                     if xs.is_empty() {
@@ -130,16 +156,16 @@ fn im2col(s: &ConvShape, image: &[f32], columns: &mut [f32]) {
 }
 
 /// The adjoint of [`im2col`]: adds every column back to where it was read.
-fn col2im(s: &ConvShape, columns: &[f32], image: &mut [f32]) {
-    let [_, height, width] = s.input;
+fn col2im(s: &ConvShape, columns: &[f32], image: &mut [f32], width: usize, start: usize) {
+    let [_, height, image_width] = s.input;
     let [_, out_height, out_width] = s.output;
-    let mut rows = columns.chunks_exact(out_height * out_width);
-    for channel in image.chunks_exact_mut(height * width) {
+    let mut rows = columns.chunks_exact(width).map(|row| &row[start..][..out_height * out_width]);
+    for channel in image.chunks_exact_mut(height * image_width) {
         for ky in 0..s.kernel[0] {
             let ys = valid(out_height, height, s.stride[0], ky * s.dilation[0], s.padding[0]);
             for kx in 0..s.kernel[1] {
                 let offset = kx * s.dilation[1];
-                let xs = valid(out_width, width, s.stride[1], offset, s.padding[1]);
+                let xs = valid(out_width, image_width, s.stride[1], offset, s.padding[1]);
                 let Some(row) = rows.next() else { return };
                 if xs.is_empty() {
                     continue;
@@ -147,7 +173,8 @@ fn col2im(s: &ConvShape, columns: &[f32], image: &mut [f32]) {
                 for y in ys.clone() {
                     let line = &row[y * out_width..][xs.clone()];
                     let target = &mut channel
-                        [(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * width..][..width];
+                        [(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * image_width..]
+                        [..image_width];
                     let start = xs.start * s.stride[1] + offset - s.padding[1];
                     if s.stride[1] == 1 {
                         target[start..start + line.len()].iter_mut().zip(line).for_each(|(t, &v)| *t += v);
@@ -170,31 +197,48 @@ pub fn forward(s: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, o
     if bias.is_none() && direct::applies(s) {
         return direct::forward(s, x, weight, out);
     }
-    let per_piece = s.samples_per_piece();
-    out.par_chunks_mut(s.output_len() * per_piece).zip(x.par_chunks(s.input_len() * per_piece)).for_each(
-        |(out, x)| {
-            with_scratch(if s.is_pointwise() { 0 } else { patch * positions }, |columns| {
-                for (out, x) in out.chunks_exact_mut(s.output_len()).zip(x.chunks_exact(s.input_len())) {
-                    for (group, out) in out.chunks_exact_mut(out_group * positions).enumerate() {
-                        let image = &x[group * in_group..][..in_group];
-                        let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch);
-                        if let Some(bias) = bias {
-                            for (line, &bias) in
-                                out.chunks_exact_mut(positions).zip(&bias[group * out_group..])
-                            {
-                                line.fill(bias);
-                            }
-                        }
-                        let unfolded: &[f32] = if s.is_pointwise() {
-                            image
-                        } else {
-                            im2col(s, image, columns);
-                            columns
-                        };
-                        multiply(out, weight, Matrix::new(unfolded, patch, positions), bias.is_some(), false);
+    let (per_piece, per_product) = (s.samples_per_piece(), s.samples_per_product());
+    let run = |out: &mut [f32], x: &[f32]| {
+        let count = x.len() / s.input_len();
+        let width = count * positions;
+        with_scratch([patch * width, out_group * width], |columns, planes| {
+            for group in 0..s.groups {
+                let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch);
+                if count == 1 && s.is_pointwise() {
+                    let image = Matrix::new(&x[group * in_group..], patch, positions);
+                    multiply(&mut out[group * out_group * positions..], weight, image, false, false);
+                    continue;
+                }
+                for (index, x) in x.chunks_exact(s.input_len()).enumerate() {
+                    im2col(s, &x[group * in_group..][..in_group], columns, width, index * positions);
+                }
+                let columns = Matrix::new(columns, patch, width);
+                if count == 1 {
+                    multiply(&mut out[group * out_group * positions..], weight, columns, false, false);
+                    continue;
+                }
+                multiply(planes, weight, columns, false, false);
+                for (index, out) in out.chunks_exact_mut(s.output_len()).enumerate() {
+                    let lines = out[group * out_group * positions..].chunks_exact_mut(positions);
+                    for (channel, line) in lines.take(out_group).enumerate() {
+                        line.copy_from_slice(&planes[(channel * count + index) * positions..][..positions]);
                     }
                 }
-            });
+            }
+        });
+        if let Some(bias) = bias {
+            for out in out.chunks_exact_mut(s.output_len()) {
+                for (line, bias) in out.chunks_exact_mut(positions).zip(bias) {
+                    line.iter_mut().for_each(|v| *v += bias);
+                }
+            }
+        }
+    };
+    out.par_chunks_mut(s.output_len() * per_piece).zip(x.par_chunks(s.input_len() * per_piece)).for_each(
+        |(out, x)| {
+            let products =
+                out.chunks_mut(s.output_len() * per_product).zip(x.chunks(s.input_len() * per_product));
+            products.for_each(|(out, x)| run(out, x));
         },
     );
 }
@@ -215,28 +259,39 @@ pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], grad_x: &mut 
     {
         return direct::backward_input(&adjoint, grad, weight, grad_x);
     }
-    let per_piece = s.samples_per_piece();
+    let (per_piece, per_product) = (s.samples_per_piece(), s.samples_per_product());
+    let run = |grad_x: &mut [f32], grad: &[f32]| {
+        let count = grad.len() / s.output_len();
+        let width = count * positions;
+        with_scratch([patch * width, out_group * width], |columns, planes| {
+            for group in 0..s.groups {
+                let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch).transposed();
+                let grad = if count == 1 {
+                    Matrix::new(&grad[group * out_group * positions..], out_group, positions)
+                } else {
+                    gather_planes(s, grad, group, planes);
+                    Matrix::new(planes, out_group, width)
+                };
+                if count == 1 && s.is_pointwise() {
+                    multiply(&mut grad_x[group * in_group..], weight, grad, false, false);
+                    continue;
+                }
+                multiply(columns, weight, grad, false, false);
+                for (index, grad_x) in grad_x.chunks_exact_mut(s.input_len()).enumerate() {
+                    let image = &mut grad_x[group * in_group..][..in_group];
+                    image.fill(0.0);
+                    col2im(s, columns, image, width, index * positions);
+                }
+            }
+        });
+    };
     grad_x
         .par_chunks_mut(s.input_len() * per_piece)
         .zip(grad.par_chunks(s.output_len() * per_piece))
         .for_each(|(grad_x, grad)| {
-            with_scratch(if s.is_pointwise() { 0 } else { patch * positions }, |columns| {
-                for (grad_x, grad) in
-                    grad_x.chunks_exact_mut(s.input_len()).zip(grad.chunks_exact(s.output_len()))
-                {
-                    for (group, image) in grad_x.chunks_exact_mut(in_group).enumerate() {
-                        let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch);
-                        let grad = Matrix::new(&grad[group * out_group * positions..], out_group, positions);
-                        if s.is_pointwise() {
-                            multiply(image, weight.transposed(), grad, false, false);
-                        } else {
-                            multiply(columns, weight.transposed(), grad, false, false);
-                            image.fill(0.0);
-                            col2im(s, columns, image);
-                        }
-                    }
-                }
-            });
+            let products =
+                grad_x.chunks_mut(s.input_len() * per_product).zip(grad.chunks(s.output_len() * per_product));
+            products.for_each(|(grad_x, grad)| run(grad_x, grad));
         });
 }
 
@@ -251,34 +306,31 @@ pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], grad_weight: &mut
     if direct_weight::applies(s) {
         return direct_weight::backward_weight(s, grad, x, grad_weight);
     }
-    let per_piece = s.samples_per_piece();
+    let (per_piece, per_product) = (s.samples_per_piece(), s.samples_per_product());
+    let run = |sum: &mut [f32], grad: &[f32], x: &[f32]| {
+        let count = x.len() / s.input_len();
+        let width = count * positions;
+        with_scratch([patch * width, out_group * width], |columns, planes| {
+            for (group, sum) in sum.chunks_exact_mut(out_group * patch).enumerate() {
+                for (index, x) in x.chunks_exact(s.input_len()).enumerate() {
+                    im2col(s, &x[group * in_group..][..in_group], columns, width, index * positions);
+                }
+                gather_planes(s, grad, group, planes);
+                let (grad, columns) =
+                    (Matrix::new(planes, out_group, width), Matrix::new(columns, patch, width));
+                multiply(sum, grad, columns.transposed(), true, false);
+            }
+        });
+    };
     // One partial sum per piece, added in order: the same bits for the same number of threads.
     let partial: Vec<Vec<f32>> = x
         .par_chunks(s.input_len() * per_piece)
         .zip(grad.par_chunks(s.output_len() * per_piece))
         .map(|(x, grad)| {
             let mut sum = vec![0.0; grad_weight.len()];
-            with_scratch(if s.is_pointwise() { 0 } else { patch * positions }, |columns| {
-                for (x, grad) in x.chunks_exact(s.input_len()).zip(grad.chunks_exact(s.output_len())) {
-                    for (group, sum) in sum.chunks_exact_mut(out_group * patch).enumerate() {
-                        let image = &x[group * in_group..][..in_group];
-                        let unfolded: &[f32] = if s.is_pointwise() {
-                            image
-                        } else {
-                            im2col(s, image, columns);
-                            columns
-                        };
-                        let grad = Matrix::new(&grad[group * out_group * positions..], out_group, positions);
-                        multiply(
-                            sum,
-                            grad,
-                            Matrix::new(unfolded, patch, positions).transposed(),
-                            true,
-                            false,
-                        );
-                    }
-                }
-            });
+            let products =
+                grad.chunks(s.output_len() * per_product).zip(x.chunks(s.input_len() * per_product));
+            products.for_each(|(grad, x)| run(&mut sum, grad, x));
             sum
         })
         .collect();
