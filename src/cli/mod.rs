@@ -3,6 +3,12 @@
 //! A subcommand is added with its file, one `mod` line, one variant of [`Command`] and one arm of `dispatch`.
 
 mod evaluate;
+mod experiments;
+mod ls;
+mod plan;
+mod progress;
+mod run;
+mod validate;
 
 use crate::Error;
 use clap::{Parser, Subcommand};
@@ -15,6 +21,8 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The user's input is wrong.
 pub const USAGE: u8 = 2;
+/// The user pressed Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
 
 /// Quantize neural networks with ECQx and the methods it is compared with; measure, tabulate, draw.
 #[derive(Debug, Parser)]
@@ -77,11 +85,19 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Plan(plan::Args),
+    Validate(validate::Args),
+    Ls(ls::Args),
     Evaluate(evaluate::Args),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
     match command {
+        Command::Run(args) => run::run(&args, global),
+        Command::Plan(args) => plan::run(&args, global),
+        Command::Validate(args) => validate::run(&args, global),
+        Command::Ls(args) => ls::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
     }
 }

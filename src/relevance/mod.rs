@@ -17,3 +17,12 @@ pub trait RelevanceMeasure: Send {
         targets: &[u32],
     ) -> Result<Relevances>;
 }
+
+/// Builds the measure that an experiment's `relevance:` entry names; absent means the default composite of LRP.
+///
+/// # Errors
+/// [`Error::Input`] for an unknown measure or setting.
+pub fn build(spec: Option<&serde_json::Value>, seed: u64) -> Result<Box<dyn RelevanceMeasure>> {
+    let _ = (spec, seed);
+    Err(crate::Error::input("relevance is not built in yet"))
+}

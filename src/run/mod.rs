@@ -1,6 +1,10 @@
 //! One run: baseline, quantization, encoding, evaluation, record.
 
+mod baseline;
+pub mod execute;
+mod measure;
 pub mod provenance;
 pub mod record;
 
+pub use execute::{Context, execute};
 pub use record::{EpochMetrics, LayerRecord, Metrics, Provenance, RunRecord, Sizes, Status};

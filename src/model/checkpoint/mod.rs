@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor};
 use indexmap::IndexMap;
 use std::path::Path;
 
-pub use safetensors_file::write_safetensors;
+pub use safetensors_file::{to_safetensors, write_safetensors};
 
 /// Tensors by name in file order.
 pub type StateDict = IndexMap<String, Tensor>;
@@ -38,6 +38,14 @@ pub fn read(path: &Path) -> Result<StateDict> {
         .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
         .map(|(name, tensor)| (name.strip_prefix("module.").map_or(name.clone(), str::to_string), tensor))
         .collect())
+}
+
+/// The decoded tensors of a model file; `path` is for messages.
+///
+/// # Errors
+/// [`Error::Format`] with the offset of what is damaged.
+pub fn from_model_file(bytes: &[u8], path: &Path) -> Result<StateDict> {
+    bitstream::parse(bytes, path)
 }
 
 /// Reads a checkpoint and checks it against a network.

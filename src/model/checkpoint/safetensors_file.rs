@@ -22,15 +22,11 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<StateDict> {
     Ok(tensors)
 }
 
-/// Writes tensors in order (f32, i32 and the like stay what they are), atomically: a reader sees the old file or the
-/// whole new one.
+/// Tensors in order as the bytes of a safetensors file; f32, i32 and i64 stay what they are.
 ///
 /// # Errors
-/// [`Error::Io`] when the folder cannot be written or the disk is full.
-pub fn write_safetensors<'a>(
-    path: &Path,
-    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
-) -> Result<()> {
+/// For other element types.
+pub fn to_safetensors<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>> {
     let mut header = serde_json::Map::new();
     let mut data: Vec<u8> = Vec::new();
     for (name, tensor) in tensors {
@@ -60,9 +56,20 @@ pub fn write_safetensors<'a>(
     }
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
-    crate::store::write_atomically(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        file.write_all(&data)
-    })
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header);
+    bytes.extend(data);
+    Ok(bytes)
+}
+
+/// Writes tensors in order, atomically: a reader sees the old file or the whole new one.
+///
+/// # Errors
+/// [`Error::Io`] when the folder cannot be written or the disk is full.
+pub fn write_safetensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<()> {
+    let bytes = to_safetensors(tensors)?;
+    crate::store::write_atomically(path, |file| file.write_all(&bytes))
 }

@@ -1,0 +1,110 @@
+//! What `validate`, `plan` and `run` share: reading experiments and looking their runs up in the store.
+
+use super::Global;
+use crate::run::{Context, RunRecord, Status};
+use crate::spec::{Experiment, RunSpec, grid};
+use crate::store::{Lookup, Store};
+use crate::{Error, Result};
+use globset::{Glob, GlobMatcher};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// Experiments and where their results are.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Selection {
+    /// Experiments (YAML files)
+    #[arg(required = true, value_name = "SPEC")]
+    pub specs: Vec<PathBuf>,
+    /// Folder of results
+    #[arg(long, default_value = "store")]
+    pub store: PathBuf,
+    /// Only runs whose label or experiment matches, such as '*4 bit*'
+    #[arg(long, value_name = "GLOB")]
+    pub filter: Option<String>,
+}
+
+/// A run of an experiment with its place in the store.
+pub struct Planned {
+    /// Name of the experiment.
+    pub experiment: String,
+    /// The run.
+    pub run: RunSpec,
+    /// Its id.
+    pub id: String,
+    /// Its baseline's id.
+    pub baseline: String,
+    /// What the store has.
+    pub state: State,
+}
+
+/// What the store has of a run.
+pub enum State {
+    /// A finished result.
+    Done(Box<RunRecord>),
+    /// A failure that would be tried again.
+    Failed,
+    /// Nothing that can be read.
+    New,
+}
+
+/// Reads experiments and expands them.
+pub fn load(specs: &[PathBuf]) -> Result<Vec<(Experiment, grid::Grid)>> {
+    specs
+        .iter()
+        .map(|path| {
+            let experiment = Experiment::load(path)?;
+            let grid = grid::expand(&experiment)?;
+            Ok((experiment, grid))
+        })
+        .collect()
+}
+
+/// Opens what runs need.
+pub fn context(selection: &Selection, global: &Global) -> Result<Context> {
+    let folders = selection.specs.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
+    Ok(Context::new(Store::open(&selection.store)?, global.data_dir(), folders, global.device()?))
+}
+
+/// All selected runs of all experiments, each once, with what the store has of them.
+pub fn plan(selection: &Selection, context: &Context) -> Result<Vec<Planned>> {
+    let filter: Option<GlobMatcher> = selection
+        .filter
+        .as_ref()
+        .map(|text| Glob::new(text).map(|glob| glob.compile_matcher()))
+        .transpose()
+        .map_err(|error| Error::input(format!("--filter: {error}")))?;
+    let mut seen = HashSet::new();
+    let mut planned = Vec::new();
+    for (experiment, grid) in load(&selection.specs)? {
+        for run in grid.runs {
+            let label = run.label();
+            if filter
+                .as_ref()
+                .is_some_and(|filter| !filter.is_match(&label) && !filter.is_match(&experiment.name))
+            {
+                continue;
+            }
+            let (id, baseline) = context.ids(&run)?;
+            if !seen.insert(id.clone()) {
+                continue;
+            }
+            let state = match context.store.find(&id) {
+                Lookup::Found(record) if record.status == Status::Done => State::Done(record),
+                Lookup::Found(_) => State::Failed,
+                Lookup::Missing => State::New,
+                Lookup::Damaged(why) => {
+                    eprintln!("warning: {why}; the run is done again");
+                    State::New
+                }
+            };
+            planned.push(Planned { experiment: experiment.name.clone(), run, id, baseline, state });
+        }
+    }
+    if planned.is_empty() {
+        return Err(Error::input_hint(
+            "no run is selected",
+            "is --filter too narrow? `ecqx plan` lists the labels",
+        ));
+    }
+    Ok(planned)
+}

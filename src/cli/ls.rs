@@ -1,0 +1,88 @@
+//! `ecqx ls`: what there is to choose from.
+
+use super::Global;
+use crate::{data, model, quant};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// List models, data sets, quantizers or experiments
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to list
+    what: What,
+    /// Folder in which experiments are looked for
+    #[arg(long, default_value = "experiments")]
+    experiments: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum What {
+    Models,
+    Datasets,
+    Quantizers,
+    Experiments,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    let rows: Vec<(String, String)> = match args.what {
+        What::Models => model::MODELS.iter().map(|model| (model.name.into(), model.about.into())).collect(),
+        What::Datasets => data::families()
+            .map(|family| {
+                let there =
+                    if data::available(family.name, &global.data_dir()) { "" } else { " (not found)" };
+                (family.name.into(), format!("{}{there}", family.summary))
+            })
+            .collect(),
+        What::Quantizers => quant::METHODS
+            .iter()
+            .flat_map(|method| {
+                let bits = method.bits.map_or(String::new(), |(low, high)| format!("; {low}–{high} bits"));
+                let head = (method.name.to_string(), format!("{}{bits}", method.about));
+                let parameters =
+                    method.parameters.iter().map(|p| (format!("  {}", p.name), p.about.to_string()));
+                std::iter::once(head).chain(parameters)
+            })
+            .collect(),
+        What::Experiments => experiments(&args.experiments)?,
+    };
+    if global.json {
+        let list: Vec<_> = rows
+            .iter()
+            .map(|(name, about)| serde_json::json!({"name": name.trim(), "about": about}))
+            .collect();
+        println!("{}", serde_json::json!({"items": list}));
+        return Ok(super::DONE);
+    }
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, about) in rows {
+        println!("{name:<width$}  {about}");
+    }
+    Ok(super::DONE)
+}
+
+/// Experiments below a folder; files that are none are listed with what is wrong.
+fn experiments(folder: &PathBuf) -> crate::Result<Vec<(String, String)>> {
+    let mut pending = vec![folder.clone()];
+    let mut rows = Vec::new();
+    while let Some(folder) = pending.pop() {
+        let entries = std::fs::read_dir(&folder).map_err(crate::Error::io(&folder))?;
+        for entry in entries {
+            let path = entry.map_err(crate::Error::io(&folder))?.path();
+            if path.is_dir() {
+                // Models described in YAML lie beside the experiments.
+                if path.file_name().is_none_or(|name| name != "models") {
+                    pending.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                let about = match crate::spec::Experiment::load(&path) {
+                    Ok(experiment) => experiment.description,
+                    Err(error) => format!("not valid: {error}"),
+                };
+                rows.push((path.display().to_string(), about));
+            }
+        }
+    }
+    rows.sort();
+    Ok(rows)
+}

@@ -1,0 +1,80 @@
+//! What is measured of a quantized model besides accuracy: levels, entropy and sizes.
+
+use super::record::{LayerRecord, Sizes};
+use crate::codec::comparison::{csr_bytes, entropy_bits, xz_bytes, zstd_bytes};
+use crate::nn::Parameters;
+use crate::quant::codebook::Codebook;
+use crate::quant::quantizer::{Content, QuantizedTensor};
+use crate::{Error, Result};
+use std::collections::{BTreeSet, HashMap};
+
+/// One record per quantized tensor. `bytes` are the sizes of the tensors in the file.
+pub(super) fn layer_records(tensors: &[QuantizedTensor], bytes: &HashMap<String, usize>) -> Vec<LayerRecord> {
+    tensors
+        .iter()
+        .map(|tensor| {
+            let (weights, zeros, levels_in_use, entropy, step) = match &tensor.content {
+                Content::Levels { levels, codebook } => {
+                    let zeros = levels.iter().filter(|level| **level == 0).count();
+                    let in_use = levels.iter().collect::<BTreeSet<_>>().len();
+                    let step = match codebook {
+                        Codebook::Uniform { step, .. } => Some(*step),
+                        Codebook::Explicit { .. } => None,
+                    };
+                    let entropy = entropy_bits(levels) / levels.len().max(1) as f64;
+                    (levels.len(), zeros, in_use, Some(entropy), step)
+                }
+                Content::Values(values) => {
+                    let zeros = values.iter().filter(|value| **value == 0.0).count();
+                    let in_use = values.iter().map(|value| value.to_bits()).collect::<BTreeSet<_>>().len();
+                    (values.len(), zeros, in_use, None, None)
+                }
+            };
+            let bytes = bytes.get(&tensor.name).copied();
+            let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+            LayerRecord { name, shape, weights, zeros, levels_in_use, entropy, step, bytes }
+        })
+        .collect()
+}
+
+/// All sizes of a model whose file has `file` bytes.
+pub(super) fn sizes(
+    tensors: &[QuantizedTensor],
+    parameters: &Parameters,
+    bits: Option<u32>,
+    file: usize,
+) -> Result<Sizes> {
+    let scalars = parameters.scalars();
+    let (mut quantized, mut all_levels, mut entropy) = (0usize, Vec::new(), 0.0);
+    let mut csr = 0;
+    for tensor in tensors {
+        if let Content::Levels { levels, codebook } = &tensor.content {
+            quantized += levels.len();
+            entropy += entropy_bits(levels);
+            let (lowest, highest) = codebook.range();
+            let width = bits.unwrap_or_else(|| (highest - lowest).max(1).ilog2() + 1);
+            csr += csr_bytes(levels, width);
+            all_levels.extend_from_slice(levels);
+        }
+    }
+    let rest = 4 * (scalars - quantized);
+    let failed = |error: std::io::Error| Error::Internal(format!("comparison coder: {error}"));
+    let has_levels = quantized > 0;
+    Ok(Sizes {
+        file,
+        full_precision: 4 * scalars,
+        entropy_bound: entropy / 8.0 + rest as f64,
+        bits_times_parameters: bits
+            .map_or(4.0 * quantized as f64, |bits| f64::from(bits) * quantized as f64 / 8.0)
+            + rest as f64,
+        csr: has_levels.then_some(csr + rest),
+        zstd: has_levels
+            .then(|| zstd_bytes(&all_levels).map(|bytes| bytes + rest))
+            .transpose()
+            .map_err(failed)?,
+        xz: has_levels
+            .then(|| xz_bytes(&all_levels).map(|bytes| bytes + rest))
+            .transpose()
+            .map_err(failed)?,
+    })
+}
