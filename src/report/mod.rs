@@ -1,1 +1,11 @@
-//! Tables, figures and exports from finished runs.
+//! Tables, figures and exports from finished runs: everything here is a pure function of `[RunRecord]`, so that the same
+//! records give the same bytes. Reading the store is in [`records`]; what a run measures is decided in [`crate::run`].
+
+pub mod column;
+pub mod export;
+pub mod records;
+pub mod statistics;
+pub mod tables;
+
+pub use records::{load, Selection};
+pub use tables::Table;

@@ -1,0 +1,143 @@
+//! Records as reports read them: from a store's folder or from a raw table, selected, in one order.
+
+use crate::run::{RunRecord, Status};
+use crate::{Error, Result};
+use globset::{Glob, GlobMatcher};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Which records a report takes.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only these ids; `None` takes all.
+    pub ids: Option<BTreeSet<String>>,
+    /// Only records of which the id, experiment, data set, model, method or label matches.
+    pub filter: Option<GlobMatcher>,
+}
+
+impl Selection {
+    /// Parses `filter`, a glob such as `ecq*`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a glob that does not parse.
+    pub fn new(ids: Option<BTreeSet<String>>, filter: Option<&str>) -> Result<Self> {
+        let filter = filter
+            .map(|text| Glob::new(text).map(|glob| glob.compile_matcher()))
+            .transpose()
+            .map_err(|error| Error::input(format!("--filter: {error}")))?;
+        Ok(Self { ids, filter })
+    }
+
+    /// Whether `record` is taken.
+    pub fn takes(&self, record: &RunRecord) -> bool {
+        let listed = self.ids.as_ref().is_none_or(|ids| ids.contains(&record.id));
+        listed
+            && self.filter.as_ref().is_none_or(|glob| {
+                [&record.id, &record.experiment, &record.dataset, &record.model, &record.method, &record.label]
+                    .iter()
+                    .any(|text| glob.is_match(text))
+            })
+    }
+}
+
+/// All `record.json` files under `store`/runs that `selection` takes, in report order.
+///
+/// # Errors
+/// [`Error::Input`] if the folder is missing; [`Error::Format`] naming a record that does not parse.
+pub fn load(store: &Path, selection: &Selection) -> Result<Vec<RunRecord>> {
+    let runs = store.join("runs");
+    if !runs.is_dir() {
+        return Err(Error::input_hint(
+            format!("{}: no folder `runs` there", store.display()),
+            "name the store with --store, or make results first with `ecqx run`",
+        ));
+    }
+    let mut files = Vec::new();
+    find(&runs, 3, &mut files)?;
+    let mut records = Vec::with_capacity(files.len());
+    for path in files {
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let record: RunRecord = serde_json::from_slice(&text)
+            .map_err(|error| Error::format(&path, offset(&text, &error), error.to_string()))?;
+        if selection.takes(&record) {
+            records.push(record);
+        }
+    }
+    sort(&mut records);
+    Ok(records)
+}
+
+/// Byte offset of a JSON error.
+fn offset(text: &[u8], error: &serde_json::Error) -> u64 {
+    let before: usize = text.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    (before + error.column().saturating_sub(1)) as u64
+}
+
+fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let path = entry.map_err(Error::io(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == "record.json" {
+            files.push(path);
+        } else if depth > 0 && !name.starts_with('.') && path.is_dir() {
+            find(&path, depth - 1, files)?;
+        }
+    }
+    Ok(())
+}
+
+/// Report order: data, model, method, bits, label, λ, p, seed, id. Independent of the order of files on disk.
+pub fn sort(records: &mut Vec<RunRecord>) {
+    let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
+    records.sort_by(|a, b| {
+        let names = |r: &RunRecord| (r.dataset.clone(), r.model.clone(), method_rank(&r.method), r.method.clone(), r.bits);
+        names(a)
+            .cmp(&names(b))
+            .then_with(|| number(a.lambda).total_cmp(&number(b.lambda)))
+            .then_with(|| number(a.p).total_cmp(&number(b.p)))
+            .then_with(|| (&a.label, a.seed, &a.id).cmp(&(&b.label, b.seed, &b.id)))
+    });
+    records.dedup_by(|a, b| a.id == b.id);
+}
+
+/// The baseline first, then the paper's method, then its ablation without relevance, then the others by name.
+pub fn method_rank(method: &str) -> u8 {
+    match method {
+        "baseline" => 0,
+        "ecqx" => 1,
+        "ecq" => 2,
+        _ => 3,
+    }
+}
+
+/// Hash of the resolved specification without its seeds: equal for runs that differ in nothing else, so that means are
+/// taken over seeds and never over settings.
+pub fn configuration(record: &RunRecord) -> String {
+    if let Some(given) = record.spec.get("configuration").and_then(|value| value.as_str()) {
+        return given.to_string();
+    }
+    let mut spec = record.spec.clone();
+    strip_seeds(&mut spec);
+    let key = serde_json::json!([
+        record.dataset, record.model, record.method, record.label, record.bits, record.lambda, record.p, spec
+    ]);
+    blake3::hash(key.to_string().as_bytes()).to_hex()[..12].to_string()
+}
+
+fn strip_seeds(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for key in ["seed", "seeds", "baseline_id", "id", "experiment", "description", "figures"] {
+                map.shift_remove(key);
+            }
+            map.values_mut().for_each(strip_seeds);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(strip_seeds),
+        _ => {}
+    }
+}
+
+/// Finished records that have a test result.
+pub fn finished(records: &[RunRecord]) -> impl Iterator<Item = &RunRecord> {
+    records.iter().filter(|record| record.status == Status::Done && record.test.is_some())
+}

@@ -1,0 +1,74 @@
+//! Tables as Polars frames: one file per table. Cells keep full precision; [`super::export`] formats them.
+
+mod epochs;
+mod layers;
+mod main_table;
+mod raw;
+mod timings;
+mod working_points;
+
+pub use epochs::epochs;
+pub use layers::layers;
+pub use main_table::main_table;
+pub use raw::{from_raw, raw};
+pub use timings::{provenance, timings};
+pub use working_points::{WorkingPoint, working_points, working_points_table};
+
+use crate::{Error, Result};
+use polars::prelude::{Column, DataFrame};
+
+/// A table with what a reader needs beside its cells.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// File name without extension.
+    pub name: String,
+    /// Caption.
+    pub title: String,
+    /// What must be known to read it; empty if nothing.
+    pub note: String,
+    /// The cells; column names as in [`super::column`].
+    pub frame: DataFrame,
+    /// Columns within whose equal values the best is found (and set in bold); empty: nothing is compared.
+    pub compare_within: Vec<&'static str>,
+    /// Whether it is a function of the results alone; false for times and provenance.
+    pub reproducible: bool,
+}
+
+impl Table {
+    /// A reproducible table without comparison.
+    pub fn new(name: impl Into<String>, title: impl Into<String>, frame: DataFrame) -> Self {
+        Self {
+            name: name.into(),
+            title: title.into(),
+            note: String::new(),
+            frame,
+            compare_within: Vec::new(),
+            reproducible: true,
+        }
+    }
+}
+
+/// A frame from columns of equal length.
+pub(crate) fn frame(columns: Vec<Column>) -> Result<DataFrame> {
+    DataFrame::new_infer_height(columns).map_err(polars_error)
+}
+
+/// A Polars error means a defect here: frames are built by this crate alone.
+pub(crate) fn polars_error(error: polars::prelude::PolarsError) -> Error {
+    Error::Internal(format!("table: {error}"))
+}
+
+/// Text column.
+pub(crate) fn text<T>(name: &str, rows: &[T], cell: impl Fn(&T) -> Option<String>) -> Column {
+    Column::new(name.into(), rows.iter().map(cell).collect::<Vec<Option<String>>>())
+}
+
+/// Real column; values that are not finite become missing.
+pub(crate) fn real<T>(name: &str, rows: &[T], cell: impl Fn(&T) -> Option<f64>) -> Column {
+    Column::new(name.into(), rows.iter().map(|row| cell(row).filter(|v| v.is_finite())).collect::<Vec<Option<f64>>>())
+}
+
+/// Integer column.
+pub(crate) fn integer<T>(name: &str, rows: &[T], cell: impl Fn(&T) -> Option<u64>) -> Column {
+    Column::new(name.into(), rows.iter().map(cell).collect::<Vec<Option<u64>>>())
+}

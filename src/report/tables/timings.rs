@@ -1,0 +1,57 @@
+//! What differs between two runs of the same thing: time, memory, machine. Kept apart so that the other tables can be
+//! compared byte for byte.
+
+use super::{Table, frame, integer, real, text};
+use crate::Result;
+use crate::run::RunRecord;
+
+/// Wall time and peak memory, one row per run.
+///
+/// # Errors
+/// [`crate::Error::Internal`] only on a defect.
+pub fn timings(records: &[RunRecord]) -> Result<Table> {
+    let columns = vec![
+        text("id", records, |r| Some(r.id.clone())),
+        text("dataset", records, |r| Some(r.dataset.clone())),
+        text("model", records, |r| Some(r.model.clone())),
+        text("label", records, |r| Some(r.label.clone())),
+        integer("bits", records, |r| r.bits.map(u64::from)),
+        integer("seed", records, |r| Some(r.seed)),
+        real("seconds", records, |r| Some(r.seconds)),
+        real("seconds_per_epoch", records, seconds_per_epoch),
+        integer("peak_memory_bytes", records, |r| r.peak_memory),
+        integer("threads", records, |r| Some(r.provenance.threads as u64)),
+        text("device", records, |r| Some(r.provenance.device.clone())),
+    ];
+    Ok(Table { reproducible: false, ..Table::new("timings", "Time and memory", frame(columns)?) })
+}
+
+/// Mean time of the training epochs, seconds; `None` without training.
+pub(crate) fn seconds_per_epoch(record: &RunRecord) -> Option<f64> {
+    let epochs: Vec<f64> = record.epochs.iter().filter(|e| e.epoch > 0).map(|e| e.seconds).collect();
+    (!epochs.is_empty()).then(|| epochs.iter().sum::<f64>() / epochs.len() as f64)
+}
+
+/// Who made each result with what, one row per run.
+///
+/// # Errors
+/// [`crate::Error::Internal`] only on a defect.
+pub fn provenance(records: &[RunRecord]) -> Result<Table> {
+    let field = |read: fn(&RunRecord) -> String| move |r: &RunRecord| Some(read(r));
+    let columns = vec![
+        text("id", records, field(|r| r.id.clone())),
+        text("git_revision", records, |r| r.provenance.git_revision.clone()),
+        text("version", records, field(|r| r.provenance.version.clone())),
+        text("rustc", records, field(|r| r.provenance.rustc.clone())),
+        text("features", records, field(|r| r.provenance.features.join(" "))),
+        text("cpu", records, field(|r| r.provenance.cpu.clone())),
+        text("device", records, field(|r| r.provenance.device.clone())),
+        integer("threads", records, |r| Some(r.provenance.threads as u64)),
+        text("host", records, field(|r| r.provenance.host.clone())),
+        text("dataset_digest", records, field(|r| r.provenance.dataset_digest.clone())),
+        text("baseline_digest", records, field(|r| r.provenance.baseline_digest.clone())),
+        text("command", records, field(|r| r.provenance.command.join(" "))),
+        text("started", records, field(|r| r.provenance.started.clone())),
+    ];
+    Ok(Table { reproducible: false, ..Table::new("provenance", "Provenance", frame(columns)?) })
+}
