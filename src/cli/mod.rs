@@ -7,6 +7,7 @@ mod experiments;
 mod ls;
 mod plan;
 mod progress;
+mod report;
 mod run;
 mod validate;
 
@@ -86,6 +87,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Report(report::Args),
     Plan(plan::Args),
     Validate(validate::Args),
     Ls(ls::Args),
@@ -95,6 +97,7 @@ enum Command {
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::run(&args, global),
+        Command::Report(args) => report::run(&args, global),
         Command::Plan(args) => plan::run(&args, global),
         Command::Validate(args) => validate::run(&args, global),
         Command::Ls(args) => ls::run(&args, global),

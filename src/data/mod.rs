@@ -11,6 +11,7 @@ mod audio;
 mod cifar;
 mod digest;
 mod embedded_audio;
+mod embedded_images;
 mod images;
 mod mfcc;
 mod registry;

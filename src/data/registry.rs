@@ -31,6 +31,7 @@ pub struct Family {
 #[rustfmt::skip] // One line each.
 static FAMILIES: &[&Family] = &[
     &super::embedded_audio::EMBEDDED_AUDIO,
+    &super::embedded_images::EMBEDDED_IMAGES,
     &super::cifar::CIFAR10,
     &super::cifar::CIFAR100,
     &super::speech_commands::SPEECH_COMMANDS,

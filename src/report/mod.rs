@@ -3,9 +3,10 @@
 
 pub mod column;
 pub mod export;
+pub mod figure;
 pub mod records;
 pub mod statistics;
 pub mod tables;
 
-pub use records::{load, Selection};
+pub use records::{Selection, load};
 pub use tables::Table;

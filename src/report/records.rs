@@ -33,9 +33,16 @@ impl Selection {
         let listed = self.ids.as_ref().is_none_or(|ids| ids.contains(&record.id));
         listed
             && self.filter.as_ref().is_none_or(|glob| {
-                [&record.id, &record.experiment, &record.dataset, &record.model, &record.method, &record.label]
-                    .iter()
-                    .any(|text| glob.is_match(text))
+                [
+                    &record.id,
+                    &record.experiment,
+                    &record.dataset,
+                    &record.model,
+                    &record.method,
+                    &record.label,
+                ]
+                .iter()
+                .any(|text| glob.is_match(text))
             })
     }
 }
@@ -69,7 +76,11 @@ pub fn load(store: &Path, selection: &Selection) -> Result<Vec<RunRecord>> {
 
 /// Byte offset of a JSON error.
 fn offset(text: &[u8], error: &serde_json::Error) -> u64 {
-    let before: usize = text.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    let before: usize = text
+        .split_inclusive(|&byte| byte == b'\n')
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum();
     (before + error.column().saturating_sub(1)) as u64
 }
 
@@ -90,7 +101,9 @@ fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
 pub fn sort(records: &mut Vec<RunRecord>) {
     let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
     records.sort_by(|a, b| {
-        let names = |r: &RunRecord| (r.dataset.clone(), r.model.clone(), method_rank(&r.method), r.method.clone(), r.bits);
+        let names = |r: &RunRecord| {
+            (r.dataset.clone(), r.model.clone(), method_rank(&r.method), r.method.clone(), r.bits)
+        };
         names(a)
             .cmp(&names(b))
             .then_with(|| number(a.lambda).total_cmp(&number(b.lambda)))
@@ -119,7 +132,14 @@ pub fn configuration(record: &RunRecord) -> String {
     let mut spec = record.spec.clone();
     strip_seeds(&mut spec);
     let key = serde_json::json!([
-        record.dataset, record.model, record.method, record.label, record.bits, record.lambda, record.p, spec
+        record.dataset,
+        record.model,
+        record.method,
+        record.label,
+        record.bits,
+        record.lambda,
+        record.p,
+        spec
     ]);
     blake3::hash(key.to_string().as_bytes()).to_hex()[..12].to_string()
 }

@@ -210,7 +210,7 @@ fn quantize(
         quant::build(&run.quantizer.method, run.quantizer.bits, &run.quantizer.parameters)?;
     let names = quantizable(parameters, |name| scope.excludes(name));
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
-        true => Some(relevance::build(run.quantizer.relevance.as_ref(), run.seed)?),
+        true => Some(relevance::build(run.quantizer.relevance.as_ref())?),
         false => None,
     };
     let measure = measure.as_mut().map(|measure| measure.as_mut() as &mut dyn RelevanceMeasure);

@@ -201,6 +201,9 @@ impl Checker<'_> {
             .map(|entry| self.entry(entry, bits.as_deref(), &seeds, training.as_ref()))
             .collect::<Result<_>>()?;
         let figures = raw.figures.unwrap_or_default();
+        for figure in &figures {
+            crate::report::figure::check_name(&figure.value).map_err(self.locate(figure.referenced))?;
+        }
         Ok(Experiment {
             path: self.path.to_path_buf(),
             name,

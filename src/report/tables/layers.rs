@@ -9,8 +9,10 @@ use crate::run::{LayerRecord, RunRecord};
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
 pub fn layers(records: &[RunRecord]) -> Result<Table> {
-    let rows: Vec<(&RunRecord, usize, &LayerRecord)> =
-        records.iter().flat_map(|r| r.layers.iter().enumerate().map(move |(depth, layer)| (r, depth, layer))).collect();
+    let rows: Vec<(&RunRecord, usize, &LayerRecord)> = records
+        .iter()
+        .flat_map(|r| r.layers.iter().enumerate().map(move |(depth, layer)| (r, depth, layer)))
+        .collect();
     let columns = vec![
         text("id", &rows, |(r, _, _)| Some(r.id.clone())),
         text("dataset", &rows, |(r, _, _)| Some(r.dataset.clone())),

@@ -65,7 +65,10 @@ pub(crate) fn text<T>(name: &str, rows: &[T], cell: impl Fn(&T) -> Option<String
 
 /// Real column; values that are not finite become missing.
 pub(crate) fn real<T>(name: &str, rows: &[T], cell: impl Fn(&T) -> Option<f64>) -> Column {
-    Column::new(name.into(), rows.iter().map(|row| cell(row).filter(|v| v.is_finite())).collect::<Vec<Option<f64>>>())
+    Column::new(
+        name.into(),
+        rows.iter().map(|row| cell(row).filter(|v| v.is_finite())).collect::<Vec<Option<f64>>>(),
+    )
 }
 
 /// Integer column.

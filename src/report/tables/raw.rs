@@ -14,7 +14,9 @@ use polars::prelude::{AnyValue, DataFrame};
 pub fn raw(records: &[RunRecord]) -> Result<Table> {
     let test = |read: fn(&Metrics) -> Option<f64>| move |r: &RunRecord| r.test.as_ref().and_then(read);
     let size = |read: fn(&Sizes) -> Option<f64>| move |r: &RunRecord| r.sizes.as_ref().and_then(read);
-    let count = |read: fn(&Sizes) -> Option<usize>| move |r: &RunRecord| r.sizes.as_ref().and_then(read).map(|n| n as u64);
+    let count = |read: fn(&Sizes) -> Option<usize>| {
+        move |r: &RunRecord| r.sizes.as_ref().and_then(read).map(|n| n as u64)
+    };
     let columns = vec![
         text("id", records, |r| Some(r.id.clone())),
         text("experiment", records, |r| Some(r.experiment.clone())),
@@ -68,15 +70,16 @@ pub fn from_raw(frame: &DataFrame) -> Result<Vec<RunRecord>> {
 
 fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
     let cell = |name: &str| -> Result<AnyValue<'_>> {
-        let column = frame
-            .column(name)
-            .map_err(|_| Error::input_hint(format!("no column {name}"), "give a raw.parquet that `ecqx report` wrote"))?;
+        let column = frame.column(name).map_err(|_| {
+            Error::input_hint(format!("no column {name}"), "give a raw.parquet that `ecqx report` wrote")
+        })?;
         column.get(row).map_err(polars_error)
     };
     let string = |name: &str| -> Result<Option<String>> { Ok(cell(name)?.get_str().map(str::to_string)) };
     let words = |name: &str| -> Result<String> { Ok(string(name)?.unwrap_or_default()) };
     let number = |name: &str| -> Result<Option<f64>> { Ok(cell(name)?.extract::<f64>()) };
-    let count = |name: &str| -> Result<Option<usize>> { Ok(cell(name)?.extract::<u64>().map(|n| n as usize)) };
+    let count =
+        |name: &str| -> Result<Option<usize>> { Ok(cell(name)?.extract::<u64>().map(|n| n as usize)) };
     let metrics = |top1: Option<f64>, top5, loss: Option<f64>, n: Option<usize>| {
         top1.map(|top1| Metrics { top1, top5, loss: loss.unwrap_or(f64::NAN), n: n.unwrap_or(0) })
     };
@@ -110,7 +113,12 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
         warnings: Some(words("warnings")?).filter(|w| !w.is_empty()).into_iter().collect(),
         selection: words("selection")?,
         baseline: metrics(number("baseline_top1_percent")?, None, None, None),
-        test: metrics(number("top1_percent")?, number("top5_percent")?, number("loss_nats")?, count("test_samples")?),
+        test: metrics(
+            number("top1_percent")?,
+            number("top5_percent")?,
+            number("loss_nats")?,
+            count("test_samples")?,
+        ),
         validation: metrics(number("validation_top1_percent")?, None, None, None),
         sparsity: number("sparsity_percent")?.map(|percent| percent / 100.0),
         entropy: number("entropy_bits")?,

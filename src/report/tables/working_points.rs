@@ -70,7 +70,11 @@ fn working_point(configuration: String, group: &[&RunRecord]) -> WorkingPoint {
         configuration,
         seeds: group.iter().map(|record| record.seed).collect(),
         // `finished` keeps only records with a test result, so there is at least one number.
-        top1: over(&|r| r.test.as_ref().map(|m| m.top1)).unwrap_or(Summary { mean: f64::NAN, std: None, n: 0 }),
+        top1: over(&|r| r.test.as_ref().map(|m| m.top1)).unwrap_or(Summary {
+            mean: f64::NAN,
+            std: None,
+            n: 0,
+        }),
         baseline_top1: over(&|r| r.baseline.as_ref().map(|m| m.top1)),
         drop: over(&drop_points),
         sparsity: over(&|r| r.sparsity.map(|s| 100.0 * s)),
@@ -109,6 +113,10 @@ pub fn working_points_table(points: &[WorkingPoint]) -> Result<Table> {
         real("compression_std", points, |p| std(p.compression)),
         text("configuration", points, |p| Some(p.configuration.clone())),
     ];
-    let table = Table::new("working_points", "Working points: mean and standard deviation over seeds", frame(columns)?);
+    let table = Table::new(
+        "working_points",
+        "Working points: mean and standard deviation over seeds",
+        frame(columns)?,
+    );
     Ok(Table { compare_within: vec!["dataset", "model", "bits"], ..table })
 }

@@ -1,0 +1,28 @@
+//! |weight|: the measure that needs no data.
+
+use super::RelevanceMeasure;
+use crate::Result;
+use crate::nn::{Network, Parameters, Role};
+use crate::quant::quantizer::Relevances;
+use candle_core::Tensor;
+
+/// |weight|.
+pub(super) struct Magnitude;
+
+impl RelevanceMeasure for Magnitude {
+    fn relevance(
+        &mut self,
+        _: &Network,
+        parameters: &Parameters,
+        _: &Tensor,
+        _: &[u32],
+    ) -> Result<Relevances> {
+        parameters
+            .iter()
+            .filter(|(_, parameter)| parameter.role == Role::Weight)
+            .map(|(name, _)| {
+                Ok((name.to_string(), parameters.values(name)?.iter().map(|w| w.abs()).collect()))
+            })
+            .collect()
+    }
+}

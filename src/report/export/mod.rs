@@ -1,0 +1,113 @@
+//! Tables to files: one trait, one file per format. A format is added with its file and one line in [`ALL`].
+
+mod csv;
+mod latex;
+mod markdown;
+mod parquet;
+
+pub use csv::Csv;
+pub use latex::Latex;
+pub use markdown::Markdown;
+pub use parquet::Parquet;
+
+use super::column::{Better, describe, fixed, short};
+use super::tables::{Table, polars_error};
+use crate::store::write_atomically;
+use crate::{Error, Result};
+use polars::prelude::{AnyValue, DataFrame};
+use std::path::{Path, PathBuf};
+
+/// A table format.
+pub trait Exporter: Sync {
+    /// File extension without the dot.
+    fn extension(&self) -> &'static str;
+
+    /// The file's content.
+    ///
+    /// # Errors
+    /// [`crate::Error::Internal`] only on a defect.
+    fn export(&self, table: &Table) -> Result<Vec<u8>>;
+}
+
+/// Every format.
+pub const ALL: &[&dyn Exporter] = &[&Csv, &Parquet, &Markdown, &Latex];
+
+/// Writes `table` in each of `formats` into `folder`, whole files only; returns their paths.
+///
+/// # Errors
+/// [`crate::Error::Io`] naming the file.
+pub fn write(table: &Table, formats: &[&dyn Exporter], folder: &Path) -> Result<Vec<PathBuf>> {
+    formats
+        .iter()
+        .map(|format| {
+            let path = folder.join(format!("{}.{}", table.name, format.extension()));
+            let bytes = format.export(table)?;
+            write_atomically(&path, |file| std::io::Write::write_all(file, &bytes))?;
+            Ok(path)
+        })
+        .collect()
+}
+
+/// A raw table from a Parquet or CSV file that [`write`] made.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`] naming the file.
+pub fn read_parquet(path: &Path) -> Result<DataFrame> {
+    use polars::prelude::{ParquetReader, SerReader as _};
+    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    ParquetReader::new(file).finish().map_err(|error| Error::format(path, 0, error.to_string()))
+}
+
+/// The cell as people read it: digits and scale of its column; empty where there is no value.
+pub(crate) fn cell(frame: &DataFrame, column: usize, row: usize) -> Result<String> {
+    let column = &frame.columns()[column];
+    let value = column.get(row).map_err(polars_error)?;
+    let meaning = describe(column.name());
+    Ok(match &value {
+        AnyValue::Null => String::new(),
+        AnyValue::String(text) => (*text).to_string(),
+        AnyValue::StringOwned(text) => text.to_string(),
+        _ => match (value.extract::<f64>(), meaning) {
+            (Some(number), Some(m)) if matches!(m.name, "lambda" | "p") => short(number),
+            (Some(number), Some(m)) => fixed(number * m.scale, m.decimals),
+            (Some(number), None) if number.fract() == 0.0 => fixed(number, 0),
+            (Some(number), None) => fixed(number, 4),
+            (None, _) => value.to_string(),
+        },
+    })
+}
+
+/// The column's heading.
+pub(crate) fn heading(name: &str) -> &str {
+    describe(name).map_or(name, |column| column.heading)
+}
+
+/// For each column and row, whether the value is the best among the rows that equal it in `compare_within`. A group of
+/// one has no best; equal printed values are all best.
+pub(crate) fn best(table: &Table) -> Result<Vec<Vec<bool>>> {
+    let frame = &table.frame;
+    let index = |name: &&str| frame.columns().iter().position(|c| c.name().as_str() == *name);
+    let within: Vec<usize> = table.compare_within.iter().filter_map(index).collect();
+    let mut groups: indexmap::IndexMap<Vec<String>, Vec<usize>> = indexmap::IndexMap::new();
+    for row in 0..frame.height() {
+        let key = within.iter().map(|&column| cell(frame, column, row)).collect::<Result<Vec<_>>>()?;
+        groups.entry(key).or_default().push(row);
+    }
+    let mut marks = vec![vec![false; frame.height()]; frame.width()];
+    for (column, mark) in marks.iter_mut().enumerate() {
+        let meaning = describe(frame.columns()[column].name());
+        let Some(better) = meaning.and_then(|m| m.better).filter(|_| !within.is_empty()) else { continue };
+        for rows in groups.values().filter(|rows| rows.len() > 1) {
+            let mut shown = Vec::new();
+            for &row in rows {
+                shown.push(cell(frame, column, row)?.parse::<f64>().ok());
+            }
+            let pick = if better == Better::Higher { f64::max } else { f64::min };
+            let best = shown.iter().flatten().copied().reduce(pick);
+            for (&row, value) in rows.iter().zip(&shown) {
+                mark[row] = value.is_some() && *value == best;
+            }
+        }
+    }
+    Ok(marks)
+}

@@ -1,0 +1,112 @@
+//! Pareto fronts of accuracy (higher is better) against size (lower is better).
+
+/// A result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Bytes, positive.
+    pub size: f64,
+    /// Percent.
+    pub accuracy: f64,
+}
+
+/// The points no other point beats in both, by ascending size (and so ascending accuracy).
+pub fn pareto_front(points: &[Point]) -> Vec<Point> {
+    let mut sorted: Vec<Point> =
+        points.iter().filter(|p| p.size.is_finite() && p.accuracy.is_finite()).copied().collect();
+    sorted.sort_by(|a, b| a.size.total_cmp(&b.size).then(b.accuracy.total_cmp(&a.accuracy)));
+    let mut front: Vec<Point> = Vec::new();
+    for point in sorted {
+        if front.last().is_none_or(|last| point.accuracy > last.accuracy) {
+            front.push(point);
+        }
+    }
+    front
+}
+
+/// Area that the points dominate, as a share of the box between `reference` (largest size, lowest accuracy that count)
+/// and (`smallest` size, 100 %), with size on a log axis. 0–1; larger is better.
+pub fn hypervolume(points: &[Point], smallest: f64, reference: Point) -> f64 {
+    let width = (reference.size / smallest).ln();
+    let height = 100.0 - reference.accuracy;
+    if !(width > 0.0 && height > 0.0) {
+        return 0.0;
+    }
+    let front = pareto_front(points);
+    let mut area = 0.0;
+    for (index, point) in front.iter().enumerate() {
+        let from = point.size.clamp(smallest, reference.size);
+        let to =
+            front.get(index + 1).map_or(reference.size, |next| next.size.clamp(smallest, reference.size));
+        area += (to / from).ln() * (point.accuracy - reference.accuracy).max(0.0);
+    }
+    area / (width * height)
+}
+
+/// Accuracy at `size` on the front, linear between its points in log size; `None` outside it (no extrapolation).
+pub fn accuracy_at(front: &[Point], size: f64) -> Option<f64> {
+    interpolate(front.iter().map(|p| (p.size.ln(), p.accuracy)), size.ln())
+}
+
+/// Smallest size at `accuracy` on the front, interpolated likewise; `None` outside it.
+pub fn size_at(front: &[Point], accuracy: f64) -> Option<f64> {
+    interpolate(front.iter().map(|p| (p.accuracy, p.size.ln())), accuracy).map(f64::exp)
+}
+
+fn interpolate(points: impl Iterator<Item = (f64, f64)>, x: f64) -> Option<f64> {
+    let mut last: Option<(f64, f64)> = None;
+    for (here, value) in points {
+        if (here - x).abs() < 1e-12 {
+            return Some(value);
+        }
+        if here > x {
+            return last.map(|(before, first)| first + (value - first) * (x - before) / (here - before));
+        }
+        last = Some((here, value));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn points() -> impl Strategy<Value = Vec<Point>> {
+        prop::collection::vec((1.0..1000.0f64, 0.0..100.0f64), 1..40)
+            .prop_map(|list| list.into_iter().map(|(size, accuracy)| Point { size, accuracy }).collect())
+    }
+
+    proptest! {
+        /// Every point is on the front or beaten by one on it, and the front rises.
+        #[test]
+        fn front_dominates(points in points()) {
+            let front = pareto_front(&points);
+            for point in &points {
+                prop_assert!(front.iter().any(|f| f.size <= point.size && f.accuracy >= point.accuracy));
+            }
+            prop_assert!(front.windows(2).all(|w| w[0].size < w[1].size && w[0].accuracy < w[1].accuracy));
+        }
+
+        /// A share of the box, and never smaller with one more point.
+        #[test]
+        fn hypervolume_grows(points in points(), size in 1.0..1000.0f64, accuracy in 0.0..100.0f64) {
+            let reference = Point { size: 1000.0, accuracy: 0.0 };
+            let before = hypervolume(&points, 1.0, reference);
+            let mut more = points.clone();
+            more.push(Point { size, accuracy });
+            let after = hypervolume(&more, 1.0, reference);
+            prop_assert!((0.0..=1.0 + 1e-9).contains(&before));
+            prop_assert!(after + 1e-9 >= before);
+        }
+    }
+
+    /// Interpolation goes through the points and does not leave them.
+    #[test]
+    fn interpolation_stays_inside() {
+        let front = [Point { size: 10.0, accuracy: 80.0 }, Point { size: 1000.0, accuracy: 90.0 }];
+        assert!((accuracy_at(&front, 100.0).unwrap() - 85.0).abs() < 1e-9);
+        assert!((size_at(&front, 85.0).unwrap() - 100.0).abs() < 1e-9);
+        assert_eq!(accuracy_at(&front, 5.0), None);
+        assert_eq!(size_at(&front, 95.0), None);
+    }
+}
