@@ -5,7 +5,7 @@ CARGO ?= cargo
 BINARY := target/release/ecqx
 STORE ?= store
 REPORTS ?= reports
-# quick: short schedules, minutes to an hour; full: the grids of the paper, days on a processor.
+# quick: short schedules, minutes to an hour. (The full grids of the paper are not written yet.)
 PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # `make reproduce`: run the experiments for the data that is there, then write tables, figures and the report.
-# usage: reproduce.sh quick|full     (environment: ECQX_BINARY, ECQX_STORE, ECQX_REPORTS, ECQX_DATA)
+# usage: reproduce.sh quick     (environment: ECQX_BINARY, ECQX_STORE, ECQX_REPORTS, ECQX_DATA)
 set -eu
 profile=${1:-quick}
 ecqx=${ECQX_BINARY:-target/release/ecqx}
@@ -10,8 +10,8 @@ data=${ECQX_DATA:-}
 here=$(dirname "$0")
 
 case $profile in
-  quick | full) ;;
-  *) echo "reproduce: no profile is called '$profile'; use PROFILE=quick or PROFILE=full" >&2; exit 2 ;;
+  quick) ;;
+  *) echo "reproduce: no profile is called '$profile'; there is PROFILE=quick" >&2; exit 2 ;;
 esac
 
 # The embedded sets always run; a real pair runs where its data is there.

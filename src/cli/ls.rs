@@ -3,7 +3,7 @@
 use super::Global;
 use crate::{data, model, quant};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// List models, data sets, quantizers or experiments
 #[derive(Debug, clap::Args)]
@@ -62,8 +62,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 }
 
 /// Experiments below a folder; files that are none are listed with what is wrong.
-fn experiments(folder: &PathBuf) -> crate::Result<Vec<(String, String)>> {
-    let mut pending = vec![folder.clone()];
+fn experiments(folder: &Path) -> crate::Result<Vec<(String, String)>> {
+    let mut pending = vec![folder.to_path_buf()];
     let mut rows = Vec::new();
     while let Some(folder) = pending.pop() {
         let entries = std::fs::read_dir(&folder).map_err(crate::Error::io(&folder))?;

@@ -58,7 +58,12 @@ fn layer(value: serde_json::Value, previous: &str) -> std::result::Result<Layer,
         Some(serde_json::Value::String(name)) => name,
         _ => return Err("a layer needs a name".into()),
     };
-    let inputs = match (fields.remove("input"), fields.remove("inputs")) {
+    // A linear layer's `inputs` is a size; only a list names sources.
+    let sources = match fields.get("inputs") {
+        Some(serde_json::Value::Array(_)) => fields.remove("inputs"),
+        _ => None,
+    };
+    let inputs = match (fields.remove("input"), sources) {
         (None, None) => vec![previous.to_string()],
         (Some(serde_json::Value::String(input)), None) => vec![input],
         (None, Some(inputs)) => {
@@ -77,4 +82,31 @@ fn layer(value: serde_json::Value, previous: &str) -> std::result::Result<Layer,
     let operation: Operation = serde_json::from_value(serde_json::Value::Object(fields))
         .map_err(|error| format!("layer {name}: {error}"))?;
     Ok(Layer { name, operation, inputs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TINY: &str = "input_shape: [1, 4, 4]\nlayers:\n  - {name: conv, kind: conv2d, in_channels: 1, out_channels: 2, kernel: 3, padding: 1}\n  - {name: sum, kind: add, inputs: [conv, conv]}\n  - {name: flat, kind: flatten}\n  - {name: fc, kind: linear, inputs: 32, outputs: 3}\n";
+
+    /// A described network has the layers, sizes and parameter names it says.
+    #[test]
+    fn describes_a_network() {
+        let network = parse(TINY, Path::new("tiny.yaml")).unwrap();
+        assert_eq!((network.name.as_str(), network.classes, network.layers().len()), ("tiny", 3, 4));
+        assert_eq!(network.parameter_shapes()[0].name, "conv.weight");
+    }
+
+    /// Mistakes name file, line and layer and never panic.
+    #[test]
+    fn mistakes_are_located() {
+        let error = parse(&TINY.replace("kind: add", "kind: ad"), Path::new("tiny.yaml")).unwrap_err();
+        assert!(error.to_string().contains("tiny.yaml:4: layer sum"), "{error}");
+        let error = parse(&TINY.replace("inputs: 32", "inputs: 33"), Path::new("tiny.yaml")).unwrap_err();
+        assert!(error.to_string().contains("layer fc"), "{error}");
+        for cut in 0..TINY.len() {
+            let _ = parse(&TINY[..cut], Path::new("tiny.yaml"));
+        }
+    }
 }

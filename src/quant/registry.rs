@@ -17,6 +17,9 @@ pub struct Parameter {
     pub range: Option<(f64, f64)>,
 }
 
+/// Builds a quantizer for a scope of tensors from a method's own parameters.
+pub type Build = fn(&'static Method, Scope, &Map<String, Value>) -> Result<Box<dyn Quantizer>>;
+
 /// A method of the registry.
 pub struct Method {
     /// Name in YAML and on the command line.
@@ -32,7 +35,7 @@ pub struct Method {
     /// Its parameters besides the common ones.
     pub parameters: &'static [Parameter],
     /// Builds the quantizer from the scope and the method's own parameters.
-    pub build: fn(&'static Method, Scope, &Map<String, Value>) -> Result<Box<dyn Quantizer>>,
+    pub build: Build,
 }
 
 /// All methods.

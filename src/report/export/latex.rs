@@ -15,6 +15,7 @@ impl Exporter for Latex {
     fn export(&self, table: &Table) -> Result<Vec<u8>> {
         let frame = &table.frame;
         let best = best(table)?;
+        let is_best = |column: usize, row: usize| best[column][row];
         let alignment: String =
             frame.columns().iter().map(|c| if c.dtype().is_numeric() { 'r' } else { 'l' }).collect();
         let names: Vec<String> = frame.columns().iter().map(|c| escape(heading(c.name()))).collect();
@@ -35,7 +36,7 @@ impl Exporter for Latex {
                     Some(rest) if numeric => format!("$-${rest}"),
                     _ => escape(&shown),
                 };
-                cells.push(if best[column][row] { format!("\\textbf{{{set}}}") } else { set });
+                cells.push(if is_best(column, row) { format!("\\textbf{{{set}}}") } else { set });
             }
             text.push_str(&format!("{} \\\\\n", cells.join(" & ")));
         }

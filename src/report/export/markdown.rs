@@ -15,6 +15,7 @@ impl Exporter for Markdown {
     fn export(&self, table: &Table) -> Result<Vec<u8>> {
         let frame = &table.frame;
         let best = best(table)?;
+        let is_best = |column: usize, row: usize| best[column][row];
         let numeric: Vec<bool> = frame.columns().iter().map(|c| c.dtype().is_numeric()).collect();
         let names = frame.columns().iter().map(|c| heading(c.name()).to_string()).collect::<Vec<_>>();
         let rules: Vec<String> =
@@ -27,7 +28,7 @@ impl Exporter for Markdown {
             let mut cells = Vec::with_capacity(frame.width());
             for column in 0..frame.width() {
                 let shown = cell(frame, column, row)?.replace('|', "\\|").replace('\n', " ");
-                cells.push(if best[column][row] { format!("**{shown}**") } else { shown });
+                cells.push(if is_best(column, row) { format!("**{shown}**") } else { shown });
             }
             line(cells);
         }
