@@ -1,0 +1,12 @@
+//! Tests through the real binary. One crate, one module per subject: linking is the slow part.
+
+mod experiments;
+
+use assert_cmd::Command;
+
+/// The binary, without a data folder from the environment.
+fn ecqx() -> Command {
+    let mut command = Command::cargo_bin("ecqx").expect("cargo builds the binary before its tests");
+    command.env_remove("ECQX_DATA");
+    command
+}
