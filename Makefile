@@ -18,7 +18,7 @@ help: ## List the targets
 build: ## Build the release binary
 	$(CARGO) build --release --locked
 
-reproduce: build ## Run the experiments for the data that is there, then write tables, figures and the report
+reproduce: build ## Run the experiments for the data that is there, then write tables and figures
 	ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
 
 test: ## Run all tests (those on real data run where ECQX_DATA is set)

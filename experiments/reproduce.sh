@@ -1,5 +1,5 @@
 #!/bin/sh
-# `make reproduce`: run the experiments for the data that is there, then write tables, figures and the report.
+# `make reproduce`: run the experiments for the data that is there, then write tables and figures.
 # usage: reproduce.sh quick     (environment: ECQX_BINARY, ECQX_STORE, ECQX_REPORTS, ECQX_DATA)
 set -eu
 profile=${1:-quick}
@@ -31,5 +31,5 @@ status=0
 [ "$status" -le 1 ] || exit "$status"
 # shellcheck disable=SC2086
 "$ecqx" report --store "$store" --output "$reports" $specs
-echo "Tables, figures and report.html: $reports"
+echo "Tables, figures: $reports"
 exit "$status"

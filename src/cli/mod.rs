@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand, each a clap `Args` struct and a `run` function; `anyhow` errors with hints.
 //!
-//! A subcommand is added with its file, one `mod` line, one variant of [`Command`] and one arm of `dispatch`.
+//! A subcommand is added with its file, one `mod` line, one variant of `Command` and one arm of `dispatch`.
 
 mod evaluate;
 mod experiments;

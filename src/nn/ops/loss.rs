@@ -9,7 +9,7 @@ pub fn softmax(logits: &Tensor) -> Result<Tensor> {
     shifted.broadcast_div(&shifted.sum_keepdim(1)?)
 }
 
-/// Mean over the batch of −log softmax(logits)[target], nats, as a scalar. Differentiable in the logits.
+/// Mean over the batch of −log softmax(logits)_target, nats, as a scalar. Differentiable in the logits.
 ///
 /// # Errors
 /// When there is not one target below the number of classes per row.

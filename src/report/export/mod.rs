@@ -48,7 +48,7 @@ pub fn write(table: &Table, formats: &[&dyn Exporter], folder: &Path) -> Result<
         .collect()
 }
 
-/// A raw table from a Parquet or CSV file that [`write`] made.
+/// A raw table from a Parquet or CSV file that [`write()`] made.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Format`] naming the file.

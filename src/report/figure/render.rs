@@ -5,7 +5,7 @@ use resvg::{tiny_skia, usvg};
 use std::sync::Arc;
 
 /// The family that figures name; embedded, so that text is the same everywhere.
-pub(super) const FONT: &str = "Ubuntu Light";
+pub(super) const FONT: &str = "Ubuntu";
 
 /// Renders an SVG at `scale` pixels per unit on white.
 ///
