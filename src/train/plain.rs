@@ -103,6 +103,7 @@ pub fn train(
     observer: &dyn Observer,
 ) -> Result<Trained> {
     spec.check()?;
+    spec.check_selection(!dataset.is_empty(Split::Validation))?;
     let parameters = parameters.deep_copy()?;
     let steps = spec.steps(dataset.len(Split::Train));
     let mut optimizer = Optimizer::new(spec);

@@ -176,6 +176,7 @@ pub fn quantization_aware(
 ) -> Result<Quantized> {
     let spec = settings.spec;
     spec.check()?;
+    spec.check_selection(!dataset.is_empty(Split::Validation))?;
     let parameters = parameters.deep_copy()?;
     let mut background = Background::new(&parameters, names)?;
     let mut tensors = quantizer.initialize(&background.tensors())?;

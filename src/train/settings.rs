@@ -118,6 +118,20 @@ impl TrainingSpec {
         }
     }
 
+    /// Checks that the weights can be selected as asked.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the best epoch on the validation split is wanted and there is no such split.
+    pub fn check_selection(&self, has_validation: bool) -> Result<()> {
+        match self.select {
+            Selection::BestValidation if !has_validation => Err(Error::input_hint(
+                "training: select: best_validation needs a validation split, and the data set has none",
+                "use select: last, or give the data set a validation part",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Optimizer steps per epoch for a training split of `samples`.
     pub fn steps(&self, samples: usize) -> usize {
         let whole = samples.div_ceil(self.batch_size).max(1);
