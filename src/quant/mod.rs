@@ -17,4 +17,5 @@ pub mod registry;
 pub mod relevance_search;
 mod uniform;
 
+pub use options::{Profile, profile};
 pub use registry::{METHODS, Method, build, method};

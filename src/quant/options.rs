@@ -49,6 +49,11 @@ pub enum Profile {
     Reference,
 }
 
+/// The profile that a method's parameters name; ours where they name none.
+pub fn profile(parameters: &Map<String, Value>) -> Profile {
+    parameters.get("profile").and_then(|value| Profile::deserialize(value).ok()).unwrap_or_default()
+}
+
 /// Which tensors are quantized, and with how many bits.
 #[derive(Clone, Debug)]
 pub struct Scope {

@@ -210,7 +210,10 @@ fn quantize(
         quant::build(&run.quantizer.method, run.quantizer.bits, &run.quantizer.parameters)?;
     let names = quantizable(parameters, |name| scope.excludes(name));
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
-        true => Some(relevance::build(run.quantizer.relevance.as_ref())?),
+        true => Some(relevance::build(
+            run.quantizer.relevance.as_ref(),
+            relevance::Context { profile: quant::profile(&run.quantizer.parameters), seed: run.seed },
+        )?),
         false => None,
     };
     let measure = measure.as_mut().map(|measure| measure.as_mut() as &mut dyn RelevanceMeasure);

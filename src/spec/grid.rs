@@ -28,7 +28,8 @@ pub fn expand(experiment: &Experiment) -> Result<Grid> {
         for parameters in combinations(entry)? {
             for relevance in relevances(entry) {
                 if quant::method(&entry.method)?.needs_relevance {
-                    crate::relevance::measure(relevance.as_ref()).map_err(|error| at(entry, error))?;
+                    crate::relevance::build(relevance.as_ref(), crate::relevance::Context::default())
+                        .map_err(|error| at(entry, error))?;
                 }
                 for &bits in &entry.bits {
                     quant::build(&entry.method, bits, &parameters).map_err(|error| at(entry, error))?;

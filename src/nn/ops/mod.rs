@@ -13,7 +13,7 @@ pub mod update;
 
 pub use activation::{add, channel_sum, dropout, dropout_mask, relu, relu_backward};
 pub use batch_norm::{
-    BatchNormGradients, BatchNormOutput, batch_norm_evaluation, batch_norm_evaluation_backward,
+    BatchNormGradients, BatchNormOutput, affine, batch_norm_evaluation, batch_norm_evaluation_backward,
     batch_norm_training, batch_norm_training_backward,
 };
 pub use conv2d::{Conv2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight};

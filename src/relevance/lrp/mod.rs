@@ -1,0 +1,52 @@
+//! Layer-wise relevance propagation (Bach et al. 2015; the paper's section 4): how much each weight, and each input,
+//! contributes to the score of the true class. Works on any layer list.
+//!
+//! [`rule`] holds the rules, [`composite`] says which layer gets which, [`settings`] what a user may choose, [`walk`]
+//! walks from the logits to the input. What relevance is used for is not here.
+
+mod affine;
+pub mod composite;
+mod elementwise;
+#[cfg(test)]
+mod golden;
+pub mod rule;
+pub mod settings;
+#[cfg(test)]
+mod tests;
+pub mod walk;
+
+pub use composite::{COMPOSITES, Composite};
+pub use rule::Rule;
+pub use settings::{Canonizer, Functional, Residual, Settings, Start};
+pub use walk::{Explanation, Wanted, explain};
+
+use super::RelevanceMeasure;
+use crate::Result;
+use crate::nn::{Network, Parameters, Role};
+use crate::quant::quantizer::Relevances;
+use candle_core::Tensor;
+
+/// The measure of the registry.
+pub(super) struct Propagation(pub Settings);
+
+impl RelevanceMeasure for Propagation {
+    fn relevance(
+        &mut self,
+        network: &Network,
+        parameters: &Parameters,
+        inputs: &Tensor,
+        targets: &[u32],
+    ) -> Result<Relevances> {
+        let found = explain(&self.0, network, parameters, inputs, targets, Wanted::Weights)?.parameters;
+        let mut relevances = Relevances::new();
+        for (name, parameter) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {
+            // A weight whose layer has no rule has no relevance.
+            let values = match found.get(name) {
+                Some(values) => values.flatten_all()?.to_vec1()?,
+                None => vec![0.0; parameter.var.elem_count()],
+            };
+            relevances.insert(name.to_owned(), values);
+        }
+        Ok(relevances)
+    }
+}
