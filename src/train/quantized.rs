@@ -129,8 +129,11 @@ pub fn post_training(
     Ok(Quantized { parameters, tensors, epochs: Vec::new() })
 }
 
-/// Relevance of the first training samples, summed over the batches.
-fn calibrate(
+/// Mean relevance of the first training samples, in file order, without augmentation.
+///
+/// # Errors
+/// Those of the measure and the data set.
+pub fn calibrate(
     network: &Network,
     parameters: &Parameters,
     measure: &mut dyn RelevanceMeasure,
@@ -138,17 +141,18 @@ fn calibrate(
     calibration: &Calibration,
 ) -> Result<Relevances> {
     let indices: Vec<usize> = (0..calibration.samples.min(dataset.len(Split::Train))).collect();
-    let mut total = Relevances::new();
+    let samples = indices.len().max(1) as f32;
+    let mut mean = Relevances::new();
     for indices in indices.chunks(calibration.batch_size.max(1)) {
         let batch = batches::read(dataset, Split::Train, indices, parameters.device())?;
+        // Measures are means over a batch; the last batch may be smaller.
+        let share = indices.len() as f32 / samples;
         for (name, values) in measure.relevance(network, parameters, &batch.inputs, &batch.targets)? {
-            match total.get_mut(&name) {
-                Some(sum) => sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
-                None => drop(total.insert(name, values)),
-            }
+            let sum = mean.entry(name).or_insert_with(|| vec![0.0; values.len()]);
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * value);
         }
     }
-    Ok(total)
+    Ok(mean)
 }
 
 /// What the quantization-aware loop needs besides network and quantizer.
