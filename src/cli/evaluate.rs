@@ -55,6 +55,11 @@ pub(super) fn network(model: &str, options: &[String], dataset: &dyn data::Datas
         }
         return Ok(network);
     }
+    model::build(model, dataset.input_shape(), dataset.classes().len(), &self::options(options)?)
+}
+
+/// Options of a model from `KEY=VALUE`, the values YAML.
+pub(super) fn options(options: &[String]) -> Result<model::Options> {
     let mut parsed = model::Options::new();
     for option in options {
         let (key, value) = option.split_once('=').ok_or_else(|| {
@@ -66,7 +71,7 @@ pub(super) fn network(model: &str, options: &[String], dataset: &dyn data::Datas
         let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.into()));
         parsed.insert(key.into(), value);
     }
-    model::build(model, dataset.input_shape(), dataset.classes().len(), &parsed)
+    Ok(parsed)
 }
 
 /// Runs the command.

@@ -4,6 +4,7 @@
 
 mod evaluate;
 mod experiments;
+mod explain;
 mod ls;
 mod plan;
 mod progress;
@@ -92,6 +93,7 @@ enum Command {
     Validate(validate::Args),
     Ls(ls::Args),
     Evaluate(evaluate::Args),
+    Explain(Box<explain::Args>),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
@@ -102,6 +104,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Validate(args) => validate::run(&args, global),
         Command::Ls(args) => ls::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
+        Command::Explain(args) => explain::run(&args, global),
     }
 }
 

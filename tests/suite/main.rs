@@ -1,6 +1,7 @@
 //! Tests through the real binary. One crate, one module per subject: linking is the slow part.
 
 mod experiments;
+mod explain;
 mod reference;
 
 use assert_cmd::Command;

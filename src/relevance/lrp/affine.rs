@@ -90,7 +90,7 @@ impl Affine {
         let Some(bias) = &self.bias else { return Ok(None) };
         let bias = term.parameter.apply(bias, bounds)?;
         Ok(Some(match term.input.bias_factor() {
-            factor if factor == 1.0 => bias,
+            1.0 => bias,
             factor => (bias * factor)?,
         }))
     }

@@ -2,6 +2,8 @@
 //! looks the same on every machine, and its data is written as CSV beside it.
 
 mod accuracy;
+mod heat_map;
+mod magnitude;
 mod render;
 
 use super::tables::WorkingPoint;
@@ -47,4 +49,6 @@ pub fn check_name(name: &str) -> Result<()> {
     })
 }
 
+pub use heat_map::{Map, heat_maps};
+pub use magnitude::{LayerScatter, relevance_over_magnitude};
 pub use render::png;

@@ -1,0 +1,366 @@
+//! `ecqx explain`: relevance of weights and inputs by layer-wise relevance propagation.
+
+use super::Global;
+use super::evaluate::{network, parse_split};
+use crate::data::{self, DatasetSpec, Split};
+use crate::model::{self, checkpoint};
+use crate::nn::{Network, Parameters, Role};
+use crate::quant::Profile;
+use crate::relevance::lrp::{self, Canonizer, Explanation, Functional, Residual, Settings, Start, Wanted};
+use crate::report::figure::{LayerScatter, Map, heat_maps, png, relevance_over_magnitude};
+use crate::report::statistics::correlation;
+use crate::train::batches;
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+use serde_json::{Map as Object, Value, json};
+use std::path::{Path, PathBuf};
+
+/// Samples per pass.
+const BATCH: usize = 256;
+/// Samples in the figure of heat maps.
+const HEAT_MAPS: usize = 6;
+
+/// Relevance of every parameter and of the input, by layer-wise relevance propagation
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Model: a name from `ecqx ls models`, or a YAML file that describes one
+    #[arg(long)]
+    model: String,
+    /// Options of the model, as KEY=VALUE
+    #[arg(long = "model-option", value_name = "KEY=VALUE")]
+    model_options: Vec<String>,
+    /// Weights: .pt, .pth, .th, .safetensors or .nnc
+    #[arg(long)]
+    weights: PathBuf,
+    /// Samples from a file: a safetensors file with "input" (batch, …) and "target" (batch)
+    #[arg(long, value_name = "FILE", required_unless_present = "dataset", conflicts_with = "dataset")]
+    input: Option<PathBuf>,
+    /// Samples from a data set: a name from `ecqx ls datasets`
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Part of the data set
+    #[arg(long, value_parser = parse_split, default_value = "test")]
+    split: Split,
+    /// How many samples of the data set, from its beginning, without augmentation
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    samples: usize,
+    /// Image normalisation: dataset (its own), imagenet or none
+    #[arg(long)]
+    normalization: Option<String>,
+    /// Explain this class for all samples, instead of each sample's true class
+    #[arg(long, value_name = "CLASS")]
+    target: Option<u32>,
+    /// Composite of rules: a name, or a YAML file with rules by kind and name of layer
+    #[arg(long, default_value = lrp::composite::DEFAULT)]
+    composite: String,
+    /// What is rewritten before relevance is propagated
+    #[arg(long, value_enum, default_value = "resnet")]
+    canonizer: Canonizer,
+    /// How sums share relevance [default: split; under the reference's profile what the reference does]
+    #[arg(long, value_enum)]
+    residual: Option<Residual>,
+    /// Activations and pooling: their rule or their gradient [default: ruled]
+    #[arg(long, value_enum)]
+    functional: Option<Functional>,
+    /// Where relevance starts
+    #[arg(long, value_enum, default_value = "logit")]
+    start: Start,
+    /// Rule for the relevance of weights
+    #[arg(long, default_value = "epsilon")]
+    weight_rule: String,
+    /// ε of the denominators
+    #[arg(long, default_value_t = 1e-6)]
+    epsilon: f32,
+    /// Lowest input, for the rule zbox [default: of the samples]
+    #[arg(long, requires = "high", allow_negative_numbers = true)]
+    low: Option<f32>,
+    /// Highest input, for the rule zbox
+    #[arg(long, requires = "low", allow_negative_numbers = true)]
+    high: Option<f32>,
+    /// Whose defaults: default (ours) or reference
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Where the relevances go: weights under their names, of the input under "input"
+    #[arg(long, value_name = "FILE.safetensors")]
+    output: PathBuf,
+    /// Also draw heat maps of the inputs and relevance over magnitude by layer into this folder
+    #[arg(long, value_name = "DIR")]
+    figure: Option<PathBuf>,
+}
+
+impl Args {
+    fn settings(&self) -> Result<Settings> {
+        let mut object = Object::new();
+        let composite = match Path::new(&self.composite).extension().and_then(|e| e.to_str()) {
+            Some("yaml" | "yml") => {
+                let text = std::fs::read_to_string(&self.composite)
+                    .map_err(Error::io(Path::new(&self.composite)))?;
+                serde_saphyr::from_str::<Value>(&text)
+                    .map_err(|error| Error::input(format!("{}: {error}", self.composite)))?
+            }
+            _ => self.composite.clone().into(),
+        };
+        object.insert("composite".into(), composite);
+        object.insert("weight_rule".into(), self.weight_rule.clone().into());
+        for (key, value) in [("low", self.low), ("high", self.high)] {
+            if let Some(value) = value {
+                object.insert(key.into(), value.into());
+            }
+        }
+        if let Some(profile) = &self.profile {
+            object.insert("profile".into(), profile.clone().into());
+        }
+        let settings = Settings::parse(&Value::Object(object), Profile::Default)?;
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return Err(Error::input(format!("--epsilon must be positive, found {}", self.epsilon)));
+        }
+        Ok(Settings {
+            canonizer: self.canonizer,
+            residual: self.residual,
+            functional: self.functional,
+            start: self.start,
+            epsilon: self.epsilon,
+            ..settings
+        })
+    }
+
+    /// The network, its parameters, the samples and their targets.
+    fn load(&self, global: &Global) -> Result<(Network, Parameters, Tensor, Vec<u32>)> {
+        let device = global.device()?;
+        let (network, inputs, mut targets) = match (&self.dataset, &self.input) {
+            (Some(name), _) => {
+                let mut spec = DatasetSpec::named(name);
+                spec.normalization = self.normalization.clone().map(data::Normalization::Preset);
+                let dataset = data::open(&spec, &global.data_dir())?;
+                let network = network(&self.model, &self.model_options, dataset.as_ref())?;
+                let count = self.samples.min(dataset.len(self.split));
+                if count == 0 {
+                    return Err(Error::input(format!("{name}: there are no samples to explain")));
+                }
+                let indices: Vec<usize> = (0..count).collect();
+                let batch = batches::read(dataset.as_ref(), self.split, &indices, &device)?;
+                (network, batch.inputs, batch.targets)
+            }
+            (None, Some(path)) => {
+                let (inputs, targets) = samples(path)?;
+                let network = self.network_for(&inputs.dims()[1..])?;
+                (network, inputs.to_device(&device)?, targets)
+            }
+            // The argument parser demands one of the two.
+            (None, None) => return Err(Error::input("give --dataset or --input")),
+        };
+        if let Some(target) = self.target {
+            targets.fill(target);
+        }
+        let parameters = checkpoint::load(&self.weights, &network, &device)?;
+        Ok((network, parameters, inputs, targets))
+    }
+
+    /// The model for inputs from a file: it has as many classes as the checkpoint's last matrix has rows.
+    fn network_for(&self, shape: &[usize]) -> Result<Network> {
+        if matches!(Path::new(&self.model).extension().and_then(|e| e.to_str()), Some("yaml" | "yml")) {
+            let network = model::yaml::load(Path::new(&self.model))?;
+            if network.input_shape != shape {
+                return Err(Error::input(format!(
+                    "{} takes inputs of shape {:?}, the file has {shape:?}",
+                    self.model, network.input_shape
+                )));
+            }
+            return Ok(network);
+        }
+        let state = checkpoint::read(&self.weights)?;
+        let classes = state.values().rev().find(|tensor| tensor.rank() == 2).map(|tensor| tensor.dims()[0]);
+        let classes = classes.ok_or_else(|| {
+            Error::input(format!("{}: no linear layer tells the number of classes", self.weights.display()))
+        })?;
+        model::build(&self.model, shape, classes, &super::evaluate::options(&self.model_options)?)
+    }
+}
+
+/// "input" and "target" of a file.
+fn samples(path: &Path) -> Result<(Tensor, Vec<u32>)> {
+    let mut state = checkpoint::read(path)?;
+    let mut take = |name: &str| {
+        state.shift_remove(name).ok_or_else(|| {
+            Error::input_hint(
+                format!("{}: there is no tensor '{name}'", path.display()),
+                "the file holds \"input\" (batch, …; f32) and \"target\" (batch; integers)",
+            )
+        })
+    };
+    let (inputs, targets) = (take("input")?.to_dtype(DType::F32)?, take("target")?);
+    let targets = targets.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    if inputs.rank() < 2 || inputs.dims()[0] != targets.len() || targets.is_empty() {
+        return Err(Error::input(format!(
+            "{}: input has shape {:?}, target {} values: expected one class per sample",
+            path.display(),
+            inputs.dims(),
+            targets.len()
+        )));
+    }
+    if let Some(wrong) = targets.iter().find(|t| t.fract() != 0.0 || !(0.0..=1e9).contains(*t)) {
+        return Err(Error::input(format!("{}: target {wrong} is not a class", path.display())));
+    }
+    Ok((inputs, targets.iter().map(|&target| target as u32).collect()))
+}
+
+/// Runs the command.
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    let settings = args.settings()?;
+    let (network, parameters, inputs, targets) = args.load(global)?;
+    let found = explain(&settings, &network, &parameters, &inputs, &targets)?;
+    let input = found.input.as_ref().map(|input| ("input", input));
+    let tensors = found.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    checkpoint::write_safetensors(&args.output, tensors.chain(input))?;
+    let layers = layers(&parameters, &found)?;
+    if let Some(folder) = &args.figure {
+        draw(folder, &inputs, &targets, &found, &layers)?;
+    }
+    let input_sum = found.input.as_ref().map(sum).transpose()?;
+    if global.json {
+        let layers: Vec<Value> = layers.iter().map(Layer::json).collect();
+        println!(
+            "{}",
+            json!({"model": network.name, "samples": targets.len(), "layers": layers, "input_sum": input_sum})
+        );
+    } else {
+        println!(
+            "{:<32} {:>12} {:>12} {:>12} {:>12}",
+            "weight", "sum", "mean |R|", "max |R|", "corr(|W|,|R|)"
+        );
+        for layer in &layers {
+            println!(
+                "{:<32} {:>12.5} {:>12.3e} {:>12.3e} {:>12}",
+                layer.name,
+                layer.sum,
+                layer.mean,
+                layer.max,
+                layer.correlation.map_or("-".into(), |c| format!("{c:.3}"))
+            );
+        }
+        println!("{} samples; relevances in {}", targets.len(), args.output.display());
+    }
+    Ok(super::DONE)
+}
+
+/// Explains in passes of [`BATCH`] samples, as if it were one.
+fn explain(
+    settings: &Settings,
+    network: &Network,
+    parameters: &Parameters,
+    inputs: &Tensor,
+    targets: &[u32],
+) -> Result<Explanation> {
+    let mut whole = Explanation::default();
+    let mut input_parts = Vec::new();
+    for (index, targets_of_pass) in targets.chunks(BATCH).enumerate() {
+        let part = inputs.narrow(0, index * BATCH, targets_of_pass.len())?.contiguous()?;
+        let found = lrp::explain(settings, network, parameters, &part, targets_of_pass, Wanted::Everything)?;
+        let share = targets_of_pass.len() as f64 / targets.len() as f64;
+        for (name, relevance) in found.parameters {
+            let relevance = (relevance * share)?;
+            let sum = match whole.parameters.get(&name) {
+                Some(sum) => (sum + relevance)?,
+                None => relevance,
+            };
+            whole.parameters.insert(name, sum);
+        }
+        input_parts.extend(found.input.map(|input| input * share).transpose()?);
+    }
+    if !input_parts.is_empty() {
+        whole.input = Some(Tensor::cat(&input_parts, 0)?);
+    }
+    Ok(whole)
+}
+
+fn sum(values: &Tensor) -> Result<f64> {
+    Ok(values.flatten_all()?.to_vec1::<f32>()?.iter().map(|&value| f64::from(value)).sum())
+}
+
+/// What is told about one weight tensor.
+struct Layer {
+    name: String,
+    weights: Vec<f32>,
+    relevance: Vec<f32>,
+    sum: f64,
+    mean: f64,
+    max: f64,
+    correlation: Option<f64>,
+}
+
+impl Layer {
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name, "sum": self.sum, "abs_mean": self.mean, "abs_max": self.max,
+            "correlation_with_magnitude": self.correlation,
+        })
+    }
+}
+
+fn layers(parameters: &Parameters, found: &Explanation) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    for (name, parameter) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {
+        let Some(relevance) = found.parameters.get(name) else { continue };
+        let relevance = relevance.flatten_all()?.to_vec1::<f32>()?;
+        let weights = parameter.var.flatten_all()?.to_vec1::<f32>()?;
+        let absolute = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).collect::<Vec<_>>();
+        let of_relevance = absolute(&relevance);
+        layers.push(Layer {
+            name: name.into(),
+            sum: relevance.iter().map(|&value| f64::from(value)).sum(),
+            mean: of_relevance.iter().sum::<f64>() / of_relevance.len().max(1) as f64,
+            max: of_relevance.iter().copied().fold(0.0, f64::max),
+            correlation: correlation(&absolute(&weights), &of_relevance),
+            weights,
+            relevance,
+        });
+    }
+    Ok(layers)
+}
+
+fn draw(
+    folder: &Path,
+    inputs: &Tensor,
+    targets: &[u32],
+    found: &Explanation,
+    layers: &[Layer],
+) -> Result<()> {
+    let mut drawings = vec![(
+        "relevance_over_magnitude",
+        relevance_over_magnitude(
+            &layers
+                .iter()
+                .map(|layer| LayerScatter {
+                    name: &layer.name,
+                    magnitude: &layer.weights,
+                    relevance: &layer.relevance,
+                    correlation: layer.correlation,
+                })
+                .collect::<Vec<_>>(),
+        )?,
+    )];
+    if let (Some(relevance), [_, channels, height, width]) = (&found.input, inputs.dims()) {
+        let mut maps = Vec::new();
+        for (index, target) in targets.iter().enumerate().take(HEAT_MAPS) {
+            maps.push(Map {
+                title: format!("class {target}"),
+                channels: *channels,
+                height: *height,
+                width: *width,
+                input: inputs.get(index)?.flatten_all()?.to_vec1()?,
+                relevance: relevance.get(index)?.flatten_all()?.to_vec1()?,
+            });
+        }
+        drawings.push(("heat_maps", heat_maps(&maps)?));
+    }
+    for (name, drawing) in drawings {
+        let write = |extension: &str, bytes: &[u8]| {
+            let path = folder.join(format!("{name}.{extension}"));
+            crate::store::write_atomically(&path, |file| std::io::Write::write_all(file, bytes))
+        };
+        write("svg", drawing.svg.as_bytes())?;
+        write("png", &png(&drawing.svg, 2.0)?)?;
+        write("csv", drawing.csv.as_bytes())?;
+    }
+    Ok(())
+}
