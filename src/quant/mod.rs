@@ -3,18 +3,26 @@
 //! Works on slices of weights; knows nothing of data sets, training loops or files.
 
 pub mod assignment;
+#[cfg(test)]
+mod checks;
 pub mod codebook;
 pub mod distribution;
+mod ec2t;
 mod ecq;
 mod ecqx;
 pub mod entropy;
 #[cfg(test)]
 mod golden;
+mod kmeans;
+mod lsq;
 mod magnitude;
 pub mod options;
 pub mod quantizer;
 pub mod registry;
 pub mod relevance_search;
+mod ternary;
+mod ternary_levels;
+mod trained;
 mod uniform;
 
 pub use options::{Profile, profile};

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// Name patterns that stay in full precision when an experiment names none, as in the reference.
 pub const DEFAULT_EXCLUDED: [&str; 2] = ["*downsample*", "*aux_classifier*"];
 /// Options that every method takes besides its own.
-pub const COMMON: [&str; 2] = ["exclude", "layer_bits"];
+pub const COMMON: [&str; 3] = ["exclude", "exclude_ends", "layer_bits"];
 
 /// How the gradient of quantized weights reaches their background copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,12 +58,14 @@ pub fn profile(parameters: &Map<String, Value>) -> Profile {
 #[derive(Clone, Debug)]
 pub struct Scope {
     excluded: Vec<GlobMatcher>,
+    exclude_ends: bool,
     bits: Option<u32>,
     overrides: Vec<(GlobMatcher, u32)>,
 }
 
 impl Scope {
-    /// Takes `exclude` (list of name patterns) and `layer_bits` (pattern → bits) out of a method's parameters.
+    /// Takes `exclude` (list of name patterns), `exclude_ends` (whether the first and the last layer stay in full
+    /// precision) and `layer_bits` (pattern → bits) out of a method's parameters.
     ///
     /// # Errors
     /// [`Error::Input`] for a pattern that is none or bits out of range.
@@ -83,6 +85,10 @@ impl Scope {
                 list.iter().map(|text| pattern(text)).collect::<Result<_>>()?
             }
         };
+        let exclude_ends = match parameters.remove("exclude_ends") {
+            None => false,
+            Some(value) => value.as_bool().ok_or_else(|| wrong("exclude_ends", "true or false"))?,
+        };
         let mut overrides = Vec::new();
         if let Some(value) = parameters.remove("layer_bits") {
             let Value::Object(entries) = value else {
@@ -95,12 +101,18 @@ impl Scope {
                 overrides.push((pattern(&text)?, bits));
             }
         }
-        Ok(Self { excluded, bits, overrides })
+        Ok(Self { excluded, exclude_ends, bits, overrides })
     }
 
-    /// Whether the tensor stays in full precision.
-    pub fn excludes(&self, name: &str) -> bool {
-        self.excluded.iter().any(|pattern| pattern.is_match(name))
+    /// Of all weights in layer order those that are quantized.
+    pub fn select<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let names: Vec<&str> = names.collect();
+        let ends = [names.first().copied(), names.last().copied()];
+        let kept = names.iter().filter(|name| {
+            let at_end = self.exclude_ends && ends.contains(&Some(**name));
+            !at_end && !self.excluded.iter().any(|pattern| pattern.is_match(name))
+        });
+        kept.map(|name| (*name).to_owned()).collect()
     }
 
     /// Bit width of a tensor: the last pattern that matches, else the method's.

@@ -39,8 +39,16 @@ pub struct Method {
 }
 
 /// All methods.
-pub static METHODS: &[&Method] =
-    &[&super::ecqx::METHOD, &super::ecq::METHOD, &super::uniform::METHOD, &super::magnitude::METHOD];
+pub static METHODS: &[&Method] = &[
+    &super::ecqx::METHOD,
+    &super::ecq::METHOD,
+    &super::ec2t::METHOD,
+    &super::uniform::METHOD,
+    &super::lsq::METHOD,
+    &super::ternary::METHOD,
+    &super::magnitude::METHOD,
+    &super::kmeans::METHOD,
+];
 
 impl Method {
     /// Checks a bit width against the method's range.

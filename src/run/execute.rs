@@ -208,7 +208,7 @@ fn quantize(
 ) -> Result<Quantized> {
     let (mut quantizer, scope) =
         quant::build(&run.quantizer.method, run.quantizer.bits, &run.quantizer.parameters)?;
-    let names = quantizable(parameters, |name| scope.excludes(name));
+    let names = quantizable(parameters, &scope);
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
         true => Some(relevance::build(
             run.quantizer.relevance.as_ref(),

@@ -128,7 +128,7 @@ pub fn train(
                 rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
                 optimizer.begin_step();
                 for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
-                    optimizer.update(name, weights, gradient, rate, spec.weight_decay)?;
+                    optimizer.update(name, weights, gradient, rate, spec.weight_decay.unwrap_or(0.0))?;
                 }
                 observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
                 Ok(())

@@ -10,6 +10,7 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, Role};
+use crate::quant::options::Scope;
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
@@ -33,13 +34,10 @@ pub struct Quantized {
     pub epochs: Vec<EpochMetrics>,
 }
 
-/// Names of the weights to quantize: role `Weight`, not rejected by `excluded`.
-pub fn quantizable(parameters: &Parameters, excluded: impl Fn(&str) -> bool) -> Vec<String> {
-    parameters
-        .iter()
-        .filter(|(name, parameter)| parameter.role == Role::Weight && !excluded(name))
-        .map(|(name, _)| name.to_string())
-        .collect()
+/// Names of the weights to quantize: role `Weight` and in the method's scope.
+pub fn quantizable(parameters: &Parameters, scope: &Scope) -> Vec<String> {
+    let weights = parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight);
+    scope.select(weights.map(|(name, _)| name))
 }
 
 /// Background copies of the quantized weights.
@@ -186,7 +184,7 @@ pub fn quantization_aware(
     let mut tensors = quantizer.initialize(&background.tensors())?;
     write(&parameters, &tensors)?;
     let steps = spec.steps(dataset.len(Split::Train));
-    let rest_decay = if spec.weight_decay > 0.0 { spec.weight_decay } else { REST_WEIGHT_DECAY };
+    let rest_decay = spec.weight_decay.unwrap_or(REST_WEIGHT_DECAY);
     let mut optimizer = Optimizer::new(spec);
     let mut stepper = Optimizer::new(spec);
     let mut epochs = Vec::new();

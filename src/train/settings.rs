@@ -18,8 +18,10 @@ pub struct TrainingSpec {
     pub optimizer: OptimizerKind,
     /// Largest learning rate, above 0.
     pub learning_rate: f64,
-    /// L2 penalty on all trained weights (in quantization-aware training on the weights that are not quantized).
-    pub weight_decay: f64,
+    /// L2 penalty on all trained weights; absent: none. In quantization-aware training it is on the parameters that are
+    /// not quantized; absent: 5e-6, as in the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
     /// Momentum of `sgd`, in [0, 1).
     pub momentum: f64,
     /// Nesterov's look-ahead for `sgd`.
@@ -42,7 +44,7 @@ impl Default for TrainingSpec {
             steps_per_epoch: None,
             optimizer: OptimizerKind::Adam,
             learning_rate: 1e-3,
-            weight_decay: 0.0,
+            weight_decay: None,
             momentum: 0.9,
             nesterov: false,
             schedule: Schedule::Cosine,
@@ -106,7 +108,7 @@ impl TrainingSpec {
             ("batch_size", self.batch_size as f64, 1.0, 65_536.0),
             ("steps_per_epoch", self.steps_per_epoch.unwrap_or(1) as f64, 1.0, 1e9),
             ("learning_rate", self.learning_rate, f64::MIN_POSITIVE, 1e3),
-            ("weight_decay", self.weight_decay, 0.0, 1.0),
+            ("weight_decay", self.weight_decay.unwrap_or(0.0), 0.0, 1.0),
             ("momentum", self.momentum, 0.0, 0.999_999),
             ("warmup_epochs", self.warmup_epochs, 0.0, self.epochs as f64),
         ];
