@@ -2,6 +2,7 @@
 
 mod experiments;
 mod explain;
+mod methods;
 mod reference;
 
 use assert_cmd::Command;
