@@ -55,18 +55,20 @@ pub(super) fn network(model: &str, options: &[String], dataset: &dyn data::Datas
         }
         return Ok(network);
     }
-    model::build(model, dataset.input_shape(), dataset.classes().len(), &self::options(options)?)
+    model::build(
+        model,
+        dataset.input_shape(),
+        dataset.classes().len(),
+        &self::options("--model-option", options)?,
+    )
 }
 
-/// Options of a model from `KEY=VALUE`, the values YAML.
-pub(super) fn options(options: &[String]) -> Result<model::Options> {
+/// Settings given as `KEY=VALUE`, the values JSON or plain words; `flag` is for messages.
+pub(super) fn options(flag: &str, options: &[String]) -> Result<model::Options> {
     let mut parsed = model::Options::new();
     for option in options {
         let (key, value) = option.split_once('=').ok_or_else(|| {
-            Error::input_hint(
-                format!("--model-option {option}: no '='"),
-                "write KEY=VALUE, such as batch_norm=true",
-            )
+            Error::input_hint(format!("{flag} {option}: no '='"), "write KEY=VALUE, such as batch_norm=true")
         })?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.into()));
         parsed.insert(key.into(), value);

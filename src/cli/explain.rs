@@ -173,7 +173,12 @@ impl Args {
         let classes = classes.ok_or_else(|| {
             Error::input(format!("{}: no linear layer tells the number of classes", self.weights.display()))
         })?;
-        model::build(&self.model, shape, classes, &super::evaluate::options(&self.model_options)?)
+        model::build(
+            &self.model,
+            shape,
+            classes,
+            &super::evaluate::options("--model-option", &self.model_options)?,
+        )
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! A subcommand is added with its file, one `mod` line, one variant of `Command` and one arm of `dispatch`.
 
+mod decode;
+mod encode;
 mod evaluate;
 mod experiments;
 mod explain;
+mod inspect;
 mod ls;
 mod plan;
 mod progress;
+mod quantize;
 mod report;
 mod run;
 mod validate;
@@ -94,6 +98,10 @@ enum Command {
     Ls(ls::Args),
     Evaluate(evaluate::Args),
     Explain(Box<explain::Args>),
+    Quantize(quantize::Args),
+    Encode(encode::Args),
+    Decode(decode::Args),
+    Inspect(inspect::Args),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
@@ -105,6 +113,10 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Ls(args) => ls::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
         Command::Explain(args) => explain::run(&args, global),
+        Command::Quantize(args) => quantize::run(&args, global),
+        Command::Encode(args) => encode::run(&args, global),
+        Command::Decode(args) => decode::run(&args, global),
+        Command::Inspect(args) => inspect::run(&args, global),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The reference on a trained network and real data: needs `ECQX_DATA` (the data sets) and `ECQX_SHARED` (its numbers).
 
 use candle_core::Device;
+use ecqx::codec::{self, Element, ElementData};
 use ecqx::data::{self, DatasetSpec, Normalization, Split};
 use ecqx::nn::{Network, Parameters};
 use ecqx::quant::quantizer::{Content, QuantizedTensor, Relevances, StepInfo, WeightTensor};
@@ -82,6 +83,12 @@ impl Real {
     }
 }
 
+fn element(tensor: &QuantizedTensor) -> Element {
+    let Content::Levels { levels, .. } = &tensor.content else { panic!("levels") };
+    let data = ElementData::Integers(levels.clone());
+    Element { name: tensor.name.clone(), shape: tensor.shape.clone(), data }
+}
+
 /// Relevance of every layer: the signed sum within 0.1 % of the reference's (of its float64 value where the reference's
 /// float32 has lost more), the median of the absolute values within 3 % of
 /// float64 (PyTorch in float32: 2.2 %). Mean and maximum of the absolute
@@ -136,6 +143,12 @@ fn post_training_rows_match() {
                 layers += 1;
                 within += usize::from((zeros - expected).abs() <= 0.002 * levels.len() as f64 + 2.0);
             }
+        }
+        if !with_relevance {
+            // Equal integers, equal bytes: the whole stream of the integers, its headers included.
+            let elements: Vec<Element> = tensors.iter().map(element).collect();
+            let bytes = codec::encode(&elements, &codec::EncodeOptions::default()).unwrap();
+            assert_eq!(bytes.len() as u64, row["int_bytes"].as_u64().unwrap(), "{row}");
         }
         assert!(difference.abs() <= 0.002 * weights, "{row}: {difference} zeros too many");
         let (bits, expected) = (row["bits"].as_u64().unwrap(), row["top1"].as_f64().unwrap());

@@ -40,6 +40,15 @@ pub fn read(path: &Path) -> Result<StateDict> {
         .collect())
 }
 
+/// The tensors of a safetensors file as they are, in the order of their data.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is damaged.
+pub fn read_safetensors(path: &Path) -> Result<StateDict> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    safetensors_file::parse(&bytes, path)
+}
+
 /// The decoded tensors of a model file; `path` is for messages.
 ///
 /// # Errors
@@ -85,7 +94,13 @@ pub fn fit(state: &StateDict, network: &Network, device: &Device) -> Result<Para
             }
         }
     }
-    for name in state.keys().filter(|name| !expected.iter().any(|p| p.name == **name)) {
+    let is_expected = |name: &str| expected.iter().any(|parameter| parameter.name == name);
+    // Levels, steps and codebooks that `ecqx quantize` writes beside a weight.
+    let beside = |name: &str| {
+        let known = |suffix| name.strip_suffix(suffix).is_some_and(is_expected);
+        [".levels", ".step", ".codebook"].into_iter().any(known)
+    };
+    for name in state.keys().filter(|name| !is_expected(name) && !beside(name)) {
         wrong.push(format!("{name}: the model has no such tensor"));
     }
     if wrong.is_empty() {
