@@ -12,6 +12,7 @@ mod cifar;
 mod digest;
 mod embedded_audio;
 mod embedded_images;
+mod idx;
 mod images;
 mod mfcc;
 mod registry;

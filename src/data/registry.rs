@@ -34,6 +34,8 @@ static FAMILIES: &[&Family] = &[
     &super::embedded_images::EMBEDDED_IMAGES,
     &super::cifar::CIFAR10,
     &super::cifar::CIFAR100,
+    &super::idx::MNIST,
+    &super::idx::FASHION_MNIST,
     &super::speech_commands::SPEECH_COMMANDS,
 ];
 

@@ -1,8 +1,10 @@
 //! Tests through the real binary. One crate, one module per subject: linking is the slow part.
 
 mod codec;
+mod errors;
 mod experiments;
 mod explain;
+mod kill;
 mod methods;
 mod quantize;
 mod reference;
