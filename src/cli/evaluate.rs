@@ -53,6 +53,17 @@ pub(super) fn network(model: &str, options: &[String], dataset: &dyn data::Datas
                 dataset.input_shape()
             )));
         }
+        if network.classes != dataset.classes().len() {
+            return Err(Error::input(format!(
+                "{model} gives {} classes, data set {} has {}",
+                network.classes,
+                dataset.name(),
+                dataset.classes().len()
+            )));
+        }
+        if let Some(option) = options.first() {
+            return Err(Error::input(format!("--model-option {option}: a model in YAML has no options")));
+        }
         return Ok(network);
     }
     model::build(

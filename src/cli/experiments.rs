@@ -47,6 +47,15 @@ pub enum State {
     New,
 }
 
+/// The kinds of figures that any of the experiments names; empty where none does.
+pub fn figures(specs: &[PathBuf]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for path in specs {
+        names.extend(Experiment::load(path)?.figures);
+    }
+    Ok(names)
+}
+
 /// Reads experiments and expands them.
 pub fn load(specs: &[PathBuf]) -> Result<Vec<(Experiment, grid::Grid)>> {
     specs

@@ -3,12 +3,15 @@
 use super::Global;
 use super::experiments;
 use crate::report::export::{self, ALL};
-use crate::report::figure::{FIGURES, png};
-use crate::report::records::{Selection, load};
+use crate::report::figure::{FIGURES, Figure, Group, png};
+use crate::report::html::{Picture, html};
+use crate::report::records::{Selection, finished, load};
+use crate::report::statistics::compare;
 use crate::report::tables::{
-    WorkingPoint, epochs, layers, main_table, provenance, raw, timings, working_points, working_points_table,
+    WorkingPoint, comparison, epochs, layers, main_table, provenance, raw, timings, working_points,
+    working_points_table,
 };
-use crate::run::Status;
+use crate::run::{RunRecord, Status};
 use crate::store::write_atomically;
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
@@ -37,11 +40,16 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    let mut figures: Vec<&Figure> = FIGURES.iter().collect();
     let ids = match args.specs.as_slice() {
         [] => None,
         specs => {
             let selection =
                 experiments::Selection { specs: specs.to_vec(), store: args.store.clone(), filter: None };
+            let wanted = experiments::figures(specs)?;
+            if !wanted.is_empty() {
+                figures.retain(|figure| wanted.iter().any(|name| name == figure.name));
+            }
             let context = experiments::context(&selection, global)?;
             let planned = experiments::plan(&selection, &context)?;
             Some(planned.into_iter().map(|planned| planned.id).collect::<BTreeSet<String>>())
@@ -59,9 +67,10 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let points = working_points(&records);
     let mut written = Vec::new();
     let tables = [
-        raw(&records)?,
-        working_points_table(&points)?,
         main_table(&points)?,
+        comparison(&records)?,
+        working_points_table(&points)?,
+        raw(&records)?,
         layers(&records)?,
         epochs(&records)?,
         timings(&records)?,
@@ -70,13 +79,10 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     for table in &tables {
         written.extend(export::write(table, ALL, &args.output)?);
     }
-    let mut groups: IndexMap<(String, String), Vec<&WorkingPoint>> = IndexMap::new();
-    for point in &points {
-        groups.entry((point.dataset.clone(), point.model.clone())).or_default().push(point);
-    }
-    for ((dataset, model), points) in &groups {
-        for figure in FIGURES {
-            let drawing = (figure.draw)(&format!("{dataset}, {model}"), points)?;
+    let mut pictures = Vec::new();
+    for ((dataset, model), group) in groups(&points, &records) {
+        for figure in &figures {
+            let Some(drawing) = (figure.draw)(&group)? else { continue };
             let stem = format!("{}-{dataset}-{model}", figure.name);
             let image = png(&drawing.svg, PNG_SCALE)?;
             for (extension, content) in
@@ -86,8 +92,17 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 write_atomically(&path, |file| file.write_all(content))?;
                 written.push(path);
             }
+            let (title, about) = (format!("{dataset}, {model}"), figure.about.to_owned());
+            pictures.push(Picture { title, about, svg: drawing.svg });
         }
     }
+    let overall = compare(&records).into_iter().filter(|comparison| comparison.bits.is_none());
+    let verdicts: Vec<String> = overall.map(|comparison| comparison.verdict()).collect();
+    let shown: Vec<_> = tables.iter().collect();
+    let page = html(&records, &verdicts, &shown, &pictures)?;
+    let path = args.output.join("report.html");
+    write_atomically(&path, |file| file.write_all(page.as_bytes()))?;
+    written.push(path);
     if global.json {
         let files: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
         println!("{}", serde_json::json!({"runs": records.len(), "failed": failed, "files": files}));
@@ -100,4 +115,24 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         );
     }
     Ok(super::DONE)
+}
+
+/// Results by data set and model, in the order of the working points.
+fn groups<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord]) -> IndexMap<(String, String), Group<'a>> {
+    let mut groups: IndexMap<(String, String), Group<'a>> = IndexMap::new();
+    for point in points {
+        let key = (point.dataset.clone(), point.model.clone());
+        let group = groups.entry(key).or_insert_with(|| Group {
+            title: format!("{}, {}", point.dataset, point.model),
+            points: Vec::new(),
+            records: Vec::new(),
+        });
+        group.points.push(point);
+    }
+    for record in finished(records) {
+        if let Some(group) = groups.get_mut(&(record.dataset.clone(), record.model.clone())) {
+            group.records.push(record);
+        }
+    }
+    groups
 }

@@ -15,7 +15,7 @@ pub(super) const LPS: [[u8; 32]; 8] = [
 ];
 
 /// Step of an estimate by its own value, from most improbable to most probable.
-const STEP: [i16; 32] = [
+const STEP: [i32; 32] = [
     2512, 2288, 2064, 1840, 1616, 1392, 1168, 944, 720, 560, 464, 368, 272, 208, 144, 80, 64, 64, 64, 64, 64,
     64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 0,
 ];
@@ -68,11 +68,18 @@ impl Context {
     pub fn update(&mut self, bin: bool) {
         // −0 is 0, so mirroring an estimate mirrors its step.
         let sign = if bin { 1 } else { -1 };
-        let fast = STEP[((16 + ((sign * self.fast) >> 3)) & 31) as usize] >> self.fast_shift;
-        let slow = STEP[((16 + ((sign * self.slow) >> 7)) & 31) as usize] >> self.slow_shift;
-        self.fast += sign * fast;
-        self.slow += sign * slow;
+        let fast = step((sign * i32::from(self.fast)) >> 3) >> self.fast_shift;
+        let slow = step((sign * i32::from(self.slow)) >> 7) >> self.slow_shift;
+        // Steps shrink towards the ends: the estimates stay in their ranges.
+        self.fast += (sign * fast) as i16;
+        self.slow += (sign * slow) as i16;
     }
+}
+
+/// Step of an estimate whose class is `class`, −16…15, seen from the coded symbol.
+#[inline(always)]
+pub(super) fn step(class: i32) -> i32 {
+    STEP[((16 + class) & 31) as usize]
 }
 
 /// Where each kind of context lies.
@@ -114,9 +121,8 @@ pub(super) const NEXT_STATE: [[u8; 2]; 8] = [[0, 2], [7, 5], [1, 3], [6, 4], [2,
 
 /// Estimated cost of a bin, in 1/32768 bit, by state.
 pub(super) struct Rates {
-    /// By `state >> 3` for non-negative states.
-    probable: [u32; 512],
-    improbable: [u32; 512],
+    /// For bins 0 and 1, by [`position`](Rates::position).
+    by_bin: [[u32; 1024]; 2],
 }
 
 /// Slope of the logarithm of the less probable symbol's range per state.
@@ -124,24 +130,26 @@ const SLOPE: f64 = 400.798_947;
 
 impl Rates {
     pub fn new() -> Self {
-        let (mut probable, mut improbable) = ([0; 512], [0; 512]);
-        for j in 0..512 {
-            let bits = 32_768.0 + SLOPE * (j as f64 + 0.5);
-            improbable[j] = (bits + 0.5).floor() as u32;
-            probable[j] = (-32_768.0 * (1.0 - (-bits / 32_768.0).exp2()).log2() + 0.5).floor() as u32;
-        }
-        Self { probable, improbable }
+        let costs = |position: usize| {
+            let class = position as i32 - 512;
+            let bits = 32_768.0 + SLOPE * (f64::from(class.abs().min(511)) + 0.5);
+            let improbable = (bits + 0.5).floor() as u32;
+            let probable = (-32_768.0 * (1.0 - (-bits / 32_768.0).exp2()).log2() + 0.5).floor() as u32;
+            if class >= 0 { [improbable, probable] } else { [probable, improbable] }
+        };
+        let by_bin = [0, 1].map(|bin: usize| std::array::from_fn(|position| costs(position)[bin]));
+        Self { by_bin }
     }
 
+    /// Costs of a bin.
     #[inline(always)]
-    pub fn rate(&self, state: i32, bin: bool) -> u32 {
-        let j = state >> 3;
-        if j >= 0 {
-            let j = (j as usize).min(511);
-            if bin { self.probable[j] } else { self.improbable[j] }
-        } else {
-            let j = ((-j) as usize).min(511);
-            if bin { self.improbable[j] } else { self.probable[j] }
-        }
+    pub fn of(&self, bin: bool) -> &[u32; 1024] {
+        &self.by_bin[usize::from(bin)]
+    }
+
+    /// Where a context's state stands in the tables.
+    #[inline(always)]
+    pub fn position(state: i32) -> usize {
+        (((state >> 3) + 512) & 1023) as usize
     }
 }

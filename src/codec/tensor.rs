@@ -2,7 +2,8 @@
 
 use super::CodecError;
 use super::arithmetic::{Decoder, Encoder};
-use super::context::{Context, Layout, NEXT_STATE, Rates, SETS};
+use super::context::{Context, Layout, NEXT_STATE, Rates, SETS, step};
+use crate::nn::kernels::elementwise::vectorised;
 use std::sync::LazyLock;
 
 static RATES: LazyLock<Rates> = LazyLock::new(Rates::new);
@@ -69,39 +70,71 @@ fn is_used(context: usize, dependent: bool) -> bool {
     dependent || !(3..=23).contains(&context)
 }
 
-/// For every context the set whose estimated cost is smallest.
-fn choose_sets(values: &[i32], dependent: bool, layout: Layout) -> Vec<usize> {
-    struct Trial {
-        contexts: [Context; 9],
-        costs: [u64; 9],
+/// Lanes of a [`Trial`]: the nine sets, filled up to whole vectors.
+const LANES: usize = 16;
+
+/// One context as it would be with each of the nine starting sets, and what its bins would have cost.
+#[derive(Clone)]
+struct Trial {
+    fast: [i32; LANES],
+    slow: [i32; LANES],
+    costs: [u64; LANES],
+}
+
+/// Shifts of the nine sets.
+struct Shifts {
+    fast: [i32; LANES],
+    slow: [i32; LANES],
+}
+
+impl Trial {
+    fn new() -> Self {
+        let of = |f: fn(&(u8, u8, i16, i16)) -> i16| {
+            std::array::from_fn(|lane| i32::from(SETS.get(lane).map_or(0, f)))
+        };
+        Self { fast: of(|set| set.2), slow: of(|set| set.3), costs: [0; LANES] }
     }
-    let fresh = || Trial { contexts: std::array::from_fn(Context::from_set), costs: [0; 9] };
-    let mut trials: Vec<Trial> = (0..layout.model()).map(|_| fresh()).collect();
-    let rates = &*RATES;
-    let (mut state, mut neighbour) = (0u8, 0usize);
-    for &value in values {
-        let level = if dependent { level_of(value, state) } else { value };
-        let base = 3 * usize::from(state);
-        // The reference estimates with the value before it is halved; the same choice needs the same estimate.
-        neighbour = binarise(
-            &mut trials,
-            value,
-            base,
-            neighbour,
-            layout,
-            |trials, context, bin| {
-                let trial = &mut trials[context];
-                for (context, cost) in trial.contexts.iter_mut().zip(&mut trial.costs) {
-                    *cost += u64::from(rates.rate(context.state(), bin));
-                    context.update(bin);
-                }
-            },
-            |_, _, _| {},
-        );
-        if dependent {
-            state = NEXT_STATE[usize::from(state)][(level & 1) as usize];
+
+    /// As [`Context::update`] in all lanes at once.
+    #[inline(always)]
+    fn advance(&mut self, bin: bool, shifts: &Shifts, rates: &Rates) {
+        let (sign, table) = (if bin { 1 } else { -1 }, rates.of(bin));
+        for lane in 0..LANES {
+            let (fast, slow) = (self.fast[lane], self.slow[lane]);
+            self.costs[lane] += u64::from(table[Rates::position(16 * fast + slow)]);
+            self.fast[lane] += sign * (step((sign * fast) >> 3) >> shifts.fast[lane]);
+            self.slow[lane] += sign * (step((sign * slow) >> 7) >> shifts.slow[lane]);
         }
     }
+}
+
+/// For every context the set whose estimated cost is smallest.
+fn choose_sets(values: &[i32], dependent: bool, layout: Layout) -> Vec<usize> {
+    let mut trials = vec![Trial::new(); layout.model()];
+    let of =
+        |f: fn(&(u8, u8, i16, i16)) -> u8| std::array::from_fn(|lane| i32::from(SETS.get(lane).map_or(0, f)));
+    let shifts = Shifts { fast: of(|set| set.0), slow: of(|set| set.1) };
+    let rates = &*RATES;
+    vectorised(|| {
+        let (mut state, mut neighbour) = (0u8, 0usize);
+        for &value in values {
+            let level = if dependent { level_of(value, state) } else { value };
+            let base = 3 * usize::from(state);
+            // The reference estimates with the value before it is halved; the same choice needs the same estimate.
+            neighbour = binarise(
+                &mut trials,
+                value,
+                base,
+                neighbour,
+                layout,
+                |trials, context, bin| trials[context].advance(bin, &shifts, rates),
+                |_, _, _| {},
+            );
+            if dependent {
+                state = NEXT_STATE[usize::from(state)][(level & 1) as usize];
+            }
+        }
+    });
     trials
         .iter()
         .map(|trial| {

@@ -4,6 +4,7 @@
 pub mod column;
 pub mod export;
 pub mod figure;
+pub mod html;
 pub mod records;
 pub mod statistics;
 pub mod tables;

@@ -178,7 +178,7 @@ fn unknown_names() {
 fn yaml_models_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     cifar(folder.path(), 1100);
-    let yaml = "name: small\ninput: [3, 32, 32]\nlayers:\n  - {name: flat, kind: flatten}\n  \
+    let yaml = "name: small\ninput_shape: [3, 32, 32]\nlayers:\n  - {name: flat, kind: flatten}\n  \
                 - {name: fc, kind: linear, inputs: 3072, outputs: 4}\n";
     std::fs::write(folder.path().join("small.yaml"), yaml).unwrap();
     let tensors = [
@@ -194,7 +194,7 @@ fn yaml_models_are_checked() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    refused((output.status.code().unwrap(), text), &["small.yaml", "4 classes", "10"]);
+    refused((output.status.code().unwrap(), text), &["small.yaml gives 4 classes", "10"]);
 }
 
 /// A store that cannot be written is said to be so.

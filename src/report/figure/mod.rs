@@ -2,12 +2,16 @@
 //! looks the same on every machine, and its data is written as CSV beside it.
 
 mod accuracy;
+mod chart;
+mod depth;
 mod heat_map;
 mod magnitude;
 mod render;
+mod training;
 
 use super::tables::WorkingPoint;
 use crate::error::closest;
+use crate::run::RunRecord;
 use crate::{Error, Result};
 
 /// A drawn figure.
@@ -18,18 +22,36 @@ pub struct Drawing {
     pub csv: String,
 }
 
+/// The results of one data set and model.
+pub struct Group<'a> {
+    /// Title of the figure.
+    pub title: String,
+    /// Working points: runs that differ in nothing but their seed.
+    pub points: Vec<&'a WorkingPoint>,
+    /// The finished runs.
+    pub records: Vec<&'a RunRecord>,
+}
+
 /// A kind of figure.
 pub struct Figure {
     /// Name in YAML and of the files.
     pub name: &'static str,
     /// One line for listings.
     pub about: &'static str,
-    /// Draws the working points of one data set and model.
-    pub draw: fn(&str, &[&WorkingPoint]) -> Result<Drawing>,
+    /// Draws one group; `None` where it has nothing to show.
+    pub draw: fn(&Group<'_>) -> Result<Option<Drawing>>,
 }
 
 /// All kinds.
-pub const FIGURES: &[Figure] = &[accuracy::OVER_SPARSITY, accuracy::OVER_SIZE];
+pub const FIGURES: &[Figure] = &[
+    accuracy::OVER_SPARSITY,
+    accuracy::OVER_SIZE,
+    accuracy::EFFECT_OF_P,
+    depth::SPARSITY,
+    depth::ENTROPY,
+    training::CURVES,
+    training::COST,
+];
 
 /// Checks a figure's name.
 ///

@@ -1,5 +1,6 @@
 //! Tables as Polars frames: one file per table. Cells keep full precision; [`super::export`] formats them.
 
+mod comparison;
 mod epochs;
 mod layers;
 mod main_table;
@@ -7,6 +8,7 @@ mod raw;
 mod timings;
 mod working_points;
 
+pub use comparison::comparison;
 pub use epochs::epochs;
 pub use layers::layers;
 pub use main_table::main_table;

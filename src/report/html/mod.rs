@@ -1,0 +1,117 @@
+//! The report as one self-contained HTML file: tables that sort, figures inline, nothing loaded from elsewhere.
+
+use super::column::describe;
+use super::export::{best, cell, heading};
+use super::tables::Table;
+use crate::run::{RunRecord, Status};
+use crate::{Error, Result};
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// A figure in the report.
+#[derive(Serialize)]
+pub struct Picture {
+    /// Heading.
+    pub title: String,
+    /// What it shows.
+    pub about: String,
+    /// The drawing.
+    pub svg: String,
+}
+
+#[derive(Serialize)]
+struct HtmlTable {
+    name: String,
+    title: String,
+    note: String,
+    headings: Vec<String>,
+    numeric: Vec<bool>,
+    rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Serialize)]
+struct Cell {
+    text: String,
+    best: bool,
+}
+
+fn html_table(table: &Table) -> Result<HtmlTable> {
+    let frame = &table.frame;
+    let best = best(table)?;
+    let rows = (0..frame.height()).map(|row| {
+        let cells = (0..frame.width())
+            .map(|column| Ok(Cell { text: cell(frame, column, row)?, best: best[column][row] }));
+        cells.collect::<Result<Vec<Cell>>>()
+    });
+    Ok(HtmlTable {
+        name: table.name.clone(),
+        title: table.title.clone(),
+        note: table.note.clone(),
+        headings: frame.columns().iter().map(|column| heading(column.name()).to_owned()).collect(),
+        numeric: frame
+            .columns()
+            .iter()
+            .map(|column| column.dtype().is_numeric() && describe(column.name()).is_some())
+            .collect(),
+        rows: rows.collect::<Result<_>>()?,
+    })
+}
+
+#[derive(Serialize)]
+struct Failure {
+    label: String,
+    id: String,
+    error: String,
+}
+
+/// Writes the report. `verdicts` are sentences; `tables` come in their order.
+///
+/// # Errors
+/// [`Error::Internal`] only on a defect.
+pub fn html(
+    records: &[RunRecord],
+    verdicts: &[String],
+    tables: &[&Table],
+    pictures: &[Picture],
+) -> Result<String> {
+    let distinct = |value: fn(&RunRecord) -> String| -> Vec<String> {
+        let set: BTreeSet<String> = records.iter().map(value).collect();
+        set.into_iter().collect()
+    };
+    let failures: Vec<Failure> = records
+        .iter()
+        .filter(|record| record.status == Status::Failed)
+        .map(|record| Failure {
+            label: format!("{}, {}: {} seed {}", record.dataset, record.model, record.label, record.seed),
+            id: record.id.clone(),
+            error: record.error.clone().unwrap_or_default(),
+        })
+        .collect();
+    let warnings: BTreeSet<String> = records
+        .iter()
+        .flat_map(|record| record.warnings.iter().map(move |warning| format!("{}: {warning}", record.label)))
+        .collect();
+    let tables = tables.iter().map(|table| html_table(table)).collect::<Result<Vec<_>>>()?;
+    let wrong = |error: minijinja::Error| Error::Internal(format!("report: {error:#}"));
+    let mut environment = Environment::new();
+    environment.add_template("report.html", include_str!("report.html")).map_err(wrong)?;
+    let template = environment.get_template("report.html").map_err(wrong)?;
+    template
+        .render(context! {
+            version => env!("CARGO_PKG_VERSION"),
+            runs => records.len(),
+            seeds => distinct(|record| record.seed.to_string()).len(),
+            datasets => Value::from(Serde(distinct(|record| record.dataset.clone()))),
+            models => Value::from(Serde(distinct(|record| record.model.clone()))),
+            methods => Value::from(Serde(distinct(|record| record.method.clone()))),
+            selections => Value::from(Serde(distinct(|record| record.selection.clone()))),
+            verdicts => Value::from(Serde(verdicts)),
+            tables => Value::from(Serde(tables)),
+            pictures => Value::from(Serde(pictures)),
+            failures => Value::from(Serde(failures)),
+            warnings => Value::from(Serde(warnings)),
+        })
+        .map_err(wrong)
+}
