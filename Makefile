@@ -10,7 +10,7 @@ PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)
 
-.PHONY: help build reproduce test lint bench doc clean
+.PHONY: help build reproduce test lint bench bench-reference doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ lint: ## Formatting, clippy and documentation, all without warnings; cargo-deny 
 
 bench: ## Run the criterion benches
 	$(CARGO) bench --locked
+
+bench-reference: ## Compare training steps with PyTorch (makes a Python virtual environment below target/)
+	$(CARGO) build --release --locked --example step_times
+	test -x target/bench-venv/bin/python || python3 -m venv target/bench-venv
+	target/bench-venv/bin/python -c "import torch" 2>/dev/null || target/bench-venv/bin/pip install --quiet torch numpy
+	target/bench-venv/bin/python benches/reference/bench.py target/release/examples/step_times
 
 doc: ## Build the API documentation
 	$(CARGO) doc --release --locked --no-deps

@@ -5,6 +5,7 @@
 mod decode;
 mod encode;
 mod evaluate;
+mod exec;
 mod experiments;
 mod explain;
 mod inspect;
@@ -14,6 +15,9 @@ mod progress;
 mod quantize;
 mod report;
 mod run;
+mod show;
+mod status;
+mod store;
 mod validate;
 
 use crate::Error;
@@ -27,6 +31,8 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The user's input is wrong.
 pub const USAGE: u8 = 2;
+/// Another process is computing the run.
+pub const CLAIMED: u8 = 75;
 /// The user pressed Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
 
@@ -102,6 +108,12 @@ enum Command {
     Encode(encode::Args),
     Decode(decode::Args),
     Inspect(inspect::Args),
+    Exec(exec::Args),
+    Status(status::Args),
+    Collect(store::CollectArgs),
+    Show(show::Args),
+    Diff(show::DiffArgs),
+    Store(store::Args),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
@@ -117,6 +129,12 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Encode(args) => encode::run(&args, global),
         Command::Decode(args) => decode::run(&args, global),
         Command::Inspect(args) => inspect::run(&args, global),
+        Command::Exec(args) => exec::run(&args, global),
+        Command::Status(args) => status::run(&args, global),
+        Command::Collect(args) => store::collect(&args, global),
+        Command::Show(args) => show::run(&args, global),
+        Command::Diff(args) => show::diff(&args, global),
+        Command::Store(args) => store::run(&args, global),
     }
 }
 

@@ -146,10 +146,51 @@ impl Rates {
     pub fn of(&self, bin: bool) -> &[u32; 1024] {
         &self.by_bin[usize::from(bin)]
     }
+}
 
-    /// Where a context's state stands in the tables.
-    #[inline(always)]
-    pub fn position(state: i32) -> usize {
-        (((state >> 3) + 512) & 1023) as usize
+/// Successors of both estimates by bin, for every shift in [`SETS`]: adaptation as a table. Estimates are biased to be
+/// positive: fast by 128, slow by 2048; `(16 · fast + slow) / 8` of biased estimates is their place in [`Rates`].
+pub(super) struct Transitions {
+    /// Shifts 4–7.
+    fast: Box<[[[u8; 256]; 2]; 4]>,
+    /// Shifts 4–7.
+    slow: Box<[[[u16; 4096]; 2]; 4]>,
+}
+
+impl Transitions {
+    pub fn new() -> Self {
+        let (mut fast, mut slow) = (Box::new([[[0u8; 256]; 2]; 4]), Box::new([[[0u16; 4096]; 2]; 4]));
+        for shift in 4u8..8 {
+            for (bin, sign) in [(0, -1i32), (1, 1)] {
+                let tables = (&mut fast[usize::from(shift) - 4][bin], &mut slow[usize::from(shift) - 4][bin]);
+                for (biased, next) in tables.0.iter_mut().enumerate() {
+                    let value = biased as i32 - 128;
+                    let moved = value + sign * (step((sign * value) >> 3) >> shift);
+                    *next = (moved + 128).clamp(0, 255) as u8;
+                }
+                for (biased, next) in tables.1.iter_mut().enumerate() {
+                    let value = biased as i32 - 2048;
+                    let moved = value + sign * (step((sign * value) >> 7) >> shift);
+                    *next = (moved + 2048).clamp(0, 4095) as u16;
+                }
+            }
+        }
+        Self { fast, slow }
+    }
+
+    pub fn fast(&self, shift: u8) -> &[[u8; 256]; 2] {
+        &self.fast[usize::from(shift) & 3]
+    }
+
+    pub fn slow(&self, shift: u8) -> &[[u16; 4096]; 2] {
+        &self.slow[usize::from(shift) & 3]
+    }
+
+    pub fn biased_fast(value: i16) -> usize {
+        (i32::from(value) + 128) as usize
+    }
+
+    pub fn biased_slow(value: i16) -> usize {
+        (i32::from(value) + 2048) as usize
     }
 }

@@ -2,11 +2,11 @@
 
 use super::CodecError;
 use super::arithmetic::{Decoder, Encoder};
-use super::context::{Context, Layout, NEXT_STATE, Rates, SETS, step};
-use crate::nn::kernels::elementwise::vectorised;
+use super::context::{Context, Layout, NEXT_STATE, Rates, SETS, Transitions};
 use std::sync::LazyLock;
 
 static RATES: LazyLock<Rates> = LazyLock::new(Rates::new);
+static TRANSITIONS: LazyLock<Transitions> = LazyLock::new(Transitions::new);
 
 /// Extra cost of announcing a set other than the first: three bits.
 const CHOICE_COST: u64 = 98_304;
@@ -70,71 +70,87 @@ fn is_used(context: usize, dependent: bool) -> bool {
     dependent || !(3..=23).contains(&context)
 }
 
-/// Lanes of a [`Trial`]: the nine sets, filled up to whole vectors.
-const LANES: usize = 16;
+/// Bins that a context gathers before they are tried: enough to keep the estimates in registers for a while.
+const GATHERED: usize = 4096;
+/// Sets that are tried side by side: their dependent chains overlap.
+const TOGETHER: usize = 3;
 
 /// One context as it would be with each of the nine starting sets, and what its bins would have cost.
 #[derive(Clone)]
 struct Trial {
-    fast: [i32; LANES],
-    slow: [i32; LANES],
-    costs: [u64; LANES],
-}
-
-/// Shifts of the nine sets.
-struct Shifts {
-    fast: [i32; LANES],
-    slow: [i32; LANES],
+    gathered: Vec<u8>,
+    fast: [usize; SETS.len()],
+    slow: [usize; SETS.len()],
+    costs: [u64; SETS.len()],
 }
 
 impl Trial {
     fn new() -> Self {
-        let of = |f: fn(&(u8, u8, i16, i16)) -> i16| {
-            std::array::from_fn(|lane| i32::from(SETS.get(lane).map_or(0, f)))
-        };
-        Self { fast: of(|set| set.2), slow: of(|set| set.3), costs: [0; LANES] }
+        Self {
+            gathered: Vec::new(),
+            fast: SETS.map(|set| Transitions::biased_fast(set.2)),
+            slow: SETS.map(|set| Transitions::biased_slow(set.3)),
+            costs: [0; SETS.len()],
+        }
     }
 
-    /// As [`Context::update`] in all lanes at once.
     #[inline(always)]
-    fn advance(&mut self, bin: bool, shifts: &Shifts, rates: &Rates) {
-        let (sign, table) = (if bin { 1 } else { -1 }, rates.of(bin));
-        for lane in 0..LANES {
-            let (fast, slow) = (self.fast[lane], self.slow[lane]);
-            self.costs[lane] += u64::from(table[Rates::position(16 * fast + slow)]);
-            self.fast[lane] += sign * (step((sign * fast) >> 3) >> shifts.fast[lane]);
-            self.slow[lane] += sign * (step((sign * slow) >> 7) >> shifts.slow[lane]);
+    fn push(&mut self, bin: bool, transitions: &Transitions, rates: &Rates) {
+        self.gathered.push(u8::from(bin));
+        if self.gathered.len() >= GATHERED {
+            self.advance(transitions, rates);
         }
+    }
+
+    /// Runs the gathered bins through all sets, as [`Context::update`] would.
+    fn advance(&mut self, transitions: &Transitions, rates: &Rates) {
+        for first in (0..SETS.len()).step_by(TOGETHER) {
+            let at = |lane: usize| first + lane;
+            let fast_tables: [_; TOGETHER] = std::array::from_fn(|lane| transitions.fast(SETS[at(lane)].0));
+            let slow_tables: [_; TOGETHER] = std::array::from_fn(|lane| transitions.slow(SETS[at(lane)].1));
+            let mut fast: [usize; TOGETHER] = std::array::from_fn(|lane| self.fast[at(lane)]);
+            let mut slow: [usize; TOGETHER] = std::array::from_fn(|lane| self.slow[at(lane)]);
+            let mut costs = [0u64; TOGETHER];
+            for &bin in &self.gathered {
+                let (bin, table) = (usize::from(bin & 1), rates.of(bin != 0));
+                for lane in 0..TOGETHER {
+                    costs[lane] += u64::from(table[((16 * fast[lane] + slow[lane]) >> 3) & 1023]);
+                    fast[lane] = usize::from(fast_tables[lane][bin][fast[lane] & 255]);
+                    slow[lane] = usize::from(slow_tables[lane][bin][slow[lane] & 4095]);
+                }
+            }
+            for lane in 0..TOGETHER {
+                (self.fast[at(lane)], self.slow[at(lane)]) = (fast[lane], slow[lane]);
+                self.costs[at(lane)] += costs[lane];
+            }
+        }
+        self.gathered.clear();
     }
 }
 
 /// For every context the set whose estimated cost is smallest.
 fn choose_sets(values: &[i32], dependent: bool, layout: Layout) -> Vec<usize> {
     let mut trials = vec![Trial::new(); layout.model()];
-    let of =
-        |f: fn(&(u8, u8, i16, i16)) -> u8| std::array::from_fn(|lane| i32::from(SETS.get(lane).map_or(0, f)));
-    let shifts = Shifts { fast: of(|set| set.0), slow: of(|set| set.1) };
-    let rates = &*RATES;
-    vectorised(|| {
-        let (mut state, mut neighbour) = (0u8, 0usize);
-        for &value in values {
-            let level = if dependent { level_of(value, state) } else { value };
-            let base = 3 * usize::from(state);
-            // The reference estimates with the value before it is halved; the same choice needs the same estimate.
-            neighbour = binarise(
-                &mut trials,
-                value,
-                base,
-                neighbour,
-                layout,
-                |trials, context, bin| trials[context].advance(bin, &shifts, rates),
-                |_, _, _| {},
-            );
-            if dependent {
-                state = NEXT_STATE[usize::from(state)][(level & 1) as usize];
-            }
+    let (rates, transitions) = (&*RATES, &*TRANSITIONS);
+    let (mut state, mut neighbour) = (0u8, 0usize);
+    for &value in values {
+        let level = if dependent { level_of(value, state) } else { value };
+        let base = 3 * usize::from(state);
+        // The reference estimates with the value before it is halved; the same choice needs the same estimate.
+        neighbour = binarise(
+            &mut trials,
+            value,
+            base,
+            neighbour,
+            layout,
+            |trials, context, bin| trials[context].push(bin, transitions, rates),
+            |_, _, _| {},
+        );
+        if dependent {
+            state = NEXT_STATE[usize::from(state)][(level & 1) as usize];
         }
-    });
+    }
+    trials.iter_mut().for_each(|trial| trial.advance(transitions, rates));
     trials
         .iter()
         .map(|trial| {

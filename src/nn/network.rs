@@ -167,6 +167,31 @@ impl Network {
         }
         Ok(Trace { values, saved })
     }
+
+    /// The logits alone, in evaluation mode: each value is dropped as soon as no later layer reads it.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn infer(&self, parameters: &Parameters, input: &Tensor) -> Result<Tensor> {
+        let mut last_use = vec![0; self.layers.len() + 1];
+        for (index, sources) in self.sources.iter().enumerate() {
+            sources.iter().for_each(|&source| last_use[source] = index);
+        }
+        let mut values: Vec<Option<Tensor>> = vec![Some(input.detach())];
+        for (index, (layer, sources)) in self.layers.iter().zip(&self.sources).enumerate() {
+            let inputs: Vec<&Tensor> = sources.iter().filter_map(|&source| values[source].as_ref()).collect();
+            if inputs.len() != sources.len() {
+                return Err(Error::Internal(format!("layer {} reads a value that is gone", layer.name)));
+            }
+            // Detached, or the tensor would keep its inputs alive.
+            let out = run_layer(layer, parameters, &inputs, &mut Mode::Evaluation)?.0.detach();
+            for &source in sources.iter().filter(|&&source| last_use[source] == index) {
+                values[source] = None;
+            }
+            values.push(Some(out));
+        }
+        values.pop().flatten().ok_or_else(|| Error::Internal("a network without layers".into()))
+    }
 }
 
 /// Shape of a layer's output without the batch axis, or what does not fit.

@@ -7,4 +7,5 @@ pub mod provenance;
 pub mod record;
 
 pub use execute::{Context, execute};
+pub use provenance::peak_memory;
 pub use record::{EpochMetrics, LayerRecord, Metrics, Provenance, RunRecord, Sizes, Status};

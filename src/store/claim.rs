@@ -22,6 +22,28 @@ struct Holder {
     pid: u32,
 }
 
+/// A claim as others see it.
+#[derive(Clone, Debug)]
+pub struct ClaimInfo {
+    /// Id of the run or baseline.
+    pub id: String,
+    /// Machine of the process that holds it.
+    pub host: String,
+    /// That process.
+    pub pid: u32,
+    /// Whether the process is gone.
+    pub stale: bool,
+}
+
+impl ClaimInfo {
+    /// Reads a claim file; `None` when it is gone or unreadable.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let holder: Holder = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        let id = path.file_stem()?.to_string_lossy().into_owned();
+        Some(Self { id, host: holder.host, pid: holder.pid, stale: Claim::is_stale(path) })
+    }
+}
+
 /// A claim held by this process; released when dropped.
 pub struct Claim {
     path: PathBuf,

@@ -13,7 +13,7 @@ mod claim;
 mod folder;
 
 pub use atomic::write_atomically;
-pub use claim::{Claim, host};
+pub use claim::{Claim, ClaimInfo, host};
 pub use folder::Files;
 
 use crate::run::RunRecord;
@@ -138,6 +138,19 @@ impl Store {
     /// [`Error::Io`] when the claim cannot be written.
     pub fn claim(&self, id: &str) -> Result<Option<Claim>> {
         Claim::take(&self.root.join("claims").join(format!("{id}.json")))
+    }
+
+    /// All claims, by id.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be read.
+    pub fn claims(&self) -> Result<Vec<ClaimInfo>> {
+        let folder = self.root.join("claims");
+        let entries = std::fs::read_dir(&folder).map_err(Error::io(&folder))?;
+        let mut claims: Vec<ClaimInfo> =
+            entries.flatten().filter_map(|entry| ClaimInfo::read(&entry.path())).collect();
+        claims.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(claims)
     }
 
     /// Removes claims of dead processes, unfinished folders and damaged runs; returns what was removed.

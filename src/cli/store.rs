@@ -1,0 +1,98 @@
+//! `ecqx store`: check, clean and export a folder of results.
+
+use super::Global;
+use crate::report::export::{self, ALL};
+use crate::report::tables::raw;
+use crate::run::RunRecord;
+use crate::store::Store;
+use clap::Subcommand;
+use std::path::PathBuf;
+
+/// Check, clean or export a folder of results
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compare every record and model file with its digest; exit code 1 when one does not match
+    Verify(Folder),
+    /// Remove claims of dead processes, unfinished folders and damaged runs
+    Gc(Folder),
+    /// Write the raw table of all runs (CSV, Parquet, Markdown, LaTeX)
+    Export {
+        #[command(flatten)]
+        folder: Folder,
+        /// Folder to write to
+        #[arg(long, default_value = "export")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Folder {
+    /// Folder of results
+    #[arg(long, default_value = "store")]
+    store: PathBuf,
+}
+
+/// Write the raw table of all finished runs of one or more stores (CSV, Parquet, Markdown, LaTeX)
+#[derive(Debug, clap::Args)]
+pub struct CollectArgs {
+    /// Folders of results; a run that several hold is taken once
+    #[arg(long, default_value = "store", num_args = 1..)]
+    store: Vec<PathBuf>,
+    /// Folder to write to
+    #[arg(long, default_value = "export")]
+    output: PathBuf,
+}
+
+/// Runs `collect`.
+pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
+    let mut by_id = std::collections::BTreeMap::new();
+    for folder in &args.store {
+        let (records, damaged) = Store::open(folder)?.records()?;
+        damaged.iter().for_each(|message| eprintln!("warning: {message}; left out"));
+        records.into_iter().for_each(|record| drop(by_id.insert(record.id.clone(), record)));
+    }
+    let mut records: Vec<RunRecord> = by_id.into_values().collect();
+    crate::report::records::sort(&mut records);
+    let files = export::write(&raw(&records)?, ALL, &args.output)?;
+    if global.json {
+        println!("{}", serde_json::json!({"runs": records.len(), "files": files}));
+    } else {
+        println!("{} runs in {}", records.len(), args.output.display());
+    }
+    Ok(super::DONE)
+}
+
+/// Runs the command.
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    match &args.command {
+        Command::Verify(folder) => {
+            let (records, damaged) = Store::open(&folder.store)?.records()?;
+            if global.json {
+                println!("{}", serde_json::json!({"runs": records.len(), "damaged": damaged}));
+            } else {
+                damaged.iter().for_each(|message| println!("{message}"));
+                println!("{} runs are intact, {} damaged", records.len(), damaged.len());
+            }
+            Ok(if damaged.is_empty() { super::DONE } else { super::FAILED })
+        }
+        Command::Gc(folder) => {
+            let removed = Store::open(&folder.store)?.collect_garbage()?;
+            if global.json {
+                println!("{}", serde_json::json!({"removed": removed}));
+            } else {
+                removed.iter().for_each(|path| println!("removed {}", path.display()));
+                println!("{} things removed", removed.len());
+            }
+            Ok(super::DONE)
+        }
+        Command::Export { folder, output } => {
+            collect(&CollectArgs { store: vec![folder.store.clone()], output: output.clone() }, global)
+        }
+    }
+}
