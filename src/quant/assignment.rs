@@ -15,15 +15,34 @@ pub fn cheapest(weights: &[f32], levels: &[f32], penalties: &[f32]) -> Vec<u8> {
         |(positions, weights)| {
             let mut best = [0.0f32; PIECE];
             for (positions, weights) in positions.chunks_mut(PIECE).zip(weights.chunks(PIECE)) {
-                let best = &mut best[..weights.len()];
-                best.fill(f32::INFINITY);
-                for (position, (&level, &penalty)) in (0u8..).zip(levels.iter().zip(penalties)) {
-                    vectorised(|| update(weights, level, penalty, position, best, positions));
-                }
+                sweep(weights, levels, penalties, &mut best[..weights.len()], positions);
             }
         },
     );
     positions
+}
+
+/// As [`cheapest`], with the cost of every weight's choice.
+pub fn cheapest_with_costs(weights: &[f32], levels: &[f32], penalties: &[f32]) -> (Vec<u8>, Vec<f32>) {
+    let mut positions = vec![0u8; weights.len()];
+    let mut costs = vec![0.0f32; weights.len()];
+    positions
+        .par_chunks_mut(PIECE)
+        .zip(costs.par_chunks_mut(PIECE))
+        .zip(weights.par_chunks(PIECE))
+        .for_each(|((positions, costs), weights)| sweep(weights, levels, penalties, costs, positions));
+    (positions, costs)
+}
+
+/// All levels against one piece of weights.
+fn sweep(weights: &[f32], levels: &[f32], penalties: &[f32], best: &mut [f32], positions: &mut [u8]) {
+    best.fill(f32::INFINITY);
+    for (position, (&level, &penalty)) in (0u8..).zip(levels.iter().zip(penalties)) {
+        // A level that costs infinitely much never wins.
+        if penalty < f32::INFINITY {
+            vectorised(|| update(weights, level, penalty, position, best, positions));
+        }
+    }
 }
 
 /// One level against the best so far.

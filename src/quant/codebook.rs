@@ -1,5 +1,6 @@
 //! Codebooks: which values a quantized tensor may take, and the rule that lays a uniform one over trained weights.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The values that signed level indices stand for. Index 0 is always the value 0.
@@ -78,7 +79,8 @@ impl Codebook {
     /// The values of many levels.
     pub fn values_of(&self, levels: &[i32]) -> Vec<f32> {
         let (lowest, values) = (self.range().0, self.values());
-        levels.iter().map(|&level| values.get((level - lowest) as usize).copied().unwrap_or(0.0)).collect()
+        let value = |&level: &i32| values.get((level - lowest) as usize).copied().unwrap_or(0.0);
+        levels.par_iter().with_min_len(1 << 14).map(value).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The level distribution behind the entropy term, and entropies.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How the share of zero is floored at one half.
@@ -12,13 +13,26 @@ pub enum PmfKind {
     Reference,
 }
 
-/// How often each level occurs; `levels` are codebook positions below `count`.
+/// Positions per parallel piece.
+const PIECE: usize = 1 << 16;
+
+/// How often each level occurs; `positions` are codebook positions below `count`.
 pub fn histogram(positions: &[u8], count: usize) -> Vec<usize> {
-    let mut counts = vec![0usize; count];
-    for &position in positions {
-        counts[usize::from(position)] += 1;
-    }
-    counts
+    let of_piece = |piece: &[u8]| {
+        // Several tables: equal neighbours would wait for each other.
+        let mut tables = [[0u32; 256]; 4];
+        for chunk in piece.chunks(4) {
+            for (table, &position) in tables.iter_mut().zip(chunk) {
+                table[usize::from(position)] += 1;
+            }
+        }
+        (0..count).map(|level| tables.iter().map(|table| table[level] as usize).sum()).collect::<Vec<usize>>()
+    };
+    let add = |mut a: Vec<usize>, b: Vec<usize>| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a
+    };
+    positions.par_chunks(PIECE).map(of_piece).reduce(|| vec![0; count], add)
 }
 
 /// Shares of the levels with the share of `zero` raised to at least one half.

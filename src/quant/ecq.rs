@@ -7,6 +7,7 @@ use super::options::{Profile, Scope, SteScale, settings};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::registry::{Method, Parameter};
 use crate::Result;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -141,7 +142,8 @@ impl Core {
         let content = match (codebook, positions) {
             (Some(codebook), Some(positions)) => {
                 let lowest = codebook.range().0;
-                let levels = positions.iter().map(|&at| i32::from(at) + lowest).collect();
+                let level = |&at: &u8| i32::from(at) + lowest;
+                let levels = positions.par_iter().with_min_len(1 << 14).map(level).collect();
                 Content::Levels { levels, codebook }
             }
             _ => Content::Levels {
@@ -158,9 +160,12 @@ impl Core {
             (&quantized.content, self.ste_scale == SteScale::None)
         {
             let (lowest, values) = (codebook.range().0, codebook.values());
-            for (gradient, &level) in gradient.iter_mut().zip(levels) {
-                *gradient = self.ste_scale.apply(*gradient, values[(level - lowest) as usize]);
-            }
+            let pieces = gradient.par_chunks_mut(1 << 14).zip(levels.par_chunks(1 << 14));
+            pieces.for_each(|(gradient, levels)| {
+                for (gradient, &level) in gradient.iter_mut().zip(levels) {
+                    *gradient = self.ste_scale.apply(*gradient, values[(level - lowest) as usize]);
+                }
+            });
         }
     }
 

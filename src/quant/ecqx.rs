@@ -6,6 +6,7 @@ use super::options::{Profile, Scope, settings};
 use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor};
 use super::registry::{Method, Parameter};
 use super::relevance_search::{Band, search};
+use crate::nn::kernels::elementwise::update;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -123,9 +124,10 @@ impl Ecqx {
                     )
                 })?;
             match self.relevance.get_mut(index) {
-                Some(running) => running.iter_mut().zip(new).for_each(|(running, &new)| {
-                    *running = (1.0 - self.momentum) * new + self.momentum * *running
-                }),
+                Some(running) => {
+                    let momentum = self.momentum;
+                    update(running, new, |running, new| (1.0 - momentum) * new + momentum * running);
+                }
                 None => self.relevance.push(new.clone()),
             }
         }

@@ -3,6 +3,7 @@
 use super::assignment::{cheapest, nearest};
 use super::codebook::Codebook;
 use super::distribution::{PmfKind, distribution, histogram, information};
+use crate::nn::kernels::elementwise::extremes;
 use serde::{Deserialize, Serialize};
 
 /// The largest sensible λ of a layer, by which Λ is scaled.
@@ -77,8 +78,7 @@ fn lambda_max(
 ) -> Option<f32> {
     let lowest = counts.iter().position(|count| *count > 0)?;
     let highest = counts.iter().rposition(|count| *count > 0)?;
-    let (min, max) =
-        weights.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), &w| (lo.min(w), hi.max(w)));
+    let (min, max) = extremes(weights);
     let end = |level: usize, extreme: f32| {
         let excess = information[level] - information[zero];
         let distance = (levels[level] - extreme) * (levels[level] - extreme);

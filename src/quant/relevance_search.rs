@@ -4,8 +4,9 @@
 //! The best cost m among the other levels does not depend on β, so zero wins exactly when β exceeds a threshold of the
 //! weight's own, `τ = ln(m / 2 cost₀) / ln R`. Sparsity as a function of β is a count of thresholds.
 
-use super::assignment::cheapest;
+use super::assignment::cheapest_with_costs;
 use super::entropy::EntropyAssignment;
+use crate::nn::kernels::elementwise::{count_below, ln, vectorised};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -39,17 +40,18 @@ pub struct RelevanceAssignment {
     pub warning: Option<&'static str>,
 }
 
+/// Weights per parallel piece.
+const PIECE: usize = 1 << 14;
 /// Largest number of passes.
 const PASSES: usize = 51;
 
-/// |R| / (max |R| + 1e-12); `None` when all are zero or one is not finite.
-pub fn normalise(relevance: &[f32]) -> Option<Vec<f32>> {
-    let max = relevance.par_iter().map(|r| r.abs()).reduce(|| 0.0, f32::max);
-    if !relevance.par_iter().all(|r| r.is_finite()) || max == 0.0 {
-        return None;
-    }
-    let scale = max + 1e-12;
-    Some(relevance.par_iter().map(|r| r.abs() / scale).collect())
+/// max |R| + 1e-12, by which |R| is divided; `None` when all are zero or one is not finite.
+fn scale(relevance: &[f32]) -> Option<f32> {
+    // Without their sign, larger numbers have larger bit patterns, and what is not finite has the largest.
+    let largest =
+        |piece: &[f32]| vectorised(|| piece.iter().map(|r| r.to_bits() & 0x7fff_ffff).max().unwrap_or(0));
+    let max = f32::from_bits(relevance.par_chunks(PIECE).map(largest).max().unwrap_or(0));
+    (max.is_finite() && max > 0.0).then_some(max + 1e-12)
 }
 
 /// Assigns one layer with relevance. `zero` is the codebook position of the value 0, `p` the width of the band (0–1).
@@ -63,7 +65,8 @@ pub fn search(
     band: Band,
 ) -> RelevanceAssignment {
     let total = weights.len().max(1) as f64;
-    let plain_sparsity = plain.positions.iter().filter(|at| usize::from(**at) == zero).count() as f64 / total;
+    let zeros = |piece: &[u8]| piece.iter().filter(|at| usize::from(**at) == zero).count();
+    let plain_sparsity = plain.positions.par_chunks(PIECE).map(zeros).sum::<usize>() as f64 / total;
     let (low, high) = match band {
         Band::Below => (plain_sparsity - p, plain_sparsity),
         Band::Above => (plain_sparsity, plain_sparsity + p),
@@ -74,34 +77,36 @@ pub fn search(
     if (low..=high).contains(&0.0) {
         return unchanged(None);
     }
-    let Some(relevance) = normalise(relevance) else {
+    let Some(scale) = scale(relevance) else {
         return unchanged(Some(
             "relevance is zero everywhere or not finite: the assignment without it was used",
         ));
     };
     let mut others = plain.penalties.clone();
     others[zero] = f32::INFINITY;
-    let best_others = cheapest(weights, levels, &others);
-    let thresholds: Vec<f32> = weights
-        .par_iter()
-        .zip(&best_others)
-        .zip(&relevance)
-        .map(|((&w, &other), &r)| {
-            let other = usize::from(other);
-            let cost = |at: usize| (levels[at] - w) * (levels[at] - w) + plain.penalties[at];
-            threshold(cost(zero), cost(other), other > zero, r)
+    let (best_others, other_costs) = cheapest_with_costs(weights, levels, &others);
+    let mut thresholds = other_costs;
+    let (level, penalty) = (levels[zero], plain.penalties[zero]);
+    let sums: Vec<f64> = thresholds
+        .par_chunks_mut(PIECE)
+        .zip(weights.par_chunks(PIECE))
+        .zip(best_others.par_chunks(PIECE))
+        .zip(relevance.par_chunks(PIECE))
+        .map(|(((thresholds, weights), others), relevance)| {
+            let zero = zero as u8;
+            let piece = Exponents { thresholds, weights, others, relevance, scale, zero, level, penalty };
+            pulp::Arch::new().dispatch(piece)
         })
         .collect();
-    let mean = relevance.par_chunks(1 << 16).map(|part| part.iter().map(|&r| f64::from(r)).sum::<f64>());
-    let mean = mean.collect::<Vec<_>>().iter().sum::<f64>() / total;
+    // Pieces in order: the same sum whatever the number of threads.
+    let mean = sums.iter().sum::<f64>() / total;
     let mut beta = f64::from(0.5f32.ln() / (mean as f32).ln());
     let mut trace: Vec<Pass> = Vec::new();
     let mut sparsity = 0.0;
     let mut used = beta;
     while !(low..=high).contains(&sparsity) && trace.len() < PASSES {
         used = beta;
-        let zeros = thresholds.par_iter().filter(|&&threshold| f64::from(threshold) < used).count();
-        sparsity = zeros as f64 / total;
+        sparsity = count_below(&thresholds, ceiling(used)) as f64 / total;
         let step = match trace.len() {
             0..20 => 0.1,
             20..40 => 0.5,
@@ -117,29 +122,69 @@ pub fn search(
         }
         beta = beta.min(1.0);
     }
-    let zero = zero as u8;
-    let positions = best_others
-        .par_iter()
-        .zip(&thresholds)
-        .map(|(&other, &threshold)| if f64::from(threshold) < used { zero } else { other })
-        .collect();
+    let (zero, limit) = (zero as u8, ceiling(used));
+    let mut positions = best_others;
+    positions.par_chunks_mut(PIECE).zip(thresholds.par_chunks(PIECE)).for_each(|(positions, thresholds)| {
+        vectorised(|| {
+            for (position, &threshold) in positions.iter_mut().zip(thresholds) {
+                *position = if threshold < limit { zero } else { *position };
+            }
+        });
+    });
     RelevanceAssignment { positions, trace, warning: None }
 }
 
+/// The smallest f32 that is not below `value`: an f32 lies below `value` exactly when it lies below this.
+fn ceiling(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) < value { near.next_up() } else { near }
+}
+
+/// [`exponent`] of one piece, from |R| / `scale`; `thresholds` holds the costs of the best other levels before. Gives
+/// the sum of the scaled relevances.
+struct Exponents<'a> {
+    thresholds: &'a mut [f32],
+    weights: &'a [f32],
+    others: &'a [u8],
+    relevance: &'a [f32],
+    scale: f32,
+    zero: u8,
+    level: f32,
+    penalty: f32,
+}
+
+// A closure of this size is not inlined into the function that has the wide vectors; this is.
+impl pulp::WithSimd for Exponents<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> f64 {
+        let Self { thresholds, weights, others, relevance, scale, zero, level, penalty } = self;
+        let each = thresholds.iter_mut().zip(weights).zip(others.iter().zip(relevance));
+        for ((threshold, &w), (&other, &r)) in each {
+            let zero_cost = (level - w) * (level - w) + penalty;
+            *threshold = exponent(zero_cost, *threshold, other > zero, r.abs() / scale);
+        }
+        // Lanes of their own, so that the sum vectorises.
+        let mut lanes = [0.0f64; 8];
+        for chunk in relevance.chunks(8) {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, &r)| *lane += f64::from(r.abs() / scale));
+        }
+        lanes.iter().sum()
+    }
+}
+
 /// The exponent above which zero wins: −∞ always, +∞ never. With equal costs the lower position wins, which is zero
-/// when the best other level lies above it.
-fn threshold(zero_cost: f32, other_cost: f32, zero_first: bool, relevance: f32) -> f32 {
+/// when the best other level lies above it. Without branches, so that it vectorises.
+#[inline(always)]
+fn exponent(zero_cost: f32, other_cost: f32, zero_first: bool, relevance: f32) -> f32 {
     let decide = |wins: bool| if wins { f32::NEG_INFINITY } else { f32::INFINITY };
-    if zero_cost.is_infinite() || other_cost.is_infinite() {
-        return decide(other_cost.is_infinite() && !zero_cost.is_infinite());
-    }
-    if zero_cost == 0.0 {
-        return decide(zero_first || other_cost > 0.0);
-    }
-    let base = (relevance + 1e-12).ln();
+    let base = ln(relevance + 1e-12);
     let ratio = other_cost / (2.0 * zero_cost);
-    if base >= 0.0 {
-        return decide(if zero_first { ratio >= 1.0 } else { ratio > 1.0 });
-    }
-    ratio.ln() / base
+    let by_search = if ratio > 0.0 { ln(ratio) / base } else { f32::INFINITY };
+    let by_ratio = decide(ratio > 1.0 || (zero_first && ratio == 1.0));
+    let found = if relevance + 1e-12 >= 1.0 { by_ratio } else { by_search };
+    let found = if zero_cost == 0.0 { decide(zero_first || other_cost > 0.0) } else { found };
+    let infinite = zero_cost == f32::INFINITY || other_cost == f32::INFINITY;
+    if infinite { decide(other_cost == f32::INFINITY && zero_cost != f32::INFINITY) } else { found }
 }
