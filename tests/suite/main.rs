@@ -5,6 +5,7 @@ mod engines;
 mod errors;
 mod experiments;
 mod explain;
+mod fuzz;
 mod kill;
 mod methods;
 mod quantize;

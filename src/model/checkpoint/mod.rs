@@ -3,6 +3,7 @@
 //! One file per format.
 
 mod bitstream;
+mod pickle_bounds;
 mod pytorch;
 mod safetensors_file;
 

@@ -2,12 +2,12 @@
 //!
 //! The pickles are read with candle's parser into plain objects (no code runs); what they mean is decided here.
 
-use super::{NESTING_KEYS, StateDict};
+use super::{NESTING_KEYS, StateDict, pickle_bounds};
 use crate::{Error, Result};
 use candle_core::pickle::{Object, Stack};
 use candle_core::{DType, Device, Tensor};
 use std::collections::HashMap;
-use std::io::{BufRead, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 /// First bytes of a zip archive.
@@ -43,6 +43,7 @@ pub(super) fn parse(bytes: Vec<u8>, path: &Path) -> Result<StateDict> {
 
 fn parse_zip(bytes: Vec<u8>, path: &Path) -> Result<StateDict> {
     let wrong = |what: String| Error::format(path, 0, format!("damaged PyTorch archive: {what}"));
+    let largest = bytes.len() as u64;
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| wrong(error.to_string()))?;
     let names: Vec<String> = (0..archive.len())
         .map(|index| archive.by_index(index)?.name().map(|name| name.into_owned()))
@@ -52,12 +53,17 @@ fn parse_zip(bytes: Vec<u8>, path: &Path) -> Result<StateDict> {
         return Err(wrong("it has no data.pkl".into()));
     };
     let mut entry = |name: &str| -> Result<Vec<u8>> {
-        let mut file = archive.by_name(name).map_err(|error| wrong(format!("{name}: {error}")))?;
+        let file = archive.by_name(name).map_err(|error| wrong(format!("{name}: {error}")))?;
         let mut content = Vec::new();
-        file.read_to_end(&mut content).map_err(|error| wrong(format!("{name}: {error}")))?;
+        let read = file.take(largest + 1).read_to_end(&mut content);
+        read.map_err(|error| wrong(format!("{name}: {error}")))?;
+        if content.len() as u64 > largest {
+            return Err(wrong(format!("{name} is larger than the archive: PyTorch does not compress")));
+        }
         Ok(content)
     };
-    let object = unpickle(&mut Cursor::new(entry(&format!("{folder}data.pkl"))?), path, 0)?;
+    let pickle = entry(&format!("{folder}data.pkl"))?;
+    let object = unpickle(&mut Cursor::new(pickle.as_slice()), path, 0)?;
     let mut storages: HashMap<String, Vec<u8>> = HashMap::new();
     let references = references(object, path)?;
     for (_, reference) in &references {
@@ -105,7 +111,10 @@ fn parse_legacy(bytes: &[u8], path: &Path) -> Result<StateDict> {
     collect(references, |key| storages.get(key).copied(), path)
 }
 
-fn unpickle(reader: &mut impl BufRead, path: &Path, offset: u64) -> Result<Object> {
+fn unpickle(reader: &mut Cursor<&[u8]>, path: &Path, offset: u64) -> Result<Object> {
+    let rest = reader.get_ref().get(reader.position() as usize..).unwrap_or_default();
+    pickle_bounds::check(rest)
+        .map_err(|what| Error::format(path, offset, format!("this pickle is no checkpoint: {what}")))?;
     let mut stack = Stack::empty();
     stack
         .read_loop(reader)
