@@ -42,7 +42,7 @@ pub(super) static METHOD: Method = Method {
         },
         Parameter {
             name: "relevance_of",
-            about: "weights that are explained: background (default), stepped or quantized",
+            about: "weights that are explained: quantized (default), background or stepped (the reference)",
             range: None,
         },
     ],
@@ -99,7 +99,7 @@ impl Ecqx {
             keep_momentum: own.keep_momentum.unwrap_or(!reference),
             relevance_of: own.relevance_of.unwrap_or(match reference {
                 true => RelevanceOf::Stepped,
-                false => RelevanceOf::Background,
+                false => RelevanceOf::default(),
             }),
             relevance: Vec::new(),
             epoch: None,

@@ -70,9 +70,9 @@ pub enum RelevanceOf {
     /// Quantized weights after one optimizer step on them (the reference).
     Stepped,
     /// The full-precision background copy.
-    #[default]
     Background,
     /// The quantized weights as they are.
+    #[default]
     Quantized,
 }
 
