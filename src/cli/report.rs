@@ -6,7 +6,7 @@ use crate::report::export::{self, ALL};
 use crate::report::figure::{FIGURES, Figure, Group, png};
 use crate::report::html::{Picture, html};
 use crate::report::records::{Selection, finished, load};
-use crate::report::statistics::compare;
+use crate::report::statistics::{Comparison, compare};
 use crate::report::tables::{
     WorkingPoint, comparison, epochs, layers, main_table, provenance, raw, timings, working_points,
     working_points_table,
@@ -97,7 +97,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         }
     }
     let overall = compare(&records).into_iter().filter(|comparison| comparison.bits.is_none());
-    let verdicts: Vec<String> = overall.map(|comparison| comparison.verdict()).collect();
+    let verdict = |c: Comparison| format!("{}, {}: {}", c.dataset, c.model, c.verdict());
+    let verdicts: Vec<String> = overall.map(verdict).collect();
     let shown: Vec<_> = tables.iter().collect();
     let page = html(&records, &verdicts, &shown, &pictures)?;
     let path = args.output.join("report.html");

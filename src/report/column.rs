@@ -81,6 +81,7 @@ const COLUMNS: &[Column] = &[
         scale: 1e-6,
     },
     metric("hypervolume", "Hypervolume", 4, Better::Higher),
+    plain("other", "Compared with", 0),
     plain("difference_points", "Difference, points", 2),
     plain("low_points", "95 % from", 2),
     plain("high_points", "95 % to", 2),
