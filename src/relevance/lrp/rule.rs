@@ -1,5 +1,5 @@
 //! The rules: how a layer hands the relevance of its output to its input, as sums over modified copies of the layer.
-//! How the copies are computed is in [`super::affine`], who gets which rule in [`super::composite`].
+//! How the copies are computed is in `affine.rs`, who gets which rule in [`super::composite`].
 
 use super::elementwise::{dominant, ratio};
 use crate::{Error, Result};

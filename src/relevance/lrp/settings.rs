@@ -55,7 +55,7 @@ pub enum Functional {
     Gradient,
 }
 
-/// Relevance propagation as configured; what is open is decided per network by [`Settings::resolve`].
+/// Relevance propagation as configured; what is open is decided per network by `Settings::resolve`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Rules by layer.
