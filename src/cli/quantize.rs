@@ -170,7 +170,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 /// What is told about one tensor; sparsity in percent, entropy in bits per weight.
 fn describe(tensor: &QuantizedTensor) -> Value {
     match &tensor.content {
-        Content::Levels { levels, .. } => {
+        Content::Levels { positions, codebook } => {
+            let levels = codebook.levels_of(positions);
             let zeros = levels.iter().filter(|level| **level == 0).count();
             let mut used = levels.clone();
             used.sort_unstable();
@@ -178,7 +179,7 @@ fn describe(tensor: &QuantizedTensor) -> Value {
             let count = levels.len().max(1) as f64;
             json!({
                 "name": tensor.name, "values": levels.len(), "zeros": zeros, "sparsity": 100.0 * zeros as f64 / count,
-                "levels_in_use": used.len(), "entropy": crate::codec::comparison::entropy_bits(levels) / count,
+                "levels_in_use": used.len(), "entropy": crate::codec::comparison::entropy_bits(&levels) / count,
             })
         }
         Content::Values(values) => {
@@ -199,9 +200,10 @@ fn output(state: &StateDict, tensors: &[QuantizedTensor]) -> Result<StateDict> {
             Content::Values(values) => {
                 out.insert(name.clone(), vector(values.clone(), shape)?);
             }
-            Content::Levels { levels, codebook } => {
-                out.insert(name.clone(), vector(codebook.values_of(levels), shape)?);
-                out.insert(format!("{name}.levels"), Tensor::from_vec(levels.clone(), shape, &Device::Cpu)?);
+            Content::Levels { positions, codebook } => {
+                out.insert(name.clone(), vector(codebook.values_of(positions), shape)?);
+                let levels = Tensor::from_vec(codebook.levels_of(positions), shape, &Device::Cpu)?;
+                out.insert(format!("{name}.levels"), levels);
                 match codebook {
                     Codebook::Uniform { step, .. } => {
                         out.insert(format!("{name}.step"), vector(vec![*step], &[1])?);

@@ -28,7 +28,7 @@ pub fn write(
     for tensor in tensors {
         let data = match &tensor.content {
             Content::Values(values) => ElementData::Floats(values.clone()),
-            Content::Levels { levels, codebook } => {
+            Content::Levels { positions, codebook } => {
                 match codebook {
                     Codebook::Uniform { step, .. } => steps.push(step.to_bits() as i32),
                     Codebook::Explicit { values, zero } => {
@@ -37,7 +37,7 @@ pub fn write(
                     }
                 }
                 integers += 1;
-                ElementData::Integers(levels.clone())
+                ElementData::Integers(codebook.levels_of(positions))
             }
         };
         elements.push(Element { name: tensor.name.clone(), shape: tensor.shape.clone(), data });
@@ -95,7 +95,16 @@ pub fn read(bytes: &[u8]) -> Result<Vec<QuantizedTensor>, CodecError> {
                     }
                 };
                 integers += 1;
-                Content::Levels { levels, codebook }
+                let (lowest, highest) = codebook.range();
+                let position = |level: &i32| {
+                    let inside = (lowest..=highest).contains(level);
+                    inside.then(|| u8::try_from(i64::from(*level) - i64::from(lowest)).ok()).flatten()
+                };
+                let positions = levels.iter().map(position).collect::<Option<_>>();
+                let positions = positions.ok_or_else(|| {
+                    wrong(format!("tensor {name} has levels outside its codebook of at most 256"))
+                })?;
+                Content::Levels { positions, codebook }
             }
         };
         tensors.push(QuantizedTensor { name, shape, content });
@@ -130,14 +139,14 @@ mod tests {
             tensor(
                 "a.weight",
                 Content::Levels {
-                    levels: vec![0, -2, 1, 0],
+                    positions: vec![2, 0, 3, 2],
                     codebook: Codebook::Uniform { step: 0.123_456_79, lowest: -2, highest: 1 },
                 },
             ),
             tensor(
                 "b.weight",
                 Content::Levels {
-                    levels: vec![1, 0, -1, 0],
+                    positions: vec![2, 1, 0, 1],
                     codebook: Codebook::Explicit { values: vec![-0.3, 0.0, 0.7], zero: 1 },
                 },
             ),

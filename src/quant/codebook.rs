@@ -1,9 +1,11 @@
 //! Codebooks: which values a quantized tensor may take, and the rule that lays a uniform one over trained weights.
 
+use crate::nn::kernels::elementwise::vectorised;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// The values that signed level indices stand for. Index 0 is always the value 0.
+/// The values that level indices stand for. Level 0 is always the value 0; the position of a level counts from the
+/// lowest. At most 256 levels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Codebook {
@@ -25,6 +27,8 @@ pub enum Codebook {
     },
 }
 
+/// Positions per piece of parallel work.
+const PIECE: usize = 1 << 15;
 /// The share of |w| that the outermost level covers.
 const PERCENTILE: f64 = 0.999;
 
@@ -49,6 +53,9 @@ impl Codebook {
         }
         (step > 0.0 && step.is_finite()).then_some(Self::Uniform { step, lowest, highest })
     }
+
+    /// Nothing but the value 0.
+    pub const ZERO: Self = Self::Uniform { step: 1.0, lowest: 0, highest: 0 };
 
     /// Lowest and highest level index.
     pub fn range(&self) -> (i32, i32) {
@@ -76,11 +83,55 @@ impl Codebook {
         (lowest..=highest).map(|level| self.value(level)).collect()
     }
 
-    /// The values of many levels.
-    pub fn values_of(&self, levels: &[i32]) -> Vec<f32> {
-        let (lowest, values) = (self.range().0, self.values());
-        let value = |&level: &i32| values.get((level - lowest) as usize).copied().unwrap_or(0.0);
-        levels.par_iter().with_min_len(1 << 14).map(value).collect()
+    /// The position of the value 0.
+    pub fn zero(&self) -> u8 {
+        self.position(0)
+    }
+
+    /// The position of a level; an index outside the codebook is clamped to its ends.
+    pub fn position(&self, level: i32) -> u8 {
+        let (lowest, highest) = self.range();
+        (level.clamp(lowest, highest.max(lowest)) - lowest) as u8
+    }
+
+    /// The signed level indices at these positions.
+    pub fn levels_of(&self, positions: &[u8]) -> Vec<i32> {
+        let lowest = self.range().0;
+        positions.iter().map(|&position| i32::from(position) + lowest).collect()
+    }
+
+    /// The values at these positions.
+    pub fn values_of(&self, positions: &[u8]) -> Vec<f32> {
+        let mut values = vec![0.0; positions.len()];
+        self.write_values(positions, &mut values);
+        values
+    }
+
+    /// Writes the values at these positions; both slices have one length.
+    pub fn write_values(&self, positions: &[u8], out: &mut [f32]) {
+        let pieces = out.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE));
+        match self {
+            Self::Uniform { step, lowest, highest } => {
+                let last = (highest - lowest) as u8;
+                pieces.for_each(|(out, positions)| {
+                    vectorised(|| {
+                        for (out, &position) in out.iter_mut().zip(positions) {
+                            // As `value` computes it.
+                            *out = (i32::from(position.min(last)) + lowest) as f32 * step;
+                        }
+                    });
+                });
+            }
+            Self::Explicit { .. } => {
+                let mut values = self.values();
+                values.resize(256, 0.0);
+                pieces.for_each(|(out, positions)| {
+                    for (out, &position) in out.iter_mut().zip(positions) {
+                        *out = values[usize::from(position)];
+                    }
+                });
+            }
+        }
     }
 }
 
@@ -156,10 +207,12 @@ mod tests {
     fn values_by_level() {
         let uniform = Codebook::Uniform { step: 0.5, lowest: -2, highest: 1 };
         assert_eq!(uniform.values(), [-1.0, -0.5, 0.0, 0.5]);
-        assert_eq!(uniform.values_of(&[1, -2, 0]), [0.5, -1.0, 0.0]);
+        assert_eq!(uniform.values_of(&[3, 0, 2]), [0.5, -1.0, 0.0]);
+        assert_eq!(uniform.levels_of(&[3, 0, 2]), [1, -2, 0]);
+        assert_eq!((uniform.zero(), uniform.position(-1), uniform.position(7)), (2, 1, 3));
         let explicit = Codebook::Explicit { values: vec![-0.7, 0.0, 0.9], zero: 1 };
         assert_eq!(explicit.range(), (-1, 1));
-        assert_eq!(explicit.values_of(&[-1, 0, 1]), [-0.7, 0.0, 0.9]);
+        assert_eq!(explicit.values_of(&[0, 1, 2]), [-0.7, 0.0, 0.9]);
     }
 
     /// Weights that are all zero (or none at all) have no grid; the caller must decide, not crash.

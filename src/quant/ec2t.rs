@@ -2,8 +2,8 @@
 //! and ternary neural networks with entropy-constrained trained ternarization").
 
 use super::distribution::PmfKind;
-use super::ecq::{LAMBDA, LAMBDA_MAX, PMF, PROFILE, STE_SCALE, largest};
-use super::entropy::{EntropyTerm, LambdaMax, assign, decay};
+use super::ecq::{LAMBDA, LAMBDA_MAX, PMF, PROFILE, STE_SCALE};
+use super::entropy::{EntropyTerm, LambdaMax, costs, decay};
 use super::options::{Profile, SteScale, from_state, settings, to_state};
 use super::quantizer::{QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::registry::{Method, Parameter};
@@ -92,31 +92,31 @@ struct Ec2t {
     levels_epochs: Option<usize>,
     levels: TernaryLevels,
     /// The latest assignment of each tensor, kept while only levels train.
-    assigned: Vec<Vec<i32>>,
+    assigned: Vec<Vec<u8>>,
     warnings: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct State {
     levels: TernaryLevels,
-    assigned: Vec<Vec<i32>>,
+    assigned: Vec<Vec<u8>>,
 }
 
 impl Ec2t {
     fn assign_all(&mut self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
-        let largest = largest(weights);
+        let largest = weights.iter().map(|tensor| tensor.values.len()).max().unwrap_or(0);
         self.assigned.clear();
         let mut tensors = Vec::with_capacity(weights.len());
         for (index, tensor) in weights.iter().enumerate() {
-            let mut levels = vec![0; tensor.values.len()];
+            let mut positions = vec![1; tensor.values.len()];
             if let Some(codebook) = self.levels.codebook(index) {
-                let found = assign(tensor.values, &codebook, &self.term, decay(tensor.values.len(), largest));
-                levels = found.positions.iter().map(|&at| i32::from(at) - 1).collect();
+                let found = costs(tensor.values, &codebook, &self.term, decay(tensor.values.len(), largest));
                 let warning = found.warning.map(|warning| format!("{}: {warning}", tensor.name));
+                positions = found.boundaries.assign(tensor.values);
                 self.warnings.extend(warning.filter(|warning| !self.warnings.contains(warning)));
             }
-            self.assigned.push(levels.clone());
-            tensors.push(self.levels.quantized(index, tensor, levels));
+            self.assigned.push(positions.clone());
+            tensors.push(self.levels.quantized(index, tensor, positions));
         }
         tensors
     }
@@ -234,7 +234,7 @@ mod tests {
         // Other weights would be assigned otherwise.
         let changed: Vec<f32> = values.iter().map(|w| -w).collect();
         let after = quantizer.assign(&[tensor(&changed)], None, at).unwrap();
-        let (Content::Levels { levels: a, codebook: x }, Content::Levels { levels: b, codebook: y }) =
+        let (Content::Levels { positions: a, codebook: x }, Content::Levels { positions: b, codebook: y }) =
             (&before[0].content, &after[0].content)
         else {
             panic!("levels")

@@ -2,7 +2,7 @@
 
 use super::codebook::Codebook;
 use super::distribution::PmfKind;
-use super::entropy::{EntropyAssignment, EntropyTerm, LambdaMax, assign, decay};
+use super::entropy::{EntropyCosts, EntropyTerm, LambdaMax, costs, decay};
 use super::options::{Profile, Scope, SteScale, settings};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::registry::{Method, Parameter};
@@ -116,54 +116,42 @@ impl Core {
         }
     }
 
-    /// The assignment without relevance of tensor `index`; `None` where there is no codebook.
+    /// Assigns all tensors at once: `assign` gives the positions of tensor `index` from its costs without relevance, and
+    /// a warning. Tensors without a codebook become zeros.
     pub fn assign(
         &mut self,
-        index: usize,
-        tensor: &WeightTensor<'_>,
-        largest: usize,
-    ) -> Option<EntropyAssignment> {
-        let codebook = self.codebooks.get(index)?.as_ref()?;
-        let assignment = assign(tensor.values, codebook, &self.term, decay(tensor.values.len(), largest));
-        if let Some(warning) = assignment.warning {
-            self.warn(tensor.name, warning);
-        }
-        Some(assignment)
-    }
-
-    /// The quantized tensor from codebook positions; all zeros where there is no codebook.
-    pub fn quantized(
-        &self,
-        index: usize,
-        tensor: &WeightTensor<'_>,
-        positions: Option<&[u8]>,
-    ) -> QuantizedTensor {
-        let codebook = self.codebooks.get(index).cloned().flatten();
-        let content = match (codebook, positions) {
-            (Some(codebook), Some(positions)) => {
-                let lowest = codebook.range().0;
-                let level = |&at: &u8| i32::from(at) + lowest;
-                let levels = positions.par_iter().with_min_len(1 << 14).map(level).collect();
-                Content::Levels { levels, codebook }
-            }
-            _ => Content::Levels {
-                levels: vec![0; tensor.values.len()],
-                codebook: Codebook::Uniform { step: 1.0, lowest: 0, highest: 0 },
-            },
+        weights: &[WeightTensor<'_>],
+        assign: impl Fn(usize, &Codebook, &EntropyCosts) -> (Vec<u8>, Option<&'static str>) + Sync,
+    ) -> Vec<QuantizedTensor> {
+        let largest = weights.iter().map(|tensor| tensor.values.len()).max().unwrap_or(0);
+        let of_tensor = |(index, tensor): (usize, &WeightTensor<'_>)| {
+            let codebook = self.codebooks.get(index).and_then(Option::as_ref)?;
+            let costs = costs(tensor.values, codebook, &self.term, decay(tensor.values.len(), largest));
+            let (positions, warning) = assign(index, codebook, &costs);
+            let content = Content::Levels { positions, codebook: codebook.clone() };
+            Some((content, [costs.warning, warning]))
         };
-        QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
+        let found: Vec<_> = weights.par_iter().enumerate().map(of_tensor).collect();
+        let mut tensors = Vec::with_capacity(weights.len());
+        for (tensor, found) in weights.iter().zip(found) {
+            let (content, warnings) =
+                found.unwrap_or_else(|| (Content::zeros(tensor.values.len()), [None; 2]));
+            warnings.into_iter().flatten().for_each(|warning| self.warn(tensor.name, warning));
+            tensors.push(QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content });
+        }
+        tensors
     }
 
     /// Scales the gradient by the level in use (spec, training loop, step 2).
     pub fn backward(&self, quantized: &QuantizedTensor, gradient: &mut [f32]) {
-        if let (Content::Levels { levels, codebook }, false) =
+        if let (Content::Levels { positions, codebook }, false) =
             (&quantized.content, self.ste_scale == SteScale::None)
         {
-            let (lowest, values) = (codebook.range().0, codebook.values());
-            let pieces = gradient.par_chunks_mut(1 << 14).zip(levels.par_chunks(1 << 14));
-            pieces.for_each(|(gradient, levels)| {
-                for (gradient, &level) in gradient.iter_mut().zip(levels) {
-                    *gradient = self.ste_scale.apply(*gradient, values[(level - lowest) as usize]);
+            let values = codebook.values();
+            let pieces = gradient.par_chunks_mut(1 << 14).zip(positions.par_chunks(1 << 14));
+            pieces.for_each(|(gradient, positions)| {
+                for (gradient, &position) in gradient.iter_mut().zip(positions) {
+                    *gradient = self.ste_scale.apply(*gradient, values[usize::from(position)]);
                 }
             });
         }
@@ -182,26 +170,11 @@ impl Core {
     }
 }
 
-/// Weights of the largest tensor: the yardstick of the entropy term's decay.
-pub(super) fn largest(weights: &[WeightTensor<'_>]) -> usize {
-    weights.iter().map(|tensor| tensor.values.len()).max().unwrap_or(0)
-}
-
 struct Ecq(Core);
 
 impl Ecq {
     fn assign_all(&mut self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
-        let largest = largest(weights);
-        let mut tensors = Vec::with_capacity(weights.len());
-        for (index, tensor) in weights.iter().enumerate() {
-            let assignment = self.0.assign(index, tensor, largest);
-            tensors.push(self.0.quantized(
-                index,
-                tensor,
-                assignment.as_ref().map(|a| a.positions.as_slice()),
-            ));
-        }
-        tensors
+        self.0.assign(weights, |index, _, costs| (costs.boundaries.assign(weights[index].values), None))
     }
 }
 

@@ -1,7 +1,6 @@
 //! ECQx: ECQ whose zero level is made dearer or cheaper by the relevance of each weight (paper, section 4).
 
-use super::codebook::Codebook;
-use super::ecq::{Core, CoreState, LAMBDA, LAMBDA_MAX, PMF, PROFILE, STE_SCALE, largest};
+use super::ecq::{Core, CoreState, LAMBDA, LAMBDA_MAX, PMF, PROFILE, STE_SCALE};
 use super::options::{Profile, Scope, settings};
 use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor};
 use super::registry::{Method, Parameter};
@@ -154,29 +153,17 @@ impl Quantizer for Ecqx {
         if let Some(batch) = relevance {
             self.blend(weights, batch, at)?;
         }
-        let largest = largest(weights);
-        let mut tensors = Vec::with_capacity(weights.len());
-        for (index, tensor) in weights.iter().enumerate() {
-            let mut positions = None;
-            if let Some(plain) = self.core.assign(index, tensor, largest) {
-                let codebook = self.core.codebooks.get(index).and_then(Option::as_ref);
-                positions = Some(match (relevance, codebook) {
-                    (Some(_), Some(codebook)) => {
-                        let levels = Codebook::values(codebook);
-                        let zero = (-codebook.range().0) as usize;
-                        let running = &self.relevance[index];
-                        let found = search(tensor.values, &levels, zero, plain, running, self.p, self.band);
-                        if let Some(warning) = found.warning {
-                            self.core.warn(tensor.name, warning);
-                        }
-                        found.positions
-                    }
-                    _ => plain.positions,
-                });
+        let (running, p, band) = (&self.relevance, self.p, self.band);
+        Ok(self.core.assign(weights, |index, codebook, costs| {
+            let values = weights[index].values;
+            match relevance.and(running.get(index)) {
+                Some(running) => {
+                    let found = search(values, codebook.zero(), costs, running, p, band);
+                    (found.positions, found.warning)
+                }
+                None => (costs.boundaries.assign(values), None),
             }
-            tensors.push(self.core.quantized(index, tensor, positions.as_deref()));
-        }
-        Ok(tensors)
+        }))
     }
 
     fn wants_relevance(&self) -> bool {

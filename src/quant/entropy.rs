@@ -1,8 +1,8 @@
 //! Entropy-constrained quantization of one layer (spec ECQ): codebook, distribution, λ and assignment.
 
-use super::assignment::{cheapest, nearest};
+use super::boundaries::Boundaries;
 use super::codebook::Codebook;
-use super::distribution::{PmfKind, distribution, histogram, information};
+use super::distribution::{PmfKind, distribution, information};
 use crate::nn::kernels::elementwise::extremes;
 use serde::{Deserialize, Serialize};
 
@@ -32,31 +32,31 @@ pub fn decay(weights: usize, largest: usize) -> f64 {
     (weights as f64 / largest.max(1) as f64 + 0.05) / 1.05
 }
 
-/// A layer's assignment before relevance: positions in the codebook and the penalties that led to them.
+/// What the levels of one layer cost before relevance, and with that the assignment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EntropyAssignment {
-    /// Codebook position of every weight.
-    pub positions: Vec<u8>,
+pub struct EntropyCosts {
+    /// Where each level wins.
+    pub boundaries: Boundaries,
     /// λ · I of every level.
     pub penalties: Vec<f32>,
     /// What was degenerate about the layer, for the run's record.
     pub warning: Option<&'static str>,
 }
 
-/// Assigns one layer. `scale` is the layer's [`decay`].
-pub fn assign(weights: &[f32], codebook: &Codebook, term: &EntropyTerm, scale: f64) -> EntropyAssignment {
+/// The costs of one layer's levels from the distribution of its weights over them. `scale` is the layer's [`decay`].
+pub fn costs(weights: &[f32], codebook: &Codebook, term: &EntropyTerm, scale: f64) -> EntropyCosts {
     let levels = codebook.values();
-    let plain =
-        |positions, warning| EntropyAssignment { positions, penalties: vec![0.0; levels.len()], warning };
-    let preliminary = nearest(weights, &levels);
-    if term.lambda == 0.0 || weights.is_empty() {
-        return plain(preliminary, None);
-    }
-    let zero = (-codebook.range().0) as usize;
-    let counts = histogram(&preliminary, levels.len());
+    let nearest = Boundaries::new(&levels, &vec![0.0; levels.len()]);
+    let counts = match term.lambda == 0.0 || weights.is_empty() {
+        true => None,
+        false => Some(nearest.counts(weights)),
+    };
+    let plain = |warning| EntropyCosts { boundaries: nearest, penalties: vec![0.0; levels.len()], warning };
+    let Some(counts) = counts else { return plain(None) };
+    let zero = usize::from(codebook.zero());
     let information = information(&distribution(&counts, zero, term.pmf));
     let Some(largest) = lambda_max(weights, &levels, &counts, &information, zero, term.lambda_max) else {
-        return plain(preliminary, Some("the entropy scale λ_max is not finite: nearest levels were used"));
+        return plain(Some("the entropy scale λ_max is not finite: nearest levels were used"));
     };
     let lambda = largest * term.lambda as f32 * scale as f32;
     // 0 · ∞ is undefined: an empty level stays out.
@@ -64,7 +64,7 @@ pub fn assign(weights: &[f32], codebook: &Codebook, term: &EntropyTerm, scale: f
         information.iter().map(|&i| if i.is_infinite() { f32::INFINITY } else { lambda * i }).collect();
     let warning =
         (counts[zero] == 0).then_some("no weight is nearest to zero: its share was taken as one half");
-    EntropyAssignment { positions: cheapest(weights, &levels, &penalties), penalties, warning }
+    EntropyCosts { boundaries: Boundaries::new(&levels, &penalties), penalties, warning }
 }
 
 /// λ_max, or `None` when it is not a finite number.

@@ -2,7 +2,7 @@
 
 use super::codebook::Codebook;
 use super::distribution::{PmfKind, distribution, histogram};
-use super::entropy::{EntropyTerm, LambdaMax, assign, decay};
+use super::entropy::{EntropyTerm, LambdaMax, costs, decay};
 use super::options::SteScale;
 use super::relevance_search::{Band, search};
 use serde_json::Value;
@@ -24,10 +24,6 @@ fn number(value: &Value) -> f32 {
 
 fn floats(tensor: &Value) -> Vec<f32> {
     tensor["data"].as_array().unwrap().iter().map(number).collect()
-}
-
-fn zero_of(codebook: &Codebook) -> usize {
-    (-codebook.range().0) as usize
 }
 
 /// Codebooks and steps: relative 1e-6, because NumPy computes the percentile in f32 or f64 by version.
@@ -79,7 +75,7 @@ fn assignments() {
         let lambda = case["Lambda"].as_f64().unwrap();
         let term = EntropyTerm { lambda, pmf: PmfKind::Reference, lambda_max: LambdaMax::Reference };
         let scale = decay(weights.len(), case["largest_layer_size"].as_u64().unwrap_or(1) as usize);
-        let plain = assign(&weights, &codebook, &term, scale);
+        let plain = costs(&weights, &codebook, &term, scale);
         let with_relevance = case["relevance"].as_bool().unwrap_or(false);
         let expected: Vec<u8> =
             case["assignment"].as_str().unwrap().chars().map(|c| c.to_digit(36).unwrap() as u8).collect();
@@ -94,8 +90,7 @@ fn assignments() {
         let (found, allowed) = if with_relevance && lambda > 0.0 {
             let relevance = floats(&golden["raw_relevances"][name]);
             let p = case["p"].as_f64().unwrap_or(0.1);
-            let found =
-                search(&weights, &codebook.values(), zero_of(&codebook), plain, &relevance, p, Band::Below);
+            let found = search(&weights, codebook.zero(), &plain, &relevance, p, Band::Below);
             let trace: &[Value] = case["trace"].as_array().map_or(&[], Vec::as_slice);
             assert_eq!(found.trace.len(), trace.len(), "{label}: passes");
             for (pass, expected) in found.trace.iter().zip(trace) {
@@ -106,7 +101,7 @@ fn assignments() {
             }
             (found.positions, weights.len() / 1000)
         } else {
-            (plain.positions, 0)
+            (plain.boundaries.assign(&weights), 0)
         };
         let different = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
         assert!(different <= allowed, "{label}: {different} of {} weights differ", weights.len());

@@ -84,17 +84,18 @@ impl Clusters {
             (0..=values.len()).filter(|&slot| slot == 0 || value(slot) != 0.0).collect();
         // Tuning may move centroids past each other or past zero.
         order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
-        let mut position = vec![0i32; values.len() + 1];
+        // At most 2^8 slots, the pruned one included.
+        let mut position = vec![0u8; values.len() + 1];
         for (at, &slot) in order.iter().enumerate() {
-            position[slot] = at as i32;
+            position[slot] = at as u8;
         }
         let zero = position[0];
         (1..position.len()).filter(|&slot| value(slot) == 0.0).for_each(|slot| position[slot] = zero);
         Content::Levels {
-            levels: self.members.iter().map(|&slot| position[usize::from(slot)] - zero).collect(),
+            positions: self.members.iter().map(|&slot| position[usize::from(slot)]).collect(),
             codebook: Codebook::Explicit {
                 values: order.iter().map(|&slot| value(slot)).collect(),
-                zero: zero as usize,
+                zero: usize::from(zero),
             },
         }
     }
@@ -162,10 +163,7 @@ impl KMeans {
         let tensors = weights.iter().zip(&self.clusters).map(|(tensor, clusters)| {
             let content = match clusters {
                 Some(clusters) => clusters.content(),
-                None => Content::Levels {
-                    levels: vec![0; tensor.values.len()],
-                    codebook: Codebook::Uniform { step: 1.0, lowest: 0, highest: 0 },
-                },
+                None => Content::zeros(tensor.values.len()),
             };
             QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
         });
@@ -270,10 +268,7 @@ mod tests {
         let weights = weights();
         let mut clusters = Clusters::new(&weights, 3, 0.3).unwrap();
         let target = |i: usize| (i as f64 * 0.29).cos();
-        let values = |clusters: &Clusters| match clusters.content() {
-            Content::Levels { levels, codebook } => codebook.values_of(&levels),
-            Content::Values(values) => values,
-        };
+        let values = |clusters: &Clusters| clusters.content().values();
         let loss = |clusters: &Clusters| -> f64 {
             let squares =
                 values(clusters).into_iter().enumerate().map(|(i, v)| (f64::from(v) - target(i)).powi(2));
@@ -304,9 +299,6 @@ mod tests {
     #[test]
     fn few_values_are_kept_exactly() {
         let weights = [0.5f32, -1.0, 0.5, 0.0, 2.0];
-        let Content::Levels { levels, codebook } = Clusters::new(&weights, 4, 0.0).unwrap().content() else {
-            panic!("levels")
-        };
-        assert_eq!(codebook.values_of(&levels), weights);
+        assert_eq!(Clusters::new(&weights, 4, 0.0).unwrap().content().values(), weights);
     }
 }

@@ -61,6 +61,10 @@ impl Grid {
         self.step.values[0]
     }
 
+    fn codebook(&self) -> Codebook {
+        Codebook::Uniform { step: self.size(), lowest: self.lowest, highest: self.highest }
+    }
+
     fn level(&self, weight: f32) -> i32 {
         // A weight that is not a number becomes 0.
         (weight / self.size()).clamp(self.lowest as f32, self.highest as f32).round_ties_even() as i32
@@ -101,18 +105,12 @@ impl Lsq {
     fn quantize(&self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
         let tensors = weights.iter().zip(&self.grids).map(|(tensor, grid)| {
             let content = match grid {
-                Some(grid) => Content::Levels {
-                    levels: tensor.values.iter().map(|&w| grid.level(w)).collect(),
-                    codebook: Codebook::Uniform {
-                        step: grid.size(),
-                        lowest: grid.lowest,
-                        highest: grid.highest,
-                    },
-                },
-                None => Content::Levels {
-                    levels: vec![0; tensor.values.len()],
-                    codebook: Codebook::Uniform { step: 1.0, lowest: 0, highest: 0 },
-                },
+                Some(grid) => {
+                    let codebook = grid.codebook();
+                    let position = |&w: &f32| codebook.position(grid.level(w));
+                    Content::Levels { positions: tensor.values.iter().map(position).collect(), codebook }
+                }
+                None => Content::zeros(tensor.values.len()),
             };
             QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
         });

@@ -112,14 +112,11 @@ impl Magnitude {
                     None => Content::Values(
                         tensor.values.iter().map(|&w| if pruned(w) { 0.0 } else { w }).collect(),
                     ),
-                    Some(codebook) => Content::Levels {
-                        levels: tensor
-                            .values
-                            .iter()
-                            .map(|&w| if pruned(w) { 0 } else { kept(w, codebook) })
-                            .collect(),
-                        codebook: codebook.clone(),
-                    },
+                    Some(codebook) => {
+                        let level = |w| if pruned(w) { 0 } else { kept(w, codebook) };
+                        let positions = tensor.values.iter().map(|&w| codebook.position(level(w))).collect();
+                        Content::Levels { positions, codebook: codebook.clone() }
+                    }
                 };
                 QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
             })

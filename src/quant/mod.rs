@@ -3,6 +3,7 @@
 //! Works on slices of weights; knows nothing of data sets, training loops or files.
 
 pub mod assignment;
+pub mod boundaries;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
@@ -22,6 +23,7 @@ pub mod registry;
 pub mod relevance_search;
 mod ternary;
 mod ternary_levels;
+mod thresholds;
 mod trained;
 mod uniform;
 

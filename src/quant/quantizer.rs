@@ -30,15 +30,41 @@ pub struct QuantizedTensor {
 /// What a quantized tensor holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// Signed level indices into a codebook (0 = the value zero), row-major.
+    /// Levels of a codebook, row-major.
     Levels {
-        /// One index per weight.
-        levels: Vec<i32>,
-        /// What the indices stand for.
+        /// Position in the codebook of each weight's level: 0 is the lowest.
+        positions: Vec<u8>,
+        /// What the positions stand for.
         codebook: Codebook,
     },
     /// Full-precision values with exact zeros: pruning without levels.
     Values(Vec<f32>),
+}
+
+impl Content {
+    /// `count` zeros: a tensor over which no codebook can be laid.
+    pub fn zeros(count: usize) -> Self {
+        Self::Levels { positions: vec![0; count], codebook: Codebook::ZERO }
+    }
+
+    /// How many weights are zero, and how many there are.
+    pub fn zeros_and_count(&self) -> (usize, usize) {
+        match self {
+            Self::Levels { positions, codebook } => {
+                let zero = codebook.zero();
+                (positions.iter().filter(|position| **position == zero).count(), positions.len())
+            }
+            Self::Values(values) => (values.iter().filter(|value| **value == 0.0).count(), values.len()),
+        }
+    }
+
+    /// The values, row-major.
+    pub fn values(&self) -> Vec<f32> {
+        match self {
+            Self::Levels { positions, codebook } => codebook.values_of(positions),
+            Self::Values(values) => values.clone(),
+        }
+    }
 }
 
 /// Where in the schedule an assignment happens.

@@ -2,11 +2,14 @@
 //! searched until sparsity lies in a band below (or above) that of the plain assignment.
 //!
 //! The best cost m among the other levels does not depend on β, so zero wins exactly when β exceeds a threshold of the
-//! weight's own, `τ = ln(m / 2 cost₀) / ln R`. Sparsity as a function of β is a count of thresholds.
+//! weight's own, `τ = ln(m / 2 cost₀) / ln R` (`thresholds.rs`). Sparsity as a function of β is a count of thresholds: one
+//! sweep computes them and counts for every β that the first passes could try.
 
-use super::assignment::cheapest_with_costs;
-use super::entropy::EntropyAssignment;
-use crate::nn::kernels::elementwise::{count_below, ln, vectorised};
+use super::assignment::{PIECE, add_counts_above};
+use super::boundaries::Boundaries;
+use super::entropy::EntropyCosts;
+use super::thresholds::{Magnitudes, Thresholds};
+use crate::nn::kernels::elementwise::vectorised;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -40,151 +43,145 @@ pub struct RelevanceAssignment {
     pub warning: Option<&'static str>,
 }
 
-/// Weights per parallel piece.
-const PIECE: usize = 1 << 14;
 /// Largest number of passes.
 const PASSES: usize = 51;
-
-/// max |R| + 1e-12, by which |R| is divided; `None` when all are zero or one is not finite.
-fn scale(relevance: &[f32]) -> Option<f32> {
-    // Without their sign, larger numbers have larger bit patterns, and what is not finite has the largest.
-    let largest =
-        |piece: &[f32]| vectorised(|| piece.iter().map(|r| r.to_bits() & 0x7fff_ffff).max().unwrap_or(0));
-    let max = f32::from_bits(relevance.par_chunks(PIECE).map(largest).max().unwrap_or(0));
-    (max.is_finite() && max > 0.0).then_some(max + 1e-12)
-}
+/// Passes that one sweep answers, whatever way the search goes.
+const DEPTH: u32 = 4;
 
 /// Assigns one layer with relevance. `zero` is the codebook position of the value 0, `p` the width of the band (0–1).
 pub fn search(
     weights: &[f32],
-    levels: &[f32],
-    zero: usize,
-    plain: EntropyAssignment,
+    zero: u8,
+    plain: &EntropyCosts,
     relevance: &[f32],
     p: f64,
     band: Band,
 ) -> RelevanceAssignment {
-    let total = weights.len().max(1) as f64;
-    let zeros = |piece: &[u8]| piece.iter().filter(|at| usize::from(**at) == zero).count();
-    let plain_sparsity = plain.positions.par_chunks(PIECE).map(zeros).sum::<usize>() as f64 / total;
-    let (low, high) = match band {
-        Band::Below => (plain_sparsity - p, plain_sparsity),
-        Band::Above => (plain_sparsity, plain_sparsity + p),
+    let unchanged = |warning| RelevanceAssignment {
+        positions: plain.boundaries.assign(weights),
+        trace: Vec::new(),
+        warning,
     };
-    let unchanged =
-        |warning| RelevanceAssignment { positions: plain.positions.clone(), trace: Vec::new(), warning };
-    // Before the first pass sparsity counts as zero: a band that reaches zero is met without relevance.
-    if (low..=high).contains(&0.0) {
-        return unchanged(None);
-    }
-    let Some(scale) = scale(relevance) else {
+    let total = weights.len().max(1) as f64;
+    let Some(magnitudes) = Magnitudes::of(relevance) else {
         return unchanged(Some(
             "relevance is zero everywhere or not finite: the assignment without it was used",
         ));
     };
-    let mut others = plain.penalties.clone();
-    others[zero] = f32::INFINITY;
-    let (best_others, other_costs) = cheapest_with_costs(weights, levels, &others);
-    let mut thresholds = other_costs;
-    let (level, penalty) = (levels[zero], plain.penalties[zero]);
-    let sums: Vec<f64> = thresholds
+    let mut penalties = plain.penalties.clone();
+    penalties[usize::from(zero)] = f32::INFINITY;
+    let others = Boundaries::new(&plain.boundaries.levels, &penalties);
+    let start = f64::from(0.5f32.ln() / (magnitudes.mean() as f32).ln());
+    let mut tree = Tree::new(start, 0);
+    let mut thresholds = vec![0.0f32; weights.len()];
+    let mut positions = vec![0u8; weights.len()];
+    // Counts are whole numbers: the same for any number of threads.
+    let (zeros, counts) = thresholds
         .par_chunks_mut(PIECE)
+        .zip(positions.par_chunks_mut(PIECE))
         .zip(weights.par_chunks(PIECE))
-        .zip(best_others.par_chunks(PIECE))
         .zip(relevance.par_chunks(PIECE))
-        .map(|(((thresholds, weights), others), relevance)| {
-            let zero = zero as u8;
-            let piece = Exponents { thresholds, weights, others, relevance, scale, zero, level, penalty };
-            pulp::Arch::new().dispatch(piece)
+        .map(|(((thresholds, positions), weights), relevance)| {
+            let scale = magnitudes.scale();
+            let piece = Thresholds { plain, others: &others, zero, weights, relevance, scale };
+            piece.compute(thresholds, positions);
+            let mut counts = vec![0; tree.limits.len()];
+            add_counts_above(thresholds, &tree.limits, &mut counts);
+            (plain.boundaries.count(weights, zero), counts)
         })
-        .collect();
-    // Pieces in order: the same sum whatever the number of threads.
-    let mean = sums.iter().sum::<f64>() / total;
-    let mut beta = f64::from(0.5f32.ln() / (mean as f32).ln());
+        .reduce(|| (0, vec![0; tree.limits.len()]), |a, b| (a.0 + b.0, add(a.1, b.1)));
+    tree.set(&counts, weights.len());
+    let plain_sparsity = zeros as f64 / total;
+    let (low, high) = match band {
+        Band::Below => (plain_sparsity - p, plain_sparsity),
+        Band::Above => (plain_sparsity, plain_sparsity + p),
+    };
+    // Before the first pass sparsity counts as zero: a band that reaches zero is met without relevance.
+    if (low..=high).contains(&0.0) {
+        return unchanged(None);
+    }
+    // The reference steers towards the upper end of its band; above, towards the lower end.
+    let aim = if band == Band::Below { high } else { low };
     let mut trace: Vec<Pass> = Vec::new();
-    let mut sparsity = 0.0;
-    let mut used = beta;
-    while !(low..=high).contains(&sparsity) && trace.len() < PASSES {
-        used = beta;
-        sparsity = count_below(&thresholds, ceiling(used)) as f64 / total;
-        let step = match trace.len() {
+    let mut node = 0;
+    loop {
+        if node >= tree.betas.len() {
+            // All that was counted ahead is used up.
+            let (beta, pass) = (tree.next(node), trace.len());
+            tree = Tree::new(beta, pass);
+            let counts = super::assignment::count_above(&thresholds, &tree.limits);
+            tree.set(&counts, weights.len());
+            node = 0;
+        }
+        let (beta, sparsity) = (tree.betas[node], tree.zeros[node] as f64 / total);
+        trace.push(Pass { beta, sparsity });
+        if (low..=high).contains(&sparsity) || trace.len() == PASSES {
+            let limit = tree.limits[node];
+            assign_zeros(&mut positions, &thresholds, zero, limit);
+            return RelevanceAssignment { positions, trace, warning: None };
+        }
+        node = 2 * node + if sparsity < aim { 1 } else { 2 };
+    }
+}
+
+/// The exponents that the next passes may try: a heap in which the pass after `i` is `2i + 1` if sparsity has to grow and
+/// `2i + 2` if it has to fall.
+struct Tree {
+    betas: Vec<f64>,
+    /// Zero wins where the threshold is not above this.
+    limits: Vec<f32>,
+    /// Weights at zero, by exponent; filled by [`set`](Self::set).
+    zeros: Vec<usize>,
+    /// Number of the first pass, from 0.
+    first: usize,
+}
+
+impl Tree {
+    fn new(start: f64, first: usize) -> Self {
+        let mut tree = Self { betas: vec![start], limits: Vec::new(), zeros: Vec::new(), first };
+        while tree.betas.len() < (1 << DEPTH) - 1 {
+            tree.betas.push(tree.next(tree.betas.len()));
+        }
+        tree.limits = tree.betas.iter().map(|&beta| below(beta)).collect();
+        tree
+    }
+
+    /// The exponent at a place of the heap, from the one before it.
+    fn next(&self, node: usize) -> f64 {
+        let parent = (node - 1) / 2;
+        let step = match self.first + (parent + 1).ilog2() as usize {
             0..20 => 0.1,
             20..40 => 0.5,
             _ => 0.75,
         };
-        trace.push(Pass { beta: used, sparsity });
-        // The reference steers towards the upper end of its band; above, towards the lower end.
-        let aim = if band == Band::Below { high } else { low };
-        if sparsity < aim {
-            beta *= 1.0 + step;
-        } else if sparsity > aim {
-            beta *= 1.0 - step;
-        }
-        beta = beta.min(1.0);
+        let grows = node % 2 == 1;
+        (self.betas[parent] * if grows { 1.0 + step } else { 1.0 - step }).min(1.0)
     }
-    let (zero, limit) = (zero as u8, ceiling(used));
-    let mut positions = best_others;
+
+    /// Takes the numbers of thresholds above each limit.
+    fn set(&mut self, above: &[usize], weights: usize) {
+        self.zeros = above.iter().map(|above| weights - above).collect();
+    }
+}
+
+/// The largest f32 below `value`: an f32 lies below `value` exactly when it is not above this.
+fn below(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) < value { near } else { near.next_down() }
+}
+
+fn add(mut a: Vec<usize>, b: Vec<usize>) -> Vec<usize> {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+    a
+}
+
+/// Zero takes every weight whose threshold is not above `limit`.
+fn assign_zeros(positions: &mut [u8], thresholds: &[f32], zero: u8, limit: f32) {
     positions.par_chunks_mut(PIECE).zip(thresholds.par_chunks(PIECE)).for_each(|(positions, thresholds)| {
         vectorised(|| {
             for (position, &threshold) in positions.iter_mut().zip(thresholds) {
-                *position = if threshold < limit { zero } else { *position };
+                *position = if threshold > limit { *position } else { zero };
             }
         });
     });
-    RelevanceAssignment { positions, trace, warning: None }
-}
-
-/// The smallest f32 that is not below `value`: an f32 lies below `value` exactly when it lies below this.
-fn ceiling(value: f64) -> f32 {
-    let near = value as f32;
-    if f64::from(near) < value { near.next_up() } else { near }
-}
-
-/// [`exponent`] of one piece, from |R| / `scale`; `thresholds` holds the costs of the best other levels before. Gives
-/// the sum of the scaled relevances.
-struct Exponents<'a> {
-    thresholds: &'a mut [f32],
-    weights: &'a [f32],
-    others: &'a [u8],
-    relevance: &'a [f32],
-    scale: f32,
-    zero: u8,
-    level: f32,
-    penalty: f32,
-}
-
-// A closure of this size is not inlined into the function that has the wide vectors; this is.
-impl pulp::WithSimd for Exponents<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> f64 {
-        let Self { thresholds, weights, others, relevance, scale, zero, level, penalty } = self;
-        let each = thresholds.iter_mut().zip(weights).zip(others.iter().zip(relevance));
-        for ((threshold, &w), (&other, &r)) in each {
-            let zero_cost = (level - w) * (level - w) + penalty;
-            *threshold = exponent(zero_cost, *threshold, other > zero, r.abs() / scale);
-        }
-        // Lanes of their own, so that the sum vectorises.
-        let mut lanes = [0.0f64; 8];
-        for chunk in relevance.chunks(8) {
-            lanes.iter_mut().zip(chunk).for_each(|(lane, &r)| *lane += f64::from(r.abs() / scale));
-        }
-        lanes.iter().sum()
-    }
-}
-
-/// The exponent above which zero wins: −∞ always, +∞ never. With equal costs the lower position wins, which is zero
-/// when the best other level lies above it. Without branches, so that it vectorises.
-#[inline(always)]
-fn exponent(zero_cost: f32, other_cost: f32, zero_first: bool, relevance: f32) -> f32 {
-    let decide = |wins: bool| if wins { f32::NEG_INFINITY } else { f32::INFINITY };
-    let base = ln(relevance + 1e-12);
-    let ratio = other_cost / (2.0 * zero_cost);
-    let by_search = if ratio > 0.0 { ln(ratio) / base } else { f32::INFINITY };
-    let by_ratio = decide(ratio > 1.0 || (zero_first && ratio == 1.0));
-    let found = if relevance + 1e-12 >= 1.0 { by_ratio } else { by_search };
-    let found = if zero_cost == 0.0 { decide(zero_first || other_cost > 0.0) } else { found };
-    let infinite = zero_cost == f32::INFINITY || other_cost == f32::INFINITY;
-    if infinite { decide(other_cost == f32::INFINITY && zero_cost != f32::INFINITY) } else { found }
 }

@@ -84,8 +84,8 @@ impl Ternary {
     fn assign_all(&self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
         let tensors = weights.iter().enumerate().map(|(index, tensor)| {
             let limit = self.limit(tensor.values);
-            let level = |&w: &f32| i32::from(w > limit) - i32::from(w < -limit);
-            self.levels.quantized(index, tensor, tensor.values.iter().map(level).collect())
+            let position = |&w: &f32| 1 + u8::from(w > limit) - u8::from(w < -limit);
+            self.levels.quantized(index, tensor, tensor.values.iter().map(position).collect())
         });
         tensors.collect()
     }

@@ -33,14 +33,11 @@ impl TernaryLevels {
         Some(Codebook::Explicit { values: vec![-levels[0], 0.0, levels[1]], zero: 1 })
     }
 
-    /// The tensor with levels −1, 0 and 1; all zeros where there is no codebook.
-    pub fn quantized(&self, index: usize, tensor: &WeightTensor<'_>, levels: Vec<i32>) -> QuantizedTensor {
+    /// The tensor with positions 0, 1 (zero) and 2; all zeros where there is no codebook.
+    pub fn quantized(&self, index: usize, tensor: &WeightTensor<'_>, positions: Vec<u8>) -> QuantizedTensor {
         let content = match self.codebook(index) {
-            Some(codebook) => Content::Levels { levels, codebook },
-            None => Content::Levels {
-                levels: vec![0; tensor.values.len()],
-                codebook: Codebook::Uniform { step: 1.0, lowest: 0, highest: 0 },
-            },
+            Some(codebook) => Content::Levels { positions, codebook },
+            None => Content::zeros(tensor.values.len()),
         };
         QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
     }
@@ -54,15 +51,15 @@ impl TernaryLevels {
         gradient: &mut [f32],
         scale: SteScale,
     ) {
-        let (Some(Some(trained)), Content::Levels { levels, .. }) =
+        let (Some(Some(trained)), Content::Levels { positions, .. }) =
             (self.0.get_mut(index), &quantized.content)
         else {
             return;
         };
         let values = [-trained.values[0], 0.0, trained.values[1]];
         let mut sums = [0.0f64; 3];
-        for (gradient, &level) in gradient.iter_mut().zip(levels) {
-            let at = (level.clamp(-1, 1) + 1) as usize;
+        for (gradient, &position) in gradient.iter_mut().zip(positions) {
+            let at = usize::from(position.min(2));
             sums[at] += f64::from(*gradient);
             *gradient = scale.apply(*gradient, values[at]);
         }

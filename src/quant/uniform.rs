@@ -35,15 +35,10 @@ struct Uniform {
 pub(super) fn round(tensor: &WeightTensor<'_>, codebook: Option<&Codebook>) -> Content {
     match codebook {
         Some(codebook) => {
-            let lowest = codebook.range().0;
             let positions = nearest(tensor.values, &codebook.values());
-            let levels = positions.into_iter().map(|at| i32::from(at) + lowest).collect();
-            Content::Levels { levels, codebook: codebook.clone() }
+            Content::Levels { positions, codebook: codebook.clone() }
         }
-        None => Content::Levels {
-            levels: vec![0; tensor.values.len()],
-            codebook: Codebook::Uniform { step: 1.0, lowest: 0, highest: 0 },
-        },
+        None => Content::zeros(tensor.values.len()),
     }
 }
 

@@ -14,14 +14,15 @@ pub(super) fn layer_records(tensors: &[QuantizedTensor], bytes: &HashMap<String,
         .iter()
         .map(|tensor| {
             let (weights, zeros, levels_in_use, entropy, step) = match &tensor.content {
-                Content::Levels { levels, codebook } => {
+                Content::Levels { positions, codebook } => {
+                    let levels = codebook.levels_of(positions);
                     let zeros = levels.iter().filter(|level| **level == 0).count();
                     let in_use = levels.iter().collect::<BTreeSet<_>>().len();
                     let step = match codebook {
                         Codebook::Uniform { step, .. } => Some(*step),
                         Codebook::Explicit { .. } => None,
                     };
-                    let entropy = entropy_bits(levels) / levels.len().max(1) as f64;
+                    let entropy = entropy_bits(&levels) / levels.len().max(1) as f64;
                     (levels.len(), zeros, in_use, Some(entropy), step)
                 }
                 Content::Values(values) => {
@@ -48,13 +49,14 @@ pub(super) fn sizes(
     let (mut quantized, mut all_levels, mut entropy) = (0usize, Vec::new(), 0.0);
     let mut csr = 0;
     for tensor in tensors {
-        if let Content::Levels { levels, codebook } = &tensor.content {
+        if let Content::Levels { positions, codebook } = &tensor.content {
+            let levels = codebook.levels_of(positions);
             quantized += levels.len();
-            entropy += entropy_bits(levels);
+            entropy += entropy_bits(&levels);
             let (lowest, highest) = codebook.range();
             let width = bits.unwrap_or_else(|| (highest - lowest).max(1).ilog2() + 1);
-            csr += csr_bytes(levels, width);
-            all_levels.extend_from_slice(levels);
+            csr += csr_bytes(&levels, width);
+            all_levels.extend(levels);
         }
     }
     let rest = 4 * (scalars - quantized);

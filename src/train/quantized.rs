@@ -68,8 +68,8 @@ fn write(parameters: &Parameters, tensors: &[QuantizedTensor]) -> Result<()> {
     for tensor in tensors {
         match &tensor.content {
             Content::Values(values) => parameters.set_values(&tensor.name, values)?,
-            Content::Levels { levels, codebook } => {
-                parameters.set_values(&tensor.name, &codebook.values_of(levels))?;
+            Content::Levels { positions, codebook } => {
+                parameters.set_values(&tensor.name, &codebook.values_of(positions))?;
             }
         }
     }
@@ -80,16 +80,9 @@ fn write(parameters: &Parameters, tensors: &[QuantizedTensor]) -> Result<()> {
 pub fn sparsity(tensors: &[QuantizedTensor]) -> f64 {
     let (mut zeros, mut total) = (0usize, 0usize);
     for tensor in tensors {
-        match &tensor.content {
-            Content::Levels { levels, .. } => {
-                zeros += levels.iter().filter(|level| **level == 0).count();
-                total += levels.len();
-            }
-            Content::Values(values) => {
-                zeros += values.iter().filter(|value| **value == 0.0).count();
-                total += values.len();
-            }
-        }
+        let (of_tensor, count) = tensor.content.zeros_and_count();
+        zeros += of_tensor;
+        total += count;
     }
     zeros as f64 / total.max(1) as f64
 }

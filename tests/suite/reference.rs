@@ -74,8 +74,7 @@ impl Real {
     fn top1(&self, tensors: &[QuantizedTensor]) -> f64 {
         let parameters = self.parameters.deep_copy().unwrap();
         for tensor in tensors {
-            let Content::Levels { levels, codebook } = &tensor.content else { panic!("levels") };
-            parameters.set_values(&tensor.name, &codebook.values_of(levels)).unwrap();
+            parameters.set_values(&tensor.name, &tensor.content.values()).unwrap();
         }
         train::evaluate(&self.network, &parameters, self.dataset.as_ref(), Split::Test, &train::Silent)
             .unwrap()
@@ -84,8 +83,8 @@ impl Real {
 }
 
 fn element(tensor: &QuantizedTensor) -> Element {
-    let Content::Levels { levels, .. } = &tensor.content else { panic!("levels") };
-    let data = ElementData::Integers(levels.clone());
+    let Content::Levels { positions, codebook } = &tensor.content else { panic!("levels") };
+    let data = ElementData::Integers(codebook.levels_of(positions));
     Element { name: tensor.name.clone(), shape: tensor.shape.clone(), data }
 }
 
@@ -131,17 +130,17 @@ fn post_training_rows_match() {
         let with_relevance = !row["p"].is_null();
         let (mut difference, mut weights) = (0.0, 0.0);
         for tensor in &tensors {
-            let Content::Levels { levels, .. } = &tensor.content else { panic!("levels") };
-            let zeros = levels.iter().filter(|level| **level == 0).count() as f64;
+            let (zeros, count) = tensor.content.zeros_and_count();
+            let (zeros, count) = (zeros as f64, count as f64);
             let expected = row["layer_zeros"][&tensor.name].as_f64().unwrap();
             let place = format!("{} bit, Λ {}, p {}: {}", row["bits"], row["Lambda"], row["p"], tensor.name);
-            let allowed = if with_relevance { 0.02 * levels.len() as f64 } else { 2.0 };
+            let allowed = if with_relevance { 0.02 * count } else { 2.0 };
             assert!((zeros - expected).abs() <= allowed, "{place}: {zeros} zeros, expected {expected}");
             difference += zeros - expected;
-            weights += levels.len() as f64;
+            weights += count;
             if with_relevance {
                 layers += 1;
-                within += usize::from((zeros - expected).abs() <= 0.002 * levels.len() as f64 + 2.0);
+                within += usize::from((zeros - expected).abs() <= 0.002 * count + 2.0);
             }
         }
         if !with_relevance {

@@ -14,9 +14,9 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<StateDict> {
     tensors
         .into_iter()
         .map(|tensor| {
-            let values = match &tensor.content {
-                Content::Values(values) => values.clone(),
-                Content::Levels { levels, codebook } => codebook.values_of(levels),
+            let values = match tensor.content {
+                Content::Values(values) => values,
+                Content::Levels { positions, codebook } => codebook.values_of(&positions),
             };
             Ok((tensor.name, Tensor::from_vec(values, tensor.shape, &Device::Cpu)?))
         })
