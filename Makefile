@@ -10,10 +10,10 @@ PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)
 
-.PHONY: help build reproduce test lint bench bench-reference doc clean
+.PHONY: help build reproduce test test-engines check lint bench bench-reference doc clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary
 	$(CARGO) build --release --locked
@@ -23,6 +23,14 @@ reproduce: build ## Run the experiments for the data that is there, then write t
 
 test: ## Run all tests (those on real data run where ECQX_DATA is set)
 	$(CARGO) test --release --locked
+
+test-engines: build ## Run a small sweep through every engine (installs Slurm and HyperQueue's Python wheel; needs root)
+	ECQX_BINARY=$(BINARY) sh tests/engines/local.sh
+	ECQX_BINARY=$(BINARY) sh tests/engines/slurm.sh
+	ECQX_BINARY=$(BINARY) sh tests/engines/hyperqueue.sh
+
+check: build ## Compare the store's results with the expected numbers in baselines/expected
+	$(BINARY) check --store $(STORE) --data-dir "$(or $(DATA),data)"
 
 lint: ## Formatting, clippy and documentation, all without warnings; cargo-deny where it is installed
 	$(CARGO) fmt --check

@@ -43,6 +43,14 @@ pub enum Error {
     /// Training left the range of finite numbers.
     #[error("{0}")]
     Diverged(String),
+    /// An engine's own command failed.
+    #[error("engine {engine}: {message}")]
+    Engine {
+        /// Name of the engine.
+        engine: String,
+        /// What happened.
+        message: String,
+    },
     /// The user asked to stop; what was finished is kept.
     #[error("stopped on request")]
     Cancelled,

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod codec;
 pub mod data;
+pub mod engine;
 pub mod error;
 pub mod model;
 pub mod nn;

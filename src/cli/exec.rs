@@ -2,55 +2,56 @@
 
 use super::Global;
 use super::progress::Progress;
-use crate::run::{Context, Status, execute};
-use crate::spec::RunSpec;
+use crate::engine::{Plan, Wave, parse};
+use crate::run::{Context, Status, execute, make_baseline};
+use crate::spec::{BaselineRun, RunSpec};
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Do one run of a plan: exit code 0 done (now or earlier), 1 failed, 75 claimed by another process
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's specification as JSON, or a file with it, as in the plan's "spec"
+    /// The run's (or baseline's) specification as JSON, or a file with it, as in the plan's "spec"
     #[arg(long, value_name = "JSON|FILE", required_unless_present = "plan", conflicts_with = "plan")]
     spec: Option<String>,
     /// A plan: what `ecqx plan SPEC… --format json` printed
     #[arg(long, value_name = "FILE", requires = "index")]
     plan: Option<PathBuf>,
-    /// Position of the run in the plan, from 0
+    /// Position in the plan's wave, from 0
     #[arg(long, value_name = "N")]
     index: Option<usize>,
+    /// Which list of the plan the index is for
+    #[arg(long, value_enum, default_value = "runs", requires = "plan")]
+    wave: Wave,
     /// Folder of results
     #[arg(long, default_value = "store")]
     store: PathBuf,
-    /// Folder in which a relative checkpoint is looked for, besides the data folder
+    /// Folder in which a relative checkpoint is looked for, besides the data folder (may be repeated)
     #[arg(long, value_name = "DIR")]
-    checkpoint_dir: Option<PathBuf>,
+    checkpoint_dir: Vec<PathBuf>,
+}
+
+/// What is to be done.
+enum Work {
+    Run(Box<RunSpec>),
+    Baseline(Box<BaselineRun>),
+}
+
+/// One entry.
+struct Entry {
+    work: Work,
+    experiment: String,
+    /// The id that the plan gives it.
+    id: Option<String>,
+    /// Where it stands, for messages.
+    place: String,
 }
 
 impl Args {
-    /// The run and the experiment it belongs to.
-    fn load(&self) -> Result<(RunSpec, String)> {
-        let parsed = |text: &str, place: &str| {
-            serde_json::from_str::<Value>(text)
-                .map_err(|error| Error::input(format!("{place}: not JSON: {error}")))
-        };
-        let (spec, experiment, place) = match (&self.plan, &self.spec) {
-            (Some(path), _) => {
-                let place = path.display().to_string();
-                let plan = parsed(&std::fs::read_to_string(path).map_err(Error::io(path))?, &place)?;
-                let runs = plan["runs"].as_array().map_or(&[][..], Vec::as_slice);
-                let index = self.index.unwrap_or(0);
-                let run = runs.get(index).ok_or_else(|| {
-                    Error::input_hint(
-                        format!("{place}: there is no run {index}: the plan has {}", runs.len()),
-                        "`ecqx plan SPEC --format json` writes plans",
-                    )
-                })?;
-                let experiment = run["experiment"].as_str().unwrap_or("exec").to_owned();
-                (run["spec"].clone(), experiment, format!("{place}, run {index}"))
-            }
+    fn load(&self) -> Result<Entry> {
+        match (&self.plan, &self.spec) {
+            (Some(path), _) => self.planned(path),
             (None, Some(spec)) => {
                 let (text, place) = match spec.trim_start().starts_with('{') {
                     true => (spec.clone(), "--spec".to_owned()),
@@ -58,42 +59,100 @@ impl Args {
                         (std::fs::read_to_string(spec).map_err(Error::io(Path::new(spec)))?, spec.clone())
                     }
                 };
-                (parsed(&text, &place)?, "exec".to_owned(), place)
+                let value: serde_json::Value = parse(&text, &place)?;
+                let work = match value.get("quantizer").is_none() && value.get("baseline").is_some() {
+                    true => Work::Baseline(Box::new(parse(&text, &place)?)),
+                    false => Work::Run(Box::new(parse(&text, &place)?)),
+                };
+                Ok(Entry { work, experiment: "exec".into(), id: None, place })
             }
             // The argument parser demands one of the two.
-            (None, None) => return Err(Error::input("give --spec or --plan")),
-        };
-        let run = serde_json::from_value(spec).map_err(|error| Error::input(format!("{place}: {error}")))?;
-        Ok((run, experiment))
+            (None, None) => Err(Error::input("give --spec or --plan")),
+        }
+    }
+
+    fn planned(&self, path: &Path) -> Result<Entry> {
+        let mut plan = Plan::load(path)?;
+        let index = self.index.unwrap_or(0);
+        let place = format!("{}, {}[{index}]", path.display(), self.wave.name());
+        if index >= plan.len(self.wave) {
+            return Err(Error::input_hint(
+                format!("{place}: there is no such entry: the plan has {}", plan.len(self.wave)),
+                "`ecqx plan SPEC --format json` writes plans",
+            ));
+        }
+        Ok(match self.wave {
+            Wave::Runs => {
+                let run = plan.runs.swap_remove(index);
+                let work = Work::Run(Box::new(run.spec));
+                Entry { work, experiment: run.experiment, id: Some(run.id), place }
+            }
+            Wave::Baselines => {
+                let baseline = plan.baselines.swap_remove(index);
+                let work = Work::Baseline(Box::new(baseline.spec));
+                Entry { work, experiment: baseline.experiment, id: Some(baseline.id), place }
+            }
+        })
+    }
+}
+
+impl Entry {
+    /// An engine's machine may see other data or weights than the one that planned; its result would be another run's.
+    fn check(&self, id: &str) -> Result<()> {
+        match &self.id {
+            Some(planned) if planned != id => Err(Error::input_hint(
+                format!("{}: the plan says {planned}, here it is {id}", self.place),
+                "data, checkpoint or version of ecqx differ from those that were planned with: plan again",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let (run, experiment) = args.load()?;
-    let folders = args.checkpoint_dir.iter().cloned().collect();
-    let context = Context::new(Store::open(&args.store)?, global.data_dir(), folders, global.device()?);
-    let (id, _) = context.ids(&run)?;
-    let finished = |context: &Context| match context.store.find(&id) {
+    let entry = args.load()?;
+    let context = Context::new(
+        Store::open(&args.store)?,
+        global.data_dir(),
+        args.checkpoint_dir.clone(),
+        global.device()?,
+    );
+    let outcome = match &entry.work {
+        Work::Run(run) => do_run(&context, run, &entry, global),
+        Work::Baseline(spec) => do_baseline(&context, spec, &entry, global),
+    };
+    match outcome {
+        Err(Error::Cancelled) => Ok(super::INTERRUPTED),
+        outcome => Ok(outcome?),
+    }
+}
+
+fn claimed(id: &str) -> u8 {
+    eprintln!("{id}: claimed by another process");
+    super::CLAIMED
+}
+
+fn do_run(context: &Context, run: &RunSpec, entry: &Entry, global: &Global) -> Result<u8> {
+    let (id, _) = context.ids(run)?;
+    entry.check(&id)?;
+    let finished = || match context.store.find(&id) {
         Lookup::Found(record) if record.status == Status::Done => Some(record),
         _ => None,
     };
     let mut status = "already done";
-    let record = match finished(&context) {
+    let record = match finished() {
         Some(record) => *record,
         None => {
-            let Some(_claim) = context.store.claim(&id)? else {
-                eprintln!("{id}: claimed by another process");
-                return Ok(super::CLAIMED);
-            };
+            let Some(_claim) = context.store.claim(&id)? else { return Ok(claimed(&id)) };
             // Another process may have finished it between the two looks.
-            match finished(&context) {
+            match finished() {
                 Some(record) => *record,
                 None => {
                     status = "done";
                     let progress = Progress::new(1);
-                    let watch = progress.start(&experiment, &run.label(), run.seed);
-                    let record = execute(&context, &run, &experiment, &watch)?;
+                    let watch = progress.start(&entry.experiment, &run.label(), run.seed);
+                    let record = execute(context, run, &entry.experiment, &watch)?;
                     watch.done(&record);
                     record
                 }
@@ -109,4 +168,23 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         );
     }
     Ok(if failed { super::FAILED } else { super::DONE })
+}
+
+fn do_baseline(context: &Context, spec: &BaselineRun, entry: &Entry, global: &Global) -> Result<u8> {
+    let (_, id) = context.ids(&spec.as_run())?;
+    entry.check(&id)?;
+    let there = context.store.has_baseline(&id);
+    let holder = format!("baseline-{id}");
+    if !there && context.store.claims()?.iter().any(|claim| claim.id == holder && !claim.stale) {
+        return Ok(claimed(&id));
+    }
+    let progress = Progress::new(1);
+    let watch = progress.start(&entry.experiment, "baseline", 0);
+    let test = make_baseline(context, spec, &watch)?;
+    progress.finish();
+    if global.json {
+        let status = if there { "already done" } else { "done" };
+        println!("{}", serde_json::json!({"id": id, "status": status, "error": null, "top1": test.top1}));
+    }
+    Ok(super::DONE)
 }

@@ -1,6 +1,7 @@
 //! What `validate`, `plan` and `run` share: reading experiments and looking their runs up in the store.
 
 use super::Global;
+use crate::engine::{Plan, PlannedBaseline, PlannedRun};
 use crate::run::{Context, RunRecord, Status};
 use crate::spec::{Experiment, RunSpec, grid};
 use crate::store::{Lookup, Store};
@@ -116,4 +117,37 @@ pub fn plan(selection: &Selection, context: &Context) -> Result<Vec<Planned>> {
         ));
     }
     Ok(planned)
+}
+
+/// The plan in its file format: each baseline once, then the runs.
+pub fn to_file(planned: &[Planned], context: &Context) -> Plan {
+    let mut seen = HashSet::new();
+    let mut plan = Plan::default();
+    for p in planned {
+        if seen.insert(p.baseline.as_str()) {
+            let state = if context.store.has_baseline(&p.baseline) { "done" } else { "new" };
+            plan.baselines.push(PlannedBaseline {
+                id: p.baseline.clone(),
+                experiment: p.experiment.clone(),
+                label: format!("{} with {}", p.run.model_name(), p.run.dataset.name),
+                state: state.into(),
+                spec: p.run.baseline_run(),
+            });
+        }
+        let state = match p.state {
+            State::Done(_) => "done",
+            State::Failed => "failed",
+            State::New => "new",
+        };
+        plan.runs.push(PlannedRun {
+            id: p.id.clone(),
+            baseline: p.baseline.clone(),
+            experiment: p.experiment.clone(),
+            label: p.run.label(),
+            seed: p.run.seed,
+            state: state.into(),
+            spec: p.run.clone(),
+        });
+    }
+    plan
 }

@@ -1,11 +1,11 @@
 //! `ecqx ls`: what there is to choose from.
 
 use super::Global;
-use crate::{data, model, quant};
+use crate::{data, engine, model, quant};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
-/// List models, data sets, quantizers or experiments
+/// List models, data sets, quantizers, engines or experiments
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to list
@@ -20,6 +20,7 @@ enum What {
     Models,
     Datasets,
     Quantizers,
+    Engines,
     Experiments,
 }
 
@@ -44,6 +45,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 std::iter::once(head).chain(parameters)
             })
             .collect(),
+        What::Engines => {
+            engine::ENGINES.iter().map(|engine| (engine.name().into(), engine.about().into())).collect()
+        }
         What::Experiments => experiments(&args.experiments)?,
     };
     if global.json {

@@ -2,8 +2,10 @@
 //!
 //! A subcommand is added with its file, one `mod` line, one variant of `Command` and one arm of `dispatch`.
 
+mod check;
 mod decode;
 mod encode;
+mod estimate;
 mod evaluate;
 mod exec;
 mod experiments;
@@ -18,6 +20,7 @@ mod run;
 mod show;
 mod status;
 mod store;
+mod submit;
 mod validate;
 
 use crate::Error;
@@ -109,8 +112,10 @@ enum Command {
     Decode(decode::Args),
     Inspect(inspect::Args),
     Exec(exec::Args),
+    Submit(submit::Args),
     Status(status::Args),
     Collect(store::CollectArgs),
+    Check(check::Args),
     Show(show::Args),
     Diff(show::DiffArgs),
     Store(store::Args),
@@ -130,7 +135,9 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Decode(args) => decode::run(&args, global),
         Command::Inspect(args) => inspect::run(&args, global),
         Command::Exec(args) => exec::run(&args, global),
+        Command::Submit(args) => submit::run(&args, global),
         Command::Status(args) => status::run(&args, global),
+        Command::Check(args) => check::run(&args, global),
         Command::Collect(args) => store::collect(&args, global),
         Command::Show(args) => show::run(&args, global),
         Command::Diff(args) => show::diff(&args, global),

@@ -1,7 +1,8 @@
 //! `ecqx plan`: the runs of experiments, what is finished, and an estimate of the time for the rest.
 
 use super::Global;
-use super::experiments::{self, Planned, Selection, State};
+use super::experiments::{self, Selection, State};
+use crate::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// List the runs of experiments: finished, new, and how long the rest may take
@@ -24,17 +25,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         .map(|p| p.baseline.as_str())
         .collect();
     if global.json || args.format == "json" {
-        let runs: Vec<_> = planned
-            .iter()
-            .map(|p| {
-                let spec = p.run.json()?;
-                Ok(serde_json::json!({
-                    "id": p.id, "baseline": p.baseline, "experiment": p.experiment, "label": p.run.label(),
-                    "seed": p.run.seed, "state": state(&p.state), "spec": spec,
-                }))
-            })
-            .collect::<crate::Result<_>>()?;
-        println!("{}", serde_json::json!({"baselines": missing, "runs": runs}));
+        let plan = experiments::to_file(&planned, &context);
+        let text = serde_json::to_string(&plan).map_err(|error| Error::Internal(format!("plan: {error}")))?;
+        println!("{text}");
         return Ok(super::DONE);
     }
     let mut rows: BTreeMap<(usize, &str, String), [usize; 3]> = BTreeMap::new();
@@ -65,7 +58,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         count(2),
         missing.len()
     );
-    match estimate(&planned) {
+    match super::estimate::seconds_left(&planned) {
         Some(seconds) => println!("estimated time for the rest: {}", super::run::duration(seconds)),
         None if count(1) + count(2) > 0 => {
             println!("estimated time: unknown until a run of each experiment is done")
@@ -73,28 +66,4 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         None => {}
     }
     Ok(super::DONE)
-}
-
-fn state(state: &State) -> &'static str {
-    match state {
-        State::Done(_) => "done",
-        State::Failed => "failed",
-        State::New => "new",
-    }
-}
-
-/// Seconds for the unfinished runs, from the mean of each experiment's finished ones; `None` while one has none.
-pub(super) fn estimate(planned: &[Planned]) -> Option<f64> {
-    let mut measured: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
-    for p in planned {
-        if let State::Done(record) = &p.state {
-            let entry = measured.entry(&p.experiment).or_default();
-            entry.0 += record.seconds;
-            entry.1 += 1;
-        }
-    }
-    let rest = planned.iter().filter(|p| !matches!(p.state, State::Done(_)));
-    let seconds: Option<Vec<f64>> =
-        rest.map(|p| measured.get(p.experiment.as_str()).map(|(sum, n)| sum / *n as f64)).collect();
-    seconds.filter(|seconds| !seconds.is_empty()).map(|seconds| seconds.iter().sum())
 }

@@ -1,69 +1,247 @@
-//! `ecqx status`: how far experiments are.
+//! `ecqx status`: how far experiments are, once or as a view that follows.
 
 use super::Global;
-use super::experiments::{self, Selection, State};
-use crate::store::Store;
+use super::estimate;
+use super::experiments::{self, Planned, Selection, State};
+use super::run::duration;
+use crate::run::Context;
+use crate::store::ClaimInfo;
+use console::{Term, truncate_str};
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// How far experiments are: done, running where, failed, and how long the rest may take
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
+    /// Follow until everything is done; on a terminal as a view that is redrawn, elsewhere one line per change
+    #[arg(long)]
+    watch: bool,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds, requires = "watch")]
+    interval: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let valid = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    valid.ok_or_else(|| "a number of seconds from 0.1 to 86400".into())
+}
+
+/// Runs of one experiment.
+struct Group {
+    experiment: String,
+    done: usize,
+    failed: usize,
+    total: usize,
+}
+
+/// Something that a process is working on.
+struct Working {
+    /// Experiment, label, seed.
+    what: String,
+    claim: ClaimInfo,
+}
+
+/// One look.
+struct Overview {
+    groups: Vec<Group>,
+    working: Vec<Working>,
+    failed: Vec<String>,
+    /// Claims in the whole store whose process is gone.
+    stale: usize,
+    /// Live processes that work on these experiments.
+    workers: usize,
+    /// By one worker.
+    seconds_left: Option<f64>,
+}
+
+fn name(p: &Planned) -> String {
+    format!("{}: {} seed {}", p.experiment, p.run.label(), p.run.seed)
+}
+
+impl Overview {
+    fn look(selection: &Selection, context: &Context) -> crate::Result<Self> {
+        // Claims first: what ends between the two looks is counted as done, not as neither.
+        let claims = context.store.claims()?;
+        let planned = experiments::plan(selection, context)?;
+        let mut names = HashMap::new();
+        let mut groups: Vec<Group> = Vec::new();
+        for p in &planned {
+            names
+                .entry(format!("baseline-{}", p.baseline))
+                .or_insert_with(|| format!("{}: baseline", p.experiment));
+            if !matches!(p.state, State::Done(_)) {
+                names.insert(p.id.clone(), name(p));
+            }
+            let at = groups.iter().position(|group| group.experiment == p.experiment).unwrap_or_else(|| {
+                groups.push(Group { experiment: p.experiment.clone(), done: 0, failed: 0, total: 0 });
+                groups.len() - 1
+            });
+            groups[at].total += 1;
+            match p.state {
+                State::Done(_) => groups[at].done += 1,
+                State::Failed => groups[at].failed += 1,
+                State::New => {}
+            }
+        }
+        let stale = claims.iter().filter(|claim| claim.stale).count();
+        let working: Vec<Working> = claims
+            .into_iter()
+            .filter_map(|claim| Some(Working { what: names.get(&claim.id)?.clone(), claim }))
+            .collect();
+        let live = working.iter().filter(|working| !working.claim.stale);
+        let workers =
+            live.map(|working| (&working.claim.host, working.claim.pid)).collect::<BTreeSet<_>>().len();
+        let failed = planned.iter().filter(|p| matches!(p.state, State::Failed)).map(name).collect();
+        let seconds_left = estimate::seconds_left(&planned);
+        Ok(Self { groups, working, failed, stale, workers, seconds_left })
+    }
+
+    fn sum(&self, part: fn(&Group) -> usize) -> usize {
+        self.groups.iter().map(part).sum()
+    }
+
+    /// Whether nobody has anything left to do.
+    fn is_over(&self) -> bool {
+        self.workers == 0 && self.sum(|group| group.done + group.failed) == self.sum(|group| group.total)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let running: Vec<_> = self
+            .working
+            .iter()
+            .map(|working| {
+                serde_json::json!({
+                    "id": working.claim.id, "what": working.what, "host": working.claim.host,
+                    "pid": working.claim.pid, "stale": working.claim.stale,
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "runs": self.sum(|g| g.total), "done": self.sum(|g| g.done), "failed": self.sum(|g| g.failed),
+            "running": running, "stale_claims": self.stale, "workers": self.workers,
+            "seconds_left": self.seconds_left,
+        })
+    }
+
+    /// One line.
+    fn summary(&self) -> String {
+        let (done, failed, total) = (self.sum(|g| g.done), self.sum(|g| g.failed), self.sum(|g| g.total));
+        format!("{done} of {total} runs done, {failed} failed, {} being computed", self.workers)
+    }
+
+    /// The rest, for people.
+    fn time_left(&self) -> Option<String> {
+        let seconds = self.seconds_left?;
+        Some(match self.workers {
+            0 => format!("the rest takes one worker about {}", duration(seconds)),
+            1 => format!("about {} left with 1 worker", duration(seconds)),
+            n => format!("about {} left with {n} workers", duration(seconds / n as f64)),
+        })
+    }
+
+    /// All lines; experiments as bars of `width` characters where it is more than 0.
+    fn lines(&self, width: usize) -> Vec<String> {
+        let mut lines = vec![self.summary()];
+        let longest = self.groups.iter().map(|group| group.experiment.chars().count()).max().unwrap_or(0);
+        if width > 0 {
+            for group in &self.groups {
+                let filled = width * group.done / group.total.max(1);
+                let bar = format!("{}{}", "█".repeat(filled), "░".repeat(width - filled));
+                let failed =
+                    if group.failed > 0 { format!("  {} failed", group.failed) } else { String::new() };
+                lines.push(format!(
+                    "  {:<longest$}  {bar}  {}/{}{failed}",
+                    group.experiment, group.done, group.total
+                ));
+            }
+        }
+        for working in &self.working {
+            let ClaimInfo { host, pid, stale, .. } = &working.claim;
+            let note = if *stale { "  (stale: its process is gone)" } else { "" };
+            lines.push(format!("  {}  on {host} (process {pid}){note}", working.what));
+        }
+        lines.extend(self.failed.iter().map(|what| format!("  failed: {what}")));
+        if self.stale > 0 {
+            lines.push(format!(
+                "{} stale claims; `ecqx store gc` removes them, a run takes them over by itself",
+                self.stale
+            ));
+        }
+        match self.time_left() {
+            Some(left) => lines.push(left),
+            None if self.sum(|g| g.done + g.failed) < self.sum(|g| g.total) => {
+                lines.push("time left: unknown until runs of each data set and model are done".into());
+            }
+            None => {}
+        }
+        lines
+    }
 }
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let context = experiments::context(&args.selection, global)?;
-    let planned = experiments::plan(&args.selection, &context)?;
-    let claims = Store::open(&args.selection.store)?.claims()?;
-    let count = |wanted: fn(&State) -> bool| planned.iter().filter(|p| wanted(&p.state)).count();
-    let done = count(|state| matches!(state, State::Done(_)));
-    let failed = count(|state| matches!(state, State::Failed));
-    let running: Vec<_> = planned
-        .iter()
-        .filter_map(|p| claims.iter().find(|claim| claim.id == p.id).map(|claim| (p, claim)))
-        .collect();
-    let stale = claims.iter().filter(|claim| claim.stale).count();
-    let rest = super::plan::estimate(&planned);
+    if args.watch && !global.json {
+        return watch(args, &context);
+    }
+    let overview = Overview::look(&args.selection, &context)?;
     if global.json {
-        let running: Vec<_> = running
-            .iter()
-            .map(|(p, claim)| {
-                serde_json::json!({
-                    "id": p.id, "label": p.run.label(), "seed": p.run.seed, "host": claim.host, "pid": claim.pid,
-                    "stale": claim.stale,
-                })
-            })
-            .collect();
-        println!(
-            "{}",
-            serde_json::json!({
-                "runs": planned.len(), "done": done, "failed": failed, "running": running, "stale_claims": stale,
-                "seconds_left": rest,
-            })
-        );
-        return Ok(super::DONE);
-    }
-    println!("{done} of {} runs done, {failed} failed, {} claimed", planned.len(), running.len());
-    for (p, claim) in &running {
-        let note = if claim.stale { "  (stale: its process is gone)" } else { "" };
-        println!(
-            "  {}: {} seed {}  on {} (process {}){note}",
-            p.experiment,
-            p.run.label(),
-            p.run.seed,
-            claim.host,
-            claim.pid
-        );
-    }
-    for p in planned.iter().filter(|p| matches!(p.state, State::Failed)) {
-        println!("  failed: {}: {} seed {}", p.experiment, p.run.label(), p.run.seed);
-    }
-    if stale > 0 {
-        println!("{stale} stale claims; `ecqx store gc` removes them, a run takes them over by itself");
-    }
-    if let Some(seconds) = rest {
-        println!("estimated time for the rest on one worker: {}", super::run::duration(seconds));
+        println!("{}", overview.json());
+    } else {
+        overview.lines(0).iter().for_each(|line| println!("{line}"));
     }
     Ok(super::DONE)
+}
+
+/// Follows until everything is over.
+fn watch(args: &Args, context: &Context) -> anyhow::Result<u8> {
+    let terminal = Term::stdout();
+    let (start, mut last) = (Instant::now(), String::new());
+    if terminal.is_term() {
+        terminal.clear_screen()?;
+    }
+    loop {
+        let overview = Overview::look(&args.selection, context)?;
+        if terminal.is_term() {
+            draw(&terminal, &overview, start.elapsed())?;
+        } else if overview.summary() != last {
+            last = overview.summary();
+            let left = overview.time_left().map_or(String::new(), |left| format!("; {left}"));
+            // Who reads the lines may have gone; the work goes on without this view.
+            if writeln!(std::io::stdout(), "{last}{left}").is_err() {
+                return Ok(super::DONE);
+            }
+        }
+        if overview.is_over() {
+            let failed = overview.sum(|group| group.failed);
+            return Ok(if failed > 0 { super::FAILED } else { super::DONE });
+        }
+        std::thread::sleep(Duration::from_secs_f64(args.interval));
+    }
+}
+
+/// Draws over the last picture; what does not fit into the window is counted.
+fn draw(terminal: &Term, overview: &Overview, since: Duration) -> std::io::Result<()> {
+    let (height, width) = terminal.size();
+    let (height, width) = (usize::from(height).max(4), usize::from(width).max(20));
+    let mut lines = overview.lines((width / 3).min(40));
+    let foot = format!("watching for {}; Ctrl-C ends the view, not the work", duration(since.as_secs_f64()));
+    if lines.len() + 2 > height {
+        let hidden = lines.len() + 3 - height;
+        lines.truncate(height.saturating_sub(3));
+        lines.push(format!("… {hidden} more lines"));
+    }
+    lines.push(foot);
+    let mut picture = String::from("\x1b[H");
+    for line in &lines {
+        picture += &truncate_str(line, width - 1, "…");
+        picture += "\x1b[K\n";
+    }
+    picture += "\x1b[J";
+    let mut out = std::io::stdout().lock();
+    out.write_all(picture.as_bytes())?;
+    out.flush()
 }

@@ -2,6 +2,7 @@
 //! records give the same bytes. Reading the store is in [`records`]; what a run measures is decided in [`crate::run`].
 
 pub mod column;
+pub mod expected;
 pub mod export;
 pub mod figure;
 pub mod html;

@@ -126,13 +126,19 @@ impl Experiment {
 
     /// Reads and checks YAML text; `path` is for messages and for files named relative to it.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let raw: Raw = serde_saphyr::from_str(text).map_err(|error| syntax_error(&error, path))?;
+        let raw: Raw = serde_saphyr::from_str(text)
+            .map_err(|error| syntax_error(&error, path, &KEYS, "docs/experiments.md describes every key"))?;
         Checker { path }.check(raw)
     }
 }
 
-/// The parser's error with a suggestion for unknown keys.
-fn syntax_error(error: &serde_saphyr::Error, path: &Path) -> Error {
+/// The parser's error with a suggestion for unknown keys: those that the parser expected, and `keys`.
+pub(crate) fn syntax_error(
+    error: &serde_saphyr::Error,
+    path: &Path,
+    keys: &[&str],
+    otherwise: &str,
+) -> Error {
     let error = error.without_snippet();
     let message = error.to_string();
     let place = match error.location() {
@@ -144,12 +150,10 @@ fn syntax_error(error: &serde_saphyr::Error, path: &Path) -> Error {
     let hint = unknown.and_then(|key| {
         let expected = message.split_once("expected").map_or("", |(_, rest)| rest);
         let known: Vec<&str> = expected.split(['`', '\'', '"']).skip(1).step_by(2).collect();
-        closest(key, known.into_iter().chain(KEYS)).map(|near| format!("did you mean '{near}'?"))
+        closest(key, known.into_iter().chain(keys.iter().copied()))
+            .map(|near| format!("did you mean '{near}'?"))
     });
-    Error::Input {
-        message: format!("{place}: {message}"),
-        hint: hint.or_else(|| Some("docs/experiments.md describes every key".into())),
-    }
+    Error::Input { message: format!("{place}: {message}"), hint: hint.or_else(|| Some(otherwise.into())) }
 }
 
 struct Checker<'a> {

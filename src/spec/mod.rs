@@ -6,4 +6,4 @@ pub mod grid;
 pub mod run_spec;
 
 pub use experiment::Experiment;
-pub use run_spec::{BaselineSpec, ModelSpec, QuantizerSpec, RunSpec};
+pub use run_spec::{BaselineRun, BaselineSpec, ModelSpec, QuantizerSpec, RunSpec};

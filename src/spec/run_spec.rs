@@ -75,6 +75,38 @@ pub struct QuantizerSpec {
     pub relevance: Option<Value>,
 }
 
+/// What decides full-precision weights, for making them before the runs that share them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineRun {
+    /// Data set and its settings.
+    pub dataset: DatasetSpec,
+    /// Architecture.
+    pub model: ModelSpec,
+    /// Where the weights come from.
+    pub baseline: BaselineSpec,
+}
+
+impl BaselineRun {
+    /// A run that needs this baseline; its quantizer stands for any.
+    pub(crate) fn as_run(&self) -> RunSpec {
+        RunSpec {
+            dataset: self.dataset.clone(),
+            model: self.model.clone(),
+            baseline: self.baseline.clone(),
+            quantizer: QuantizerSpec {
+                method: "uniform".into(),
+                bits: Some(8),
+                parameters: Map::new(),
+                relevance: None,
+            },
+            training: None,
+            seed: 0,
+            calibration_samples: 0,
+        }
+    }
+}
+
 /// JSON with sorted keys and no spaces: equal for equal content.
 pub fn canonical(value: &Value) -> String {
     match value {
@@ -106,6 +138,15 @@ impl RunSpec {
     /// The resolved specification as JSON.
     pub fn json(&self) -> Result<Value> {
         serde_json::to_value(self).map_err(|error| Error::Internal(format!("run specification: {error}")))
+    }
+
+    /// The part that decides the baseline.
+    pub fn baseline_run(&self) -> BaselineRun {
+        BaselineRun {
+            dataset: self.dataset.clone(),
+            model: self.model.clone(),
+            baseline: self.baseline.clone(),
+        }
     }
 
     /// Id of the baseline: `source` is the digest of the checkpoint file, or nothing when it is trained here.

@@ -1,0 +1,79 @@
+//! How long the rest of a sweep may take, from what finished runs have measured.
+
+use super::experiments::{Planned, State};
+use crate::run::RunRecord;
+use std::collections::BTreeMap;
+
+/// What finished runs of one kind took.
+#[derive(Default)]
+struct Measured {
+    /// Sum over all measured epochs, seconds.
+    epoch_seconds: f64,
+    /// How many there were.
+    epochs: usize,
+    /// Everything but the epochs, one number per run: calibration, encoding, evaluation.
+    rest: Vec<f64>,
+}
+
+impl Measured {
+    fn add(&mut self, record: &RunRecord) {
+        let epochs = record.epochs.iter().filter(|epoch| epoch.epoch > 0);
+        let (count, seconds) = epochs.fold((0, 0.0), |(n, sum), epoch| (n + 1, sum + epoch.seconds));
+        self.epochs += count;
+        self.epoch_seconds += seconds;
+        self.rest.push((record.seconds - seconds).max(0.0));
+    }
+
+    /// Seconds for a run of `epochs` epochs; `None` where they have to be known and none was measured.
+    fn cost(&self, epochs: usize) -> Option<f64> {
+        let mut rest = self.rest.clone();
+        rest.sort_by(f64::total_cmp);
+        // The median: the first run of a baseline has trained it too.
+        let rest = rest.get(rest.len() / 2)?;
+        match (epochs, self.epochs) {
+            (0, _) => Some(*rest),
+            (_, 0) => None,
+            (epochs, n) => Some(rest + epochs as f64 * self.epoch_seconds / n as f64),
+        }
+    }
+}
+
+/// Seconds of work in the unfinished runs, by one worker: epochs × their measured mean by data set, model and method, or
+/// by data set and model where the method has none yet. `None` when nothing is left or a part is unknown.
+pub(super) fn seconds_left(planned: &[Planned]) -> Option<f64> {
+    let (mut by_method, mut by_model) = (BTreeMap::new(), BTreeMap::new());
+    let model = |p: &Planned| (p.run.dataset.name.clone(), p.run.model_name());
+    for p in planned {
+        if let State::Done(record) = &p.state {
+            let method = (model(p), p.run.quantizer.method.clone());
+            by_method.entry(method).or_insert_with(Measured::default).add(record);
+            by_model.entry(model(p)).or_insert_with(Measured::default).add(record);
+        }
+    }
+    let mut total = None;
+    for p in planned.iter().filter(|p| !matches!(p.state, State::Done(_))) {
+        let epochs = p.run.training.as_ref().map_or(0, |training| training.epochs);
+        let own = by_method.get(&(model(p), p.run.quantizer.method.clone()));
+        let cost = own
+            .and_then(|measured| measured.cost(epochs))
+            .or_else(|| by_model.get(&model(p)).and_then(|measured| measured.cost(epochs)))?;
+        *total.get_or_insert(0.0) += cost;
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Epochs count by their mean, everything else by its median; a kind without epochs says nothing about one with.
+    #[test]
+    fn costs_follow_the_epochs() {
+        let mut measured = Measured { epoch_seconds: 12.0, epochs: 6, rest: vec![1.0, 30.0, 1.5] };
+        assert_eq!(measured.cost(5), Some(11.5));
+        assert_eq!(measured.cost(0), Some(1.5));
+        measured.epochs = 0;
+        assert_eq!(measured.cost(5), None);
+        assert_eq!(Measured::default().cost(0), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! The plan's file format: what `ecqx plan --format json` prints and `ecqx exec --plan` reads. Field names are stable.
+//!
+//! A plan has two waves. Baselines come first; every run names the baseline it needs. A run that is executed without its
+//! baseline makes it (or waits for the worker that is making it), so the order is for speed, not for correctness.
+
+use crate::error::closest;
+use crate::spec::{BaselineRun, RunSpec};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Everything that experiments ask for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// First wave: each baseline once.
+    pub baselines: Vec<PlannedBaseline>,
+    /// Second wave, in the order of the experiments.
+    pub runs: Vec<PlannedRun>,
+}
+
+/// A baseline of the first wave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedBaseline {
+    /// Content-addressed id.
+    pub id: String,
+    /// Name of the first experiment that needs it.
+    pub experiment: String,
+    /// Data set and model, for people.
+    pub label: String,
+    /// `done` or `new`.
+    pub state: String,
+    /// What `ecqx exec --spec` takes.
+    pub spec: BaselineRun,
+}
+
+/// A run of the second wave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedRun {
+    /// Content-addressed id.
+    pub id: String,
+    /// Id of the baseline it needs.
+    pub baseline: String,
+    /// Name of the experiment.
+    pub experiment: String,
+    /// Method and parameters, for people.
+    pub label: String,
+    /// Seed.
+    pub seed: u64,
+    /// `done`, `failed` or `new`.
+    pub state: String,
+    /// What `ecqx exec --spec` takes.
+    pub spec: RunSpec,
+}
+
+/// The two parts of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wave {
+    /// Full-precision weights, shared by runs.
+    Baselines,
+    /// The runs themselves.
+    Runs,
+}
+
+impl Wave {
+    /// The name that `exec --wave` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baselines => "baselines",
+            Self::Runs => "runs",
+        }
+    }
+}
+
+/// Every key of the format, for suggestions.
+const KEYS: [&str; 16] = [
+    "baselines",
+    "runs",
+    "id",
+    "baseline",
+    "experiment",
+    "label",
+    "seed",
+    "state",
+    "spec",
+    "dataset",
+    "model",
+    "quantizer",
+    "training",
+    "calibration_samples",
+    "method",
+    "parameters",
+];
+
+impl Plan {
+    /// Reads a plan's file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read; [`Error::Input`] with file, line and column when it is not a plan.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        parse(&text, &path.display().to_string())
+    }
+
+    /// Number of entries of a wave.
+    pub fn len(&self, wave: Wave) -> usize {
+        match wave {
+            Wave::Baselines => self.baselines.len(),
+            Wave::Runs => self.runs.len(),
+        }
+    }
+
+    /// Whether both waves are empty.
+    pub fn is_empty(&self) -> bool {
+        self.baselines.is_empty() && self.runs.is_empty()
+    }
+
+    /// What the store does not have yet: unfinished runs, and of the baselines those that they need and that are missing.
+    pub fn missing(&self) -> Self {
+        let runs: Vec<PlannedRun> = self.runs.iter().filter(|run| run.state != "done").cloned().collect();
+        let needed = |id: &str| runs.iter().any(|run| run.baseline == id);
+        let baselines =
+            self.baselines.iter().filter(|b| b.state != "done" && needed(&b.id)).cloned().collect();
+        Self { baselines, runs }
+    }
+}
+
+/// Parses JSON of this crate's formats; an error says where and, for an unknown key, which one was perhaps meant.
+pub fn parse<T: serde::de::DeserializeOwned>(text: &str, place: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        // serde_json ends its messages with the position, which is put in front here.
+        let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+        let unknown = message.split_once("unknown field `").and_then(|(_, rest)| rest.split('`').next());
+        let hint = unknown.and_then(|key| closest(key, KEYS)).map(|near| format!("did you mean '{near}'?"));
+        Error::Input {
+            message: format!("{place}:{}:{}: {what}", error.line(), error.column()),
+            hint: hint.or_else(|| Some("`ecqx plan SPEC --format json` writes plans".into())),
+        }
+    })
+}
