@@ -8,7 +8,7 @@ use ecqx::nn::init::initialise;
 use ecqx::relevance::{self, Context};
 use ecqx::rng::Rng;
 use ecqx::train::quantized::{QuantizationAware, quantizable, quantization_aware};
-use ecqx::train::{Observer, TrainingSpec, plain};
+use ecqx::train::{NoCheckpoints, Observer, TrainingSpec, plain};
 use ecqx::{model, quant};
 use serde_json::json;
 use std::sync::Mutex;
@@ -109,7 +109,7 @@ fn main() -> ecqx::Result<()> {
         let spec =
             TrainingSpec { epochs: 1, batch_size: BATCH, learning_rate: 1e-4, ..TrainingSpec::default() };
         if kind == "plain" {
-            plain::train(&network, &parameters, &dataset, &spec, 1, &clock)?;
+            plain::train(&network, &parameters, &dataset, &spec, 1, &clock, &NoCheckpoints)?;
         } else {
             let settings = json!({"lambda": 0.05});
             let settings = settings.as_object().expect("an object");
@@ -124,6 +124,7 @@ fn main() -> ecqx::Result<()> {
                 &dataset,
                 &QuantizationAware { spec: &spec, seed: 1 },
                 &clock,
+                &NoCheckpoints,
             )?;
         }
         let ends = clock.0.into_inner().expect("no thread panicked");

@@ -1,5 +1,6 @@
 //! The library's error type. A variant says whose mistake it is: the command line turns the user's into exit code 2.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The library's result.
@@ -85,19 +86,51 @@ impl Error {
     pub fn is_users(&self) -> bool {
         match self {
             Self::Input { .. } | Self::Format { .. } | Self::Codec(_) => true,
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Io { source, .. } => source.kind() == ErrorKind::NotFound,
             _ => false,
         }
+    }
+
+    /// Whether trying again may help without anybody changing anything: the machine's state is to blame (disk, memory,
+    /// network), not the run.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() != ErrorKind::NotFound,
+            Self::Tensor(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether every other run would fail in the same way: nothing can be written.
+    pub fn stops_everything(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if NO_WRITING.contains(&source.kind()))
     }
 
     /// The way out, where the error carries one.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Input { hint, .. } => hint.as_deref(),
+            Self::Io { source, .. } => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                    Some("make room and run again: nothing that was finished is lost")
+                }
+                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+                    Some("make the folder writable, or name another one")
+                }
+                _ => None,
+            },
             _ => None,
         }
     }
 }
+
+/// Kinds of errors after which nothing else can be written either.
+const NO_WRITING: [ErrorKind; 4] = [
+    ErrorKind::StorageFull,
+    ErrorKind::QuotaExceeded,
+    ErrorKind::FileTooLarge,
+    ErrorKind::ReadOnlyFilesystem,
+];
 
 /// The name in `known` closest to `given`, for "did you mean" hints; `None` if nothing is close.
 pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,9 +1,11 @@
 //! `ecqx exec`: one run, idempotently — what engines call.
 
 use super::Global;
+use super::interrupt;
 use super::progress::Progress;
+use super::run_options::RunOptions;
 use crate::engine::{Plan, Wave, parse};
-use crate::run::{Context, Status, execute, make_baseline};
+use crate::run::{Context, RunRecord, Status, execute, make_baseline};
 use crate::spec::{BaselineRun, RunSpec};
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};
@@ -30,6 +32,8 @@ pub struct Args {
     /// Folder in which a relative checkpoint is looked for, besides the data folder (may be repeated)
     #[arg(long, value_name = "DIR")]
     checkpoint_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    options: RunOptions,
 }
 
 /// What is to be done.
@@ -111,15 +115,17 @@ impl Entry {
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    interrupt::install()?;
     let entry = args.load()?;
-    let context = Context::new(
+    let mut context = Context::new(
         Store::open(&args.store)?,
         global.data_dir(),
         args.checkpoint_dir.clone(),
         global.device()?,
     );
+    args.options.configure(&mut context);
     let outcome = match &entry.work {
-        Work::Run(run) => do_run(&context, run, &entry, global),
+        Work::Run(run) => do_run(&context, run, &entry, &args.options, global),
         Work::Baseline(spec) => do_baseline(&context, spec, &entry, global),
     };
     match outcome {
@@ -133,41 +139,65 @@ fn claimed(id: &str) -> u8 {
     super::CLAIMED
 }
 
-fn do_run(context: &Context, run: &RunSpec, entry: &Entry, global: &Global) -> Result<u8> {
+fn do_run(
+    context: &Context,
+    run: &RunSpec,
+    entry: &Entry,
+    options: &RunOptions,
+    global: &Global,
+) -> Result<u8> {
     let (id, _) = context.ids(run)?;
     entry.check(&id)?;
-    let finished = || match context.store.find(&id) {
+    // What needs no computing: a result, or a failure that has used up its attempts.
+    let settled = || match context.store.find(&id) {
         Lookup::Found(record) if record.status == Status::Done => Some(record),
+        Lookup::Found(record) if !options.may_try(record.attempts) => Some(record),
         _ => None,
     };
     let mut status = "already done";
-    let record = match finished() {
+    let record = match settled() {
         Some(record) => *record,
         None => {
             let Some(_claim) = context.store.claim(&id)? else { return Ok(claimed(&id)) };
             // Another process may have finished it between the two looks.
-            match finished() {
+            match settled() {
                 Some(record) => *record,
                 None => {
                     status = "done";
-                    let progress = Progress::new(1);
-                    let watch = progress.start(&entry.experiment, &run.label(), run.seed);
-                    let record = execute(context, run, &entry.experiment, &watch)?;
-                    watch.done(&record);
-                    record
+                    attempt(context, run, entry, options)?
                 }
             }
         }
     };
     let failed = record.status == Status::Failed;
+    if failed && status == "already done" {
+        eprintln!("{id}: failed {} times and is not tried again; --retry-failed does", record.attempts);
+    }
     if global.json {
         let status = if failed { "failed" } else { status };
         println!(
             "{}",
-            serde_json::json!({"id": id, "status": status, "error": record.error, "top1": record.test.map(|t| t.top1)})
+            serde_json::json!({
+                "id": id, "status": status, "error": record.error, "attempts": record.attempts,
+                "top1": record.test.map(|t| t.top1),
+            })
         );
     }
     Ok(if failed { super::FAILED } else { super::DONE })
+}
+
+/// Does the run, again where a failure may pass by itself.
+fn attempt(context: &Context, run: &RunSpec, entry: &Entry, options: &RunOptions) -> Result<RunRecord> {
+    let progress = Progress::new(1);
+    loop {
+        let watch = progress.start(&entry.experiment, &run.label(), run.seed);
+        let outcome = execute(context, run, &entry.experiment, &watch)?;
+        watch.done(&outcome.record);
+        let again = outcome.may_pass && options.may_retry(outcome.record.attempts);
+        if !again || interrupt::cancelled() {
+            return Ok(outcome.record);
+        }
+    }
 }
 
 fn do_baseline(context: &Context, spec: &BaselineRun, entry: &Entry, global: &Global) -> Result<u8> {

@@ -36,6 +36,8 @@ pub struct Planned {
     pub baseline: String,
     /// What the store has.
     pub state: State,
+    /// How often it failed.
+    pub attempts: u32,
 }
 
 /// What the store has of a run.
@@ -98,16 +100,20 @@ pub fn plan(selection: &Selection, context: &Context) -> Result<Vec<Planned>> {
             if !seen.insert(id.clone()) {
                 continue;
             }
+            let mut attempts = 0;
             let state = match context.store.find(&id) {
                 Lookup::Found(record) if record.status == Status::Done => State::Done(record),
-                Lookup::Found(_) => State::Failed,
+                Lookup::Found(record) => {
+                    attempts = record.attempts;
+                    State::Failed
+                }
                 Lookup::Missing => State::New,
                 Lookup::Damaged(why) => {
                     eprintln!("warning: {why}; the run is done again");
                     State::New
                 }
             };
-            planned.push(Planned { experiment: experiment.name.clone(), run, id, baseline, state });
+            planned.push(Planned { experiment: experiment.name.clone(), run, id, baseline, state, attempts });
         }
     }
     if planned.is_empty() {

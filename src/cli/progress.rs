@@ -119,7 +119,15 @@ impl Observer for Watch<'_> {
         self.bar.set_message(format!("{}  {what}", self.name));
     }
 
+    fn note(&self, line: &str) {
+        self.progress.note(line);
+    }
+
     fn cancelled(&self) -> bool {
-        super::run::cancelled()
+        super::interrupt::cancelled()
+    }
+
+    fn cancelled_now(&self) -> bool {
+        super::interrupt::cancelled_now()
     }
 }

@@ -1,12 +1,15 @@
-//! `ecqx run`: do what experiments ask for; finished runs are skipped, failed ones become rows.
+//! `ecqx run`: do what experiments ask for; finished runs are skipped, failed ones become rows and are tried again.
 
 use super::Global;
 use super::experiments::{self, Planned, Selection, State};
+use super::interrupt::{self, cancelled};
 use super::progress::Progress;
+use super::run_options::RunOptions;
 use crate::run::{Context, RunRecord, Status, execute};
 use crate::{Error, Result};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 /// Run experiments; what is finished is skipped
 #[derive(Debug, clap::Args)]
@@ -22,14 +25,8 @@ pub struct Args {
     /// Stop at the first failed run
     #[arg(long)]
     fail_fast: bool,
-}
-
-/// Set by Ctrl-C: runs stop at the end of their epoch.
-static CANCELLED: AtomicBool = AtomicBool::new(false);
-
-/// Whether the user asked to stop.
-pub(super) fn cancelled() -> bool {
-    CANCELLED.load(Ordering::Relaxed)
+    #[command(flatten)]
+    options: RunOptions,
 }
 
 /// Seconds as hours, minutes and seconds.
@@ -44,71 +41,103 @@ pub(super) fn duration(seconds: f64) -> String {
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    // Installed once per process; a second handler would be a defect that the next line reports.
-    ctrlc::set_handler(|| {
-        if CANCELLED.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(super::INTERRUPTED));
-        }
-        eprintln!("stopping at the end of the epoch; once more to stop at once (nothing finished is lost)");
-    })?;
-    let context = experiments::context(&args.selection, global)?;
+    interrupt::install()?;
+    let mut context = experiments::context(&args.selection, global)?;
+    args.options.configure(&mut context);
     let planned = experiments::plan(&args.selection, &context)?;
-    let is_due = |p: &&Planned| args.force || !matches!(p.state, State::Done(_));
-    let due: Vec<&Planned> = planned.iter().filter(is_due).collect();
-    let skipped = planned.len() - due.len();
+    let (mut due, mut skipped, mut given_up) = (VecDeque::new(), 0, Vec::new());
+    for planned in &planned {
+        match planned.state {
+            State::Done(_) if !args.force => skipped += 1,
+            State::Failed if !args.force && !args.options.may_try(planned.attempts) => given_up.push(planned),
+            _ => due.push_back(planned),
+        }
+    }
     let progress = Progress::new(due.len());
     progress.note(&format!("{} runs: {skipped} finished earlier, {} to do", planned.len(), due.len()));
-    let outcome = work(args, &context, &due, &progress)?;
+    if !given_up.is_empty() {
+        progress.note(&format!(
+            "{} failed runs have used up their attempts (--max-retries); --retry-failed tries them again",
+            given_up.len()
+        ));
+    }
+    let outcome = work(args, &context, due, &progress)?;
     progress.finish();
+    let failed: Vec<&RunRecord> = outcome.iter().filter(|record| record.status == Status::Failed).collect();
     if global.json {
-        let failed: Vec<_> = outcome
+        let mut list: Vec<_> = failed
             .iter()
-            .filter(|record| record.status == Status::Failed)
-            .map(|record| serde_json::json!({"id": record.id, "label": record.label, "error": record.error}))
+            .map(|record| {
+                serde_json::json!({
+                    "id": record.id, "label": record.label, "error": record.error, "attempts": record.attempts,
+                })
+            })
             .collect();
-        let done = outcome.len() - failed.len();
+        list.extend(given_up.iter().map(|p| {
+            serde_json::json!({
+                "id": p.id, "label": p.run.label(), "error": "not tried again", "attempts": p.attempts,
+            })
+        }));
         println!(
             "{}",
             serde_json::json!({
-                "runs": planned.len(), "skipped": skipped, "done": done, "failed": failed, "interrupted": cancelled(),
+                "runs": planned.len(), "skipped": skipped, "done": outcome.len() - failed.len(), "failed": list,
+                "interrupted": cancelled(),
             })
         );
     }
     if cancelled() {
         return Ok(super::INTERRUPTED);
     }
-    Ok(if outcome.iter().any(|record| record.status == Status::Failed) { super::FAILED } else { super::DONE })
+    Ok(if failed.is_empty() && given_up.is_empty() { super::DONE } else { super::FAILED })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| Error::Internal("a worker panicked".into()))
 }
 
 /// Spreads the runs over the jobs. Each job has a pool of threads of its own, so that they do not get in each other's way.
-fn work(args: &Args, context: &Context, due: &[&Planned], progress: &Progress) -> Result<Vec<RunRecord>> {
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let records = Mutex::new(Vec::new());
-    let first_error: Mutex<Option<Error>> = Mutex::new(None);
+/// Returns the last record of each run.
+fn work(
+    args: &Args,
+    context: &Context,
+    due: VecDeque<&Planned>,
+    progress: &Progress,
+) -> Result<Vec<RunRecord>> {
     let jobs = (args.jobs as usize).min(due.len()).max(1);
     let threads = (rayon::current_num_threads() / jobs).max(1);
+    let queue = Mutex::new(due);
+    let stop = AtomicBool::new(false);
+    let records = Mutex::new(BTreeMap::new());
+    let first_error: Mutex<Option<Error>> = Mutex::new(None);
     let job = || -> Result<()> {
         while !stop.load(Ordering::Relaxed) && !cancelled() {
-            let Some(planned) = due.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+            let Some(planned) = lock(&queue)?.pop_front() else { return Ok(()) };
             let Some(_claim) = context.store.claim(&planned.id)? else {
                 progress
                     .note(&format!("{} is being computed by another process: skipped", planned.run.label()));
                 continue;
             };
+            // Another process may have finished it since the plan was made.
+            if !args.force && context.store.is_done(&planned.id) {
+                progress.note(&format!("{} was finished by another process", planned.run.label()));
+                continue;
+            }
             let watch = progress.start(&planned.experiment, &planned.run.label(), planned.run.seed);
-            let record = match execute(context, &planned.run, &planned.experiment, &watch) {
-                Ok(record) => record,
+            let outcome = match execute(context, &planned.run, &planned.experiment, &watch) {
+                Ok(outcome) => outcome,
                 Err(Error::Cancelled) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            watch.done(&record);
-            if record.status == Status::Failed && args.fail_fast {
-                stop.store(true, Ordering::Relaxed);
+            watch.done(&outcome.record);
+            if outcome.record.status == Status::Failed {
+                if args.fail_fast {
+                    stop.store(true, Ordering::Relaxed);
+                } else if outcome.may_pass && args.options.may_retry(outcome.record.attempts) {
+                    lock(&queue)?.push_back(planned);
+                }
             }
-            if let Ok(mut records) = records.lock() {
-                records.push(record);
-            }
+            lock(&records)?.insert(outcome.record.id.clone(), outcome.record);
         }
         Ok(())
     };
@@ -131,6 +160,9 @@ fn work(args: &Args, context: &Context, due: &[&Planned], progress: &Progress) -
     });
     match first_error.into_inner() {
         Ok(Some(error)) => Err(error),
-        _ => records.into_inner().map_err(|_| Error::Internal("a worker panicked".into())),
+        _ => records
+            .into_inner()
+            .map(|records| records.into_values().collect())
+            .map_err(|_| Error::Internal("a worker panicked".into())),
     }
 }

@@ -24,6 +24,20 @@ pub trait RelevanceMeasure: Send {
         inputs: &Tensor,
         targets: &[u32],
     ) -> Result<Relevances>;
+
+    /// What a measure remembers between batches, for checkpoints; most remember nothing.
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    /// Restores what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is not this measure's state.
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
 }
 
 /// What a measure may depend on besides its own settings.

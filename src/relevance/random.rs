@@ -1,11 +1,12 @@
 //! Measures that know nothing about the network: the control group of every comparison.
 
 use super::RelevanceMeasure;
-use crate::Result;
 use crate::nn::{Network, Parameters, Role};
 use crate::quant::quantizer::Relevances;
 use crate::rng::Rng;
+use crate::{Error, Result};
 use candle_core::Tensor;
+use serde_json::Value;
 
 /// Uniform random numbers in (0, 1], new ones for every batch, drawn from a stream of the run's seed.
 pub(super) struct Random {
@@ -38,6 +39,16 @@ impl RelevanceMeasure for Random {
         let mut rng = Rng::stream(self.seed, &format!("random relevance {}", self.batches));
         self.batches += 1;
         Ok(filled(parameters, || 1.0 - rng.uniform()))
+    }
+
+    fn state(&self) -> Value {
+        self.batches.into()
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let wrong = || Error::input("random relevance: the saved state is no number of batches");
+        self.batches = state.as_u64().ok_or_else(wrong)?;
+        Ok(())
     }
 }
 

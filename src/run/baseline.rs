@@ -2,6 +2,7 @@
 
 use super::execute::Context;
 use super::record::{EpochMetrics, Metrics};
+use super::resume::StoredCheckpoints;
 use crate::data::{Dataset, Split};
 use crate::model::checkpoint;
 use crate::nn::{Network, Parameters, init};
@@ -10,7 +11,7 @@ use crate::store::Files;
 use crate::train::{Observer, evaluate, plain};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Full-precision weights and what they reach.
@@ -50,12 +51,26 @@ fn find(context: &Context, checkpoint: &str) -> Result<PathBuf> {
     }
 }
 
-/// Digest of a checkpoint's file; `None` for baselines that are trained.
+/// Digest of a checkpoint's file; `None` for baselines that are trained. A file that has not changed is read once per
+/// process.
 pub(super) fn source_digest(context: &Context, baseline: &BaselineSpec) -> Result<Option<String>> {
     let BaselineSpec::Checkpoint(name) = baseline else { return Ok(None) };
     let path = find(context, name)?;
-    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-    Ok(Some(blake3::hash(&bytes).to_hex().to_string()))
+    let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
+    let changed = metadata.modified().map_err(Error::io(&path))?;
+    let version = (path.clone(), metadata.len(), changed);
+    let mut known = context.digests.lock().map_err(|_| Error::Internal("a worker panicked".into()))?;
+    if let Some(digest) = known.get(&version) {
+        return Ok(Some(digest.clone()));
+    }
+    let digest = digest_of(&path)?;
+    known.insert(version, digest.clone());
+    Ok(Some(digest))
+}
+
+fn digest_of(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
 }
 
 /// Takes the baseline from the store, or makes it. Waits while another worker is making it.
@@ -77,7 +92,7 @@ pub(super) fn obtain(
         if let Some(_claim) = context.store.claim(&format!("baseline-{id}"))? {
             // Another worker may have finished between the look and the claim.
             if !context.store.has_baseline(id) {
-                make(context, run, id, network, dataset, observer)?;
+                make_once(context, run, id, network, dataset, observer)?;
             }
             return read(context, id, network);
         }
@@ -99,6 +114,29 @@ fn read(context: &Context, id: &str, network: &Network) -> Result<Baseline> {
     Ok(Baseline { parameters, test: record.test, digest: record.digest })
 }
 
+/// Makes a baseline, unless this process has seen that it can't be made: runs that share it fail at once then.
+fn make_once(
+    context: &Context,
+    run: &RunSpec,
+    id: &str,
+    network: &Network,
+    dataset: &dyn Dataset,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let known = || context.failed_baselines.lock().map_err(|_| Error::Internal("a worker panicked".into()));
+    if let Some(reason) = known()?.get(id) {
+        return Err(Error::Diverged(format!("the baseline failed: {reason}")));
+    }
+    let made = make(context, run, id, network, dataset, observer);
+    if let Err(error) = &made
+        && !error.may_pass()
+        && !matches!(error, Error::Cancelled)
+    {
+        known()?.insert(id.to_owned(), error.to_string());
+    }
+    made
+}
+
 fn make(
     context: &Context,
     run: &RunSpec,
@@ -108,13 +146,25 @@ fn make(
     observer: &dyn Observer,
 ) -> Result<()> {
     observer.phase("baseline");
+    let file = format!("baseline-{id}");
     let (parameters, epochs) = match &run.baseline {
         BaselineSpec::Checkpoint(name) => {
-            (checkpoint::load(&find(context, name)?, network, &context.device)?, Vec::new())
+            let path = find(context, name)?;
+            let expected = source_digest(context, &run.baseline)?;
+            let parameters = checkpoint::load(&path, network, &context.device)?;
+            // The id stands for the content that was there when the runs were planned.
+            if expected.as_deref() != Some(digest_of(&path)?.as_str()) {
+                let message = format!("{}: the file changed while it was being used", path.display());
+                return Err(Error::input_hint(message, "run again: what it holds now is another baseline"));
+            }
+            (parameters, Vec::new())
         }
         BaselineSpec::Train { recipe, seed } => {
             let fresh = init::initialise(network, &context.device, *seed)?;
-            let trained = plain::train(network, &fresh, dataset, recipe, *seed, observer)?;
+            let digest = checkpoint::digest(&fresh)?;
+            let every = context.checkpoint_every;
+            let checkpoints = StoredCheckpoints::new(&context.store, &file, &digest, every, observer);
+            let trained = plain::train(network, &fresh, dataset, recipe, *seed, observer, &checkpoints)?;
             (trained.parameters, trained.epochs)
         }
     };
@@ -130,5 +180,7 @@ fn make(
         ("record.json".to_string(), json),
         ("weights.safetensors".to_string(), checkpoint::to_safetensors(tensors)?),
     ]);
-    context.store.save_baseline(id, &files)
+    context.store.save_baseline(id, &files)?;
+    context.store.remove_checkpoint(&file);
+    Ok(())
 }

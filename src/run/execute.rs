@@ -1,9 +1,11 @@
 //! One run from specification to record: baseline, quantization, model file, decoding, evaluation.
 
 use super::baseline::{self, Baseline};
+use super::log::Log;
 use super::measure::{layer_records, sizes};
 use super::provenance;
 use super::record::{Metrics, RunRecord, SCHEMA, Status};
+use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, Dataset, Split};
 use crate::model;
@@ -12,17 +14,18 @@ use crate::quant::quantizer::{Content, QuantizedTensor};
 use crate::quant::{self};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
-use crate::store::{Files, Store};
+use crate::store::{Files, Lookup, Store};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware,
 };
-use crate::train::{Observer, evaluate};
+use crate::train::{Checkpoints, Observer, evaluate};
 use crate::{Error, Result};
 use candle_core::Device;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 /// What all runs of a process share.
 pub struct Context {
@@ -34,13 +37,31 @@ pub struct Context {
     pub checkpoint_dirs: Vec<PathBuf>,
     /// Where tensors live.
     pub device: Device,
+    /// Time between two checkpoints inside an epoch; zero: at the ends of epochs only.
+    pub checkpoint_every: Duration,
     datasets: Mutex<HashMap<String, Arc<dyn Dataset>>>,
+    /// Digests of checkpoint files by path, length and time of the last change.
+    pub(super) digests: Mutex<HashMap<(PathBuf, u64, SystemTime), String>>,
+    /// Baselines that failed in a way that can't pass by itself, with the reason.
+    pub(super) failed_baselines: Mutex<HashMap<String, String>>,
 }
+
+/// Default of [`Context::checkpoint_every`].
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 
 impl Context {
     /// A context without open data sets.
     pub fn new(store: Store, data_dir: PathBuf, checkpoint_dirs: Vec<PathBuf>, device: Device) -> Self {
-        Self { store, data_dir, checkpoint_dirs, device, datasets: Mutex::default() }
+        Self {
+            store,
+            data_dir,
+            checkpoint_dirs,
+            device,
+            checkpoint_every: CHECKPOINT_EVERY,
+            datasets: Mutex::default(),
+            digests: Mutex::default(),
+            failed_baselines: Mutex::default(),
+        }
     }
 
     /// Opens a data set once per process.
@@ -93,18 +114,26 @@ impl Context {
     }
 }
 
-/// Runs one specification and saves the result; a failure is saved as a record with its error.
+/// Runs one specification and saves the result; a failure, a panic included, is saved as a record with its error.
+/// Continues from a checkpoint that an interrupted process left.
 ///
 /// # Errors
-/// [`Error::Cancelled`], and errors of the store; whatever fails inside the run becomes part of the record.
+/// [`Error::Cancelled`], a disk on which nothing can be written, and errors of the store; whatever else fails inside the
+/// run becomes part of the record.
 pub fn execute(
     context: &Context,
     run: &RunSpec,
     experiment: &str,
     observer: &dyn Observer,
-) -> Result<RunRecord> {
+) -> Result<Outcome> {
     let start = Instant::now();
+    provenance::reset_peak_memory();
+    let log = Log::new(observer);
     let (id, baseline_id) = context.ids(run)?;
+    let earlier = match context.store.find(&id) {
+        Lookup::Found(record) if record.status == Status::Failed => record.attempts,
+        _ => 0,
+    };
     let mut record = RunRecord {
         schema: SCHEMA,
         id,
@@ -120,6 +149,9 @@ pub fn execute(
         spec: run.json()?,
         status: Status::Failed,
         error: None,
+        log: Vec::new(),
+        attempts: earlier + 1,
+        interrupted: Vec::new(),
         warnings: Vec::new(),
         selection: run.training.as_ref().map_or("post-training", |t| t.select.describe()).into(),
         baseline: None,
@@ -135,15 +167,45 @@ pub fn execute(
         provenance: provenance::gather(&context.device),
     };
     let mut files = Files::new();
-    match fill(context, run, &baseline_id, observer, &mut record, &mut files) {
+    let mut work = || fill(context, run, &baseline_id, &log, &mut record, &mut files);
+    // What a panic leaves half done is thrown away below.
+    let result = catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+    let mut may_pass = false;
+    match result {
         Ok(()) => record.status = Status::Done,
-        Err(Error::Cancelled) => return Err(Error::Cancelled),
-        Err(error) => record.error = Some(error.to_string()),
+        Err(error) if matches!(error, Error::Cancelled) || error.stops_everything() => return Err(error),
+        Err(error) => {
+            may_pass = error.may_pass();
+            record.error = Some(error.to_string());
+            record.log = log.tail();
+            files.clear();
+        }
     }
-    record.seconds = start.elapsed().as_secs_f64();
+    let before: f64 = record.interrupted.iter().map(|session| session.seconds).sum();
+    record.seconds = before + start.elapsed().as_secs_f64();
     record.peak_memory = provenance::peak_memory();
+    record.provenance.finished = provenance::now();
+    record.provenance.energy_joules = log.joules();
     context.store.save(&record, &files)?;
-    Ok(record)
+    if record.status == Status::Done {
+        context.store.remove_checkpoint(&record.id);
+    }
+    Ok(Outcome { record, may_pass })
+}
+
+/// What a run came to.
+pub struct Outcome {
+    /// The record in the store.
+    pub record: RunRecord,
+    /// Whether a failure may pass by itself: the machine's state caused it, not the run.
+    pub may_pass: bool,
+}
+
+/// A panic as an error: a defect, but not a reason to give up the other runs.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::Internal(format!("panic: {}", text.unwrap_or_else(|| "no message".into())))
 }
 
 /// Does the work; what is known by the time of an error stays in the record.
@@ -161,10 +223,13 @@ fn fill(
     record.provenance.dataset_digest = dataset.digest().into();
     let Baseline { parameters, test, digest } =
         baseline::obtain(context, run, baseline_id, &network, dataset.as_ref(), observer)?;
-    record.provenance.baseline_digest = digest;
+    record.provenance.baseline_digest.clone_from(&digest);
     record.baseline = Some(test);
 
-    let quantized = quantize(run, &network, &parameters, dataset.as_ref(), observer, record)?;
+    let checkpoints =
+        StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
+    let quantized = quantize(run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
+    record.interrupted = checkpoints.sessions();
     record.sparsity = Some(crate::train::quantized::sparsity(&quantized.tensors));
     record.epochs = quantized.epochs;
 
@@ -204,6 +269,7 @@ fn quantize(
     parameters: &Parameters,
     dataset: &dyn Dataset,
     observer: &dyn Observer,
+    checkpoints: &dyn Checkpoints,
     record: &mut RunRecord,
 ) -> Result<Quantized> {
     let (mut quantizer, scope) =
@@ -234,10 +300,18 @@ fn quantize(
                 dataset,
                 &settings,
                 observer,
+                checkpoints,
             )
         }
     };
-    record.warnings = quantizer.take_warnings();
+    if let Ok(quantized) = &quantized {
+        record.warnings.clone_from(&quantized.warnings);
+    }
+    for warning in quantizer.take_warnings() {
+        if !record.warnings.contains(&warning) {
+            record.warnings.push(warning);
+        }
+    }
     quantized
 }
 

@@ -2,12 +2,16 @@
 
 mod baseline;
 mod baseline_only;
+mod energy;
 pub mod execute;
+mod log;
 mod measure;
 pub mod provenance;
 pub mod record;
+mod resume;
 
 pub use baseline_only::make_baseline;
 pub use execute::{Context, execute};
 pub use provenance::peak_memory;
 pub use record::{EpochMetrics, LayerRecord, Metrics, Provenance, RunRecord, Sizes, Status};
+pub use resume::Session;

@@ -1,10 +1,16 @@
 //! The record of one run: what the store keeps and every report reads. Field names are a stable file format
 //! (`record.json`); a change of meaning raises [`SCHEMA`].
 
+use super::resume::Session;
 use serde::{Deserialize, Serialize};
 
 /// Version of the record's format, part of every run's id.
 pub const SCHEMA: u32 = 1;
+
+/// Attempts of a record that does not count them.
+fn once() -> u32 {
+    1
+}
 
 /// Accuracy on one split. Accuracies are percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,8 +96,18 @@ impl Sizes {
 /// What made a result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// Git revision, with `-dirty` appended when the tree had changes; absent outside a repository.
+    /// Git revision of the program's sources, with `-dirty` appended when they had changes; absent when it was built
+    /// outside its repository.
     pub git_revision: Option<String>,
+    /// Whether the sources had changes that were not committed.
+    #[serde(default)]
+    pub git_dirty: bool,
+    /// Hash of these changes (git's, of the output of `git diff HEAD`).
+    #[serde(default)]
+    pub git_changes: Option<String>,
+    /// Git revision of the working folder, where experiments usually lie, with `-dirty` appended when it had changes.
+    #[serde(default)]
+    pub folder_revision: Option<String>,
     /// Crate version.
     pub version: String,
     /// Compiler version.
@@ -114,6 +130,12 @@ pub struct Provenance {
     pub command: Vec<String>,
     /// Start, RFC 3339 UTC.
     pub started: String,
+    /// End, RFC 3339 UTC.
+    #[serde(default)]
+    pub finished: String,
+    /// Energy that the machine's processor packages used meanwhile, joules; absent where the machine does not tell.
+    #[serde(default)]
+    pub energy_joules: Option<f64>,
 }
 
 /// How a run ended.
@@ -157,6 +179,15 @@ pub struct RunRecord {
     pub status: Status,
     /// The error of a failed run.
     pub error: Option<String>,
+    /// The last lines of a failed run's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// How often the run was tried, this time included.
+    #[serde(default = "once")]
+    pub attempts: u32,
+    /// Earlier processes whose checkpoint this one continued from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interrupted: Vec<Session>,
     /// Things worth knowing: degenerate layers and the like.
     pub warnings: Vec<String>,
     /// Which split and rule chose the weights: `last epoch`, `best epoch on validation`, `post-training`.
@@ -177,9 +208,9 @@ pub struct RunRecord {
     pub sizes: Option<Sizes>,
     /// Epochs in order.
     pub epochs: Vec<EpochMetrics>,
-    /// Wall time, seconds.
+    /// Wall time, seconds; that of earlier processes up to their checkpoint included.
     pub seconds: f64,
-    /// Peak resident memory of the process, bytes.
+    /// Peak resident memory of the process during the run, bytes.
     pub peak_memory: Option<u64>,
     /// What made it.
     pub provenance: Provenance,

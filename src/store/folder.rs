@@ -20,7 +20,7 @@ fn digest_lines(files: &Files) -> String {
 /// Writes `files` to `target` through a temporary folder in `partial`. An existing target is replaced.
 pub(super) fn write(partial: &Path, target: &Path, files: &Files) -> Result<()> {
     let temporary = tempfile::Builder::new()
-        .prefix(&format!("{}-", std::process::id()))
+        .prefix(&super::process::Process::current().tag())
         .tempdir_in(partial)
         .map_err(Error::io(partial))?;
     let digest = digest_lines(files);
@@ -73,11 +73,4 @@ pub(super) fn verify(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether an unfinished folder's writer is gone: its name begins with the writer's process id.
-pub(super) fn is_abandoned(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let pid = name.split('-').next().and_then(|pid| pid.parse().ok());
-    !pid.is_some_and(super::claim::is_alive)
 }

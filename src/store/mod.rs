@@ -1,23 +1,30 @@
 //! Content-addressed results on a plain folder, which may be a network file system; no database.
 //!
 //! ```text
-//! STORE/runs/<id>/record.json, model.nnc, digest     one finished or failed run
+//! STORE/runs/<id>/record.json, model.nnc, digest        one finished or failed run
 //! STORE/baselines/<id>/weights.safetensors, …, digest   full-precision weights, shared by runs
-//! STORE/claims/<id>.json                              who is computing what
-//! STORE/partial/                                      folders being written
+//! STORE/claims/<id>.json                                who is computing what
+//! STORE/checkpoints/<id>.safetensors                    where a run that has not finished would continue
+//! STORE/partial/                                        what is being written
 //! ```
 //! A folder is written under `partial/`, flushed, and renamed into place: a reader sees nothing or all.
 
 mod atomic;
+mod checkpoint;
 mod claim;
 mod folder;
+mod garbage;
+mod process;
 
 pub use atomic::write_atomically;
-pub use claim::{Claim, ClaimInfo, host};
+pub use claim::{Claim, ClaimInfo};
 pub use folder::Files;
+pub use process::host;
 
-use crate::run::RunRecord;
+use crate::run::{RunRecord, Status};
+use crate::train::Snapshot;
 use crate::{Error, Result};
+use process::Process;
 use std::path::{Path, PathBuf};
 
 /// A folder of results.
@@ -42,7 +49,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the folder cannot be made or written.
     pub fn open(root: &Path) -> Result<Self> {
-        for name in ["runs", "baselines", "claims", "partial"] {
+        for name in ["runs", "baselines", "claims", "checkpoints", "partial"] {
             let folder = root.join(name);
             std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         }
@@ -83,6 +90,11 @@ impl Store {
             }
             Err(error) => Lookup::Damaged(error.to_string()),
         }
+    }
+
+    /// Whether a run has finished with a result that is undamaged.
+    pub fn is_done(&self, id: &str) -> bool {
+        matches!(self.find(id), Lookup::Found(record) if record.status == Status::Done)
     }
 
     /// Writes a run's folder, replacing what stood there.
@@ -153,41 +165,31 @@ impl Store {
         Ok(claims)
     }
 
-    /// Removes claims of dead processes, unfinished folders and damaged runs; returns what was removed.
+    fn checkpoint_file(&self, id: &str) -> PathBuf {
+        self.root.join("checkpoints").join(format!("{id}.safetensors"))
+    }
+
+    /// Writes the state of an unfinished run or baseline, replacing the one before. `about` says what it belongs to.
     ///
     /// # Errors
-    /// [`Error::Io`] when something cannot be removed.
-    pub fn collect_garbage(&self) -> Result<Vec<PathBuf>> {
-        let mut removed = Vec::new();
-        let list = |name: &str| -> Result<Vec<PathBuf>> {
-            let folder = self.root.join(name);
-            let entries = std::fs::read_dir(&folder).map_err(Error::io(&folder))?;
-            let mut paths = entries
-                .map(|e| e.map(|e| e.path()))
-                .collect::<std::io::Result<Vec<_>>>()
-                .map_err(Error::io(&folder))?;
-            paths.sort();
-            Ok(paths)
-        };
-        for path in list("claims")? {
-            if Claim::is_stale(&path) {
-                std::fs::remove_file(&path).map_err(Error::io(&path))?;
-                removed.push(path);
-            }
-        }
-        for path in list("partial")? {
-            if folder::is_abandoned(&path) {
-                std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
-                removed.push(path);
-            }
-        }
-        for path in list("runs")? {
-            let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if matches!(self.find(&id), Lookup::Damaged(_)) {
-                std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
-                removed.push(path);
-            }
-        }
-        Ok(removed)
+    /// [`Error::Io`] when the disk is full or the store cannot be written; the state before stays then.
+    pub fn save_checkpoint(&self, id: &str, about: &serde_json::Value, snapshot: &Snapshot) -> Result<()> {
+        let (path, partial) = (self.checkpoint_file(id), self.root.join("partial"));
+        checkpoint::write(&path, &partial, &Process::current().tag(), about, snapshot)
+    }
+
+    /// The state of an unfinished run or baseline and what it belongs to; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when it is damaged or of another version.
+    pub fn checkpoint(&self, id: &str) -> Result<Option<(serde_json::Value, Snapshot)>> {
+        let path = self.checkpoint_file(id);
+        if path.exists() { checkpoint::read(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Removes the state of a run or baseline that has finished.
+    pub fn remove_checkpoint(&self, id: &str) {
+        // One that stays is swept up by `store gc`.
+        let _ = std::fs::remove_file(self.checkpoint_file(id));
     }
 }

@@ -1,7 +1,7 @@
 //! Batches: shuffled, augmented and decoded in a background thread while the previous one is being learned from.
 
 use crate::data::{Dataset, Split};
-use crate::rng::Rng;
+use crate::rng::{Rng, RngState};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use std::sync::mpsc::sync_channel;
@@ -37,39 +37,57 @@ fn fill(
     Ok(Batch { inputs: Tensor::from_vec(inputs, shape, device)?, targets })
 }
 
-/// Runs `each` on the first `steps` shuffled, augmented training batches of an epoch. Order and augmentation depend on
-/// seed and epoch alone, so a resumed run sees what the uninterrupted one would have seen.
+/// Which batches of which epoch.
+pub struct Epoch {
+    /// Seed of order and augmentation.
+    pub seed: u64,
+    /// Number of the epoch, from 1.
+    pub number: usize,
+    /// Samples per batch.
+    pub batch_size: usize,
+    /// Batches in the epoch.
+    pub steps: usize,
+    /// Batches to leave out at the beginning: an interrupted run has had them.
+    pub done: usize,
+    /// State of the augmentation's randomness after those; not needed where `done` is 0.
+    pub augmentation: Option<RngState>,
+}
+
+/// Runs `each` on the shuffled, augmented training batches of an epoch, with the state of the augmentation's randomness
+/// after each. Order and augmentation depend on seed and epoch alone, so a resumed run sees what the uninterrupted one
+/// would have seen.
 ///
 /// # Errors
 /// The first error of the data set or of `each`.
 pub fn training_epoch(
     dataset: &dyn Dataset,
-    seed: u64,
-    epoch: usize,
-    batch_size: usize,
-    steps: usize,
+    epoch: &Epoch,
     device: &Device,
-    mut each: impl FnMut(usize, Batch) -> Result<()>,
+    mut each: impl FnMut(usize, Batch, &RngState) -> Result<()>,
 ) -> Result<()> {
     let mut order: Vec<usize> = (0..dataset.len(Split::Train)).collect();
-    Rng::stream(seed, &format!("shuffle epoch {epoch}")).shuffle(&mut order);
-    let mut augmentation = Rng::stream(seed, &format!("augmentation epoch {epoch}"));
+    Rng::stream(epoch.seed, &format!("shuffle epoch {}", epoch.number)).shuffle(&mut order);
+    let mut augmentation = match &epoch.augmentation {
+        Some(state) => Rng::restore(state),
+        None => Rng::stream(epoch.seed, &format!("augmentation epoch {}", epoch.number)),
+    };
     // The background thread must not leave the run's own pool of threads.
-    let (sender, receiver) = sync_channel::<Result<Batch>>(AHEAD);
+    let (sender, receiver) = sync_channel::<Result<(Batch, RngState)>>(AHEAD);
     std::thread::scope(|scope| {
         let order = &order;
         scope.spawn(move || {
-            for indices in order.chunks(batch_size).take(steps) {
+            for indices in order.chunks(epoch.batch_size).take(epoch.steps).skip(epoch.done) {
                 let batch = fill(dataset, Split::Train, indices, Some(&mut augmentation), device);
                 let failed = batch.is_err();
                 // The loop hung up: it has failed and needs no more.
-                if sender.send(batch).is_err() || failed {
+                if sender.send(batch.map(|batch| (batch, augmentation.state()))).is_err() || failed {
                     return;
                 }
             }
         });
         for (step, batch) in receiver.iter().enumerate() {
-            each(step, batch?)?;
+            let (batch, augmentation) = batch?;
+            each(epoch.done + step, batch, &augmentation)?;
         }
         // Dropping the receiver before the scope joins lets a waiting sender go.
         drop(receiver);

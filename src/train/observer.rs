@@ -16,8 +16,16 @@ pub trait Observer: Sync {
     fn phase(&self, what: &str) {
         let _ = what;
     }
+    /// Something worth telling: a checkpoint that was found, or could not be written.
+    fn note(&self, line: &str) {
+        let _ = line;
+    }
     /// Whether to stop at the next epoch's end.
     fn cancelled(&self) -> bool {
+        false
+    }
+    /// Whether to stop after this step: there may be no time to finish the epoch.
+    fn cancelled_now(&self) -> bool {
         false
     }
 }

@@ -4,14 +4,17 @@ use super::batches::{self, Batch};
 use super::evaluate::evaluate;
 use super::observer::Observer;
 use super::optimizer::Optimizer;
+use super::place::{Place, after_epoch, after_step};
 use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
+use super::snapshot::{Checkpoints, Snapshot};
 use crate::data::{Dataset, Split};
 use crate::nn::{Gradients, Mode, Network, Parameters, ops};
 use crate::rng::Rng;
 use crate::run::EpochMetrics;
 use crate::{Error, Result};
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// One forward and backward pass in training mode.
@@ -44,7 +47,7 @@ pub(super) fn forward_backward(
 }
 
 /// Sums over an epoch.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Running {
     loss: f64,
     correct: usize,
@@ -89,7 +92,25 @@ pub struct Trained {
     pub epochs: Vec<EpochMetrics>,
 }
 
-/// Trains `parameters` in place of a copy and returns the weights that the recipe's selection keeps.
+/// The loop's state at `place`.
+fn snapshot(
+    place: &Place,
+    parameters: &Parameters,
+    optimizer: &Optimizer,
+    best: Option<&Parameters>,
+) -> Result<Snapshot> {
+    let mut snapshot = Snapshot::default();
+    snapshot.put("place", place)?;
+    snapshot.put_parameters("model", parameters)?;
+    snapshot.put_optimizer("optimizer", optimizer)?;
+    if let Some(best) = best {
+        snapshot.put_parameters("best", best)?;
+    }
+    Ok(snapshot)
+}
+
+/// Trains `parameters` in place of a copy and returns the weights that the recipe's selection keeps. Continues from what
+/// `checkpoints` has.
 ///
 /// # Errors
 /// [`Error::Diverged`] when the loss leaves the finite numbers, [`Error::Cancelled`] when the observer asked to stop,
@@ -101,39 +122,60 @@ pub fn train(
     spec: &TrainingSpec,
     seed: u64,
     observer: &dyn Observer,
+    checkpoints: &dyn Checkpoints,
 ) -> Result<Trained> {
     spec.check()?;
     spec.check_selection(!dataset.is_empty(Split::Validation))?;
-    let parameters = parameters.deep_copy()?;
     let steps = spec.steps(dataset.len(Split::Train));
-    let mut optimizer = Optimizer::new(spec);
-    let mut epochs: Vec<EpochMetrics> = Vec::new();
-    let mut best: Option<(f64, Parameters)> = None;
-    for epoch in 1..=spec.epochs {
+    let fresh = || -> Result<_> {
+        Ok((Place::begin(1, Vec::new(), None), parameters.deep_copy()?, Optimizer::new(spec), None))
+    };
+    let continued = |snapshot: &Snapshot| -> Result<_> {
+        let place = Place::restore(snapshot, spec, steps)?;
+        let (_, restored, mut optimizer, mut best) = fresh()?;
+        snapshot.restore_parameters("model", &restored)?;
+        snapshot.restore_optimizer("optimizer", &mut optimizer)?;
+        if let Some(top1) = place.best {
+            let kept = parameters.deep_copy()?;
+            snapshot.restore_parameters("best", &kept)?;
+            best = Some((top1, kept));
+        }
+        Ok((place, restored, optimizer, best))
+    };
+    let found = checkpoints
+        .load()
+        .and_then(|snapshot| continued(&snapshot).inspect_err(|error| checkpoints.reject(error)).ok());
+    let (mut place, parameters, mut optimizer, mut best): (Place, _, _, Option<(f64, Parameters)>) =
+        found.map_or_else(fresh, Ok)?;
+    let device = parameters.device().clone();
+    for epoch in place.epoch..=spec.epochs {
         let start = Instant::now();
-        let mut running = Running::default();
-        let mut dropout = Rng::stream(seed, &format!("dropout epoch {epoch}"));
-        let mut rate = 0.0;
-        batches::training_epoch(
-            dataset,
-            seed,
-            epoch,
-            spec.batch_size,
-            steps,
-            parameters.device(),
-            |step, batch| {
-                let pass =
-                    forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
-                running.add(&pass, &batch, epoch, step)?;
-                rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
-                optimizer.begin_step();
-                for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
-                    optimizer.update(name, weights, gradient, rate, spec.weight_decay.unwrap_or(0.0))?;
-                }
-                observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
-                Ok(())
-            },
-        )?;
+        let mut running = place.running.clone();
+        let mut dropout = place.dropout(seed, epoch);
+        let mut rate = place.rate;
+        let batches = place.batches(spec, seed, steps);
+        batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
+            let pass = forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
+            running.add(&pass, &batch, epoch, step)?;
+            rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
+            optimizer.begin_step();
+            for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
+                optimizer.update(name, weights, gradient, rate, spec.weight_decay.unwrap_or(0.0))?;
+            }
+            observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
+            after_step(checkpoints, observer, step, steps, || {
+                let here = Place {
+                    step: step + 1,
+                    running: running.clone(),
+                    rate,
+                    dropout: Some(dropout.state()),
+                    augmentation: Some(augmentation.clone()),
+                    seconds: place.seconds + start.elapsed().as_secs_f64(),
+                    ..place.clone()
+                };
+                snapshot(&here, &parameters, &optimizer, best.as_ref().map(|(_, kept)| kept))
+            })
+        })?;
         let validation = match dataset.is_empty(Split::Validation) {
             true => None,
             false => Some(evaluate(network, &parameters, dataset, Split::Validation, observer)?),
@@ -146,20 +188,22 @@ pub fn train(
             validation_loss: validation.as_ref().map(|v| v.loss),
             sparsity: None,
             learning_rate: Some(rate),
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: place.seconds + start.elapsed().as_secs_f64(),
         };
         observer.epoch(&metrics);
+        let mut epochs = std::mem::take(&mut place.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
             && best.as_ref().is_none_or(|(top1, _)| validation.top1 > *top1)
         {
             best = Some((validation.top1, parameters.deep_copy()?));
         }
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        place = Place::begin(epoch + 1, epochs, best.as_ref().map(|(top1, _)| *top1));
+        after_epoch(checkpoints, observer, || {
+            snapshot(&place, &parameters, &optimizer, best.as_ref().map(|(_, kept)| kept))
+        })?;
     }
-    Ok(Trained { parameters: best.map_or(parameters, |(_, kept)| kept), epochs })
+    Ok(Trained { parameters: best.map_or(parameters, |(_, kept)| kept), epochs: place.epochs })
 }
 
 /// The parameters that have a gradient, in layer order.

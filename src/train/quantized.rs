@@ -4,10 +4,13 @@
 use super::batches;
 use super::evaluate::evaluate;
 use super::observer::Observer;
-use super::optimizer::Optimizer;
-use super::plain::{Running, forward_backward, trained};
+use super::place::{Place, after_epoch, after_step};
+use super::plain::{forward_backward, trained};
 use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
+use super::snapshot::Checkpoints;
+use super::state::{Background, State};
+use crate::Result;
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, Role};
 use crate::quant::options::Scope;
@@ -15,9 +18,7 @@ use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
 use crate::relevance::RelevanceMeasure;
-use crate::rng::Rng;
 use crate::run::EpochMetrics;
-use crate::{Error, Result};
 use std::time::Instant;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
@@ -32,35 +33,14 @@ pub struct Quantized {
     pub tensors: Vec<QuantizedTensor>,
     /// One entry per epoch; empty for post-training quantization.
     pub epochs: Vec<EpochMetrics>,
+    /// Warnings of the quantizer that were drained for checkpoints; it may hold more.
+    pub warnings: Vec<String>,
 }
 
 /// Names of the weights to quantize: role `Weight` and in the method's scope.
 pub fn quantizable(parameters: &Parameters, scope: &Scope) -> Vec<String> {
     let weights = parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight);
     scope.select(weights.map(|(name, _)| name))
-}
-
-/// Background copies of the quantized weights.
-struct Background {
-    names: Vec<String>,
-    shapes: Vec<Vec<usize>>,
-    values: Vec<Vec<f32>>,
-}
-
-impl Background {
-    fn new(parameters: &Parameters, names: &[String]) -> Result<Self> {
-        let mut background = Self { names: names.to_vec(), shapes: Vec::new(), values: Vec::new() };
-        for name in names {
-            background.shapes.push(parameters.tensor(name)?.dims().to_vec());
-            background.values.push(parameters.values(name)?);
-        }
-        Ok(background)
-    }
-
-    fn tensors(&self) -> Vec<WeightTensor<'_>> {
-        let shapes = self.names.iter().zip(&self.shapes);
-        shapes.zip(&self.values).map(|((name, shape), values)| WeightTensor { name, shape, values }).collect()
-    }
 }
 
 /// Writes quantized values into the model.
@@ -117,7 +97,7 @@ pub fn post_training(
     };
     let tensors = quantizer.assign(&background.tensors(), relevance.as_ref(), StepInfo::POST_TRAINING)?;
     write(&parameters, &tensors)?;
-    Ok(Quantized { parameters, tensors, epochs: Vec::new() })
+    Ok(Quantized { parameters, tensors, epochs: Vec::new(), warnings: Vec::new() })
 }
 
 /// Mean relevance of the first training samples, in file order, without augmentation.
@@ -154,7 +134,7 @@ pub struct QuantizationAware<'a> {
     pub seed: u64,
 }
 
-/// Quantization-aware training, starting from trained weights.
+/// Quantization-aware training, starting from trained weights. Continues from what `checkpoints` has.
 ///
 /// # Errors
 /// [`Error::Diverged`], [`Error::Cancelled`], and those of the quantizer, the relevance measure and the data set.
@@ -168,28 +148,42 @@ pub fn quantization_aware(
     dataset: &dyn Dataset,
     settings: &QuantizationAware<'_>,
     observer: &dyn Observer,
+    checkpoints: &dyn Checkpoints,
 ) -> Result<Quantized> {
     let spec = settings.spec;
     spec.check()?;
     spec.check_selection(!dataset.is_empty(Split::Validation))?;
-    let parameters = parameters.deep_copy()?;
-    let mut background = Background::new(&parameters, names)?;
-    let mut tensors = quantizer.initialize(&background.tensors())?;
-    write(&parameters, &tensors)?;
     let steps = spec.steps(dataset.len(Split::Train));
     let rest_decay = spec.weight_decay.unwrap_or(REST_WEIGHT_DECAY);
-    let mut optimizer = Optimizer::new(spec);
-    let mut stepper = Optimizer::new(spec);
-    let mut epochs = Vec::new();
-    let mut best: Option<(f64, Parameters, Vec<QuantizedTensor>)> = None;
-    for epoch in 1..=spec.epochs {
+    let mut place = Place::begin(1, Vec::new(), None);
+    let mut state = State::new(parameters, names, spec)?;
+    let mut is_new = true;
+    if let Some(snapshot) = checkpoints.load() {
+        let restored = Place::restore(&snapshot, spec, steps).and_then(|found| {
+            state.restore(&found, &snapshot, quantizer, relevance.as_deref_mut())?;
+            Ok(found)
+        });
+        match restored {
+            Ok(found) => (place, is_new) = (found, false),
+            Err(error) => {
+                checkpoints.reject(&error);
+                state = State::new(parameters, names, spec)?;
+            }
+        }
+    }
+    if is_new {
+        state.tensors = quantizer.initialize(&state.background.tensors())?;
+        write(&state.parameters, &state.tensors)?;
+    }
+    let device = state.parameters.device().clone();
+    for epoch in place.epoch..=spec.epochs {
         let start = Instant::now();
-        let mut running = Running::default();
-        let mut dropout = Rng::stream(settings.seed, &format!("dropout epoch {epoch}"));
-        let mut rate = 0.0;
-        let device = parameters.device().clone();
-        let seed = settings.seed;
-        batches::training_epoch(dataset, seed, epoch, spec.batch_size, steps, &device, |step, batch| {
+        let mut running = place.running.clone();
+        let mut dropout = place.dropout(settings.seed, epoch);
+        let mut rate = place.rate;
+        let batches = place.batches(spec, settings.seed, steps);
+        batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
+            let State { parameters, background, tensors, optimizer, stepper, .. } = &mut state;
             let done = (epoch - 1) * steps + step;
             let at = StepInfo {
                 step: done + 1,
@@ -197,13 +191,13 @@ pub fn quantization_aware(
                 epoch: epoch - 1,
                 epochs: spec.epochs,
             };
-            let pass = forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
+            let pass = forward_backward(network, parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
             running.add(&pass, &batch, epoch, step)?;
             rate = learning_rate(spec, done, steps);
             let trains_weights = quantizer.trains_weights(at);
             optimizer.begin_step();
             stepper.begin_step();
-            for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
+            for (name, weights, gradient) in trained(parameters, &pass.gradients) {
                 let Some(index) = names.iter().position(|quantized| quantized == name) else {
                     if trains_weights {
                         optimizer.update(name, weights, gradient, rate, rest_decay)?;
@@ -232,18 +226,29 @@ pub fn quantization_aware(
                             parameters.set_values(name, values)?;
                         }
                     }
-                    Some(measure.relevance(network, &parameters, &batch.inputs, &batch.targets)?)
+                    Some(measure.relevance(network, parameters, &batch.inputs, &batch.targets)?)
                 }
                 None => None,
             };
-            tensors = quantizer.assign(&background.tensors(), relevances.as_ref(), at)?;
-            write(&parameters, &tensors)?;
+            *tensors = quantizer.assign(&background.tensors(), relevances.as_ref(), at)?;
+            write(parameters, tensors)?;
             observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
-            Ok(())
+            after_step(checkpoints, observer, step, steps, || {
+                let here = Place {
+                    step: step + 1,
+                    running: running.clone(),
+                    rate,
+                    dropout: Some(dropout.state()),
+                    augmentation: Some(augmentation.clone()),
+                    seconds: place.seconds + start.elapsed().as_secs_f64(),
+                    ..place.clone()
+                };
+                state.snapshot(&here, quantizer, relevance.as_deref())
+            })
         })?;
         let validation = match dataset.is_empty(Split::Validation) {
             true => None,
-            false => Some(evaluate(network, &parameters, dataset, Split::Validation, observer)?),
+            false => Some(evaluate(network, &state.parameters, dataset, Split::Validation, observer)?),
         };
         let metrics = EpochMetrics {
             epoch,
@@ -251,23 +256,24 @@ pub fn quantization_aware(
             train_top1: Some(running.top1()),
             validation_top1: validation.as_ref().map(|v| v.top1),
             validation_loss: validation.as_ref().map(|v| v.loss),
-            sparsity: Some(sparsity(&tensors)),
+            sparsity: Some(sparsity(&state.tensors)),
             learning_rate: Some(rate),
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: place.seconds + start.elapsed().as_secs_f64(),
         };
         observer.epoch(&metrics);
+        let mut epochs = std::mem::take(&mut place.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
-            && best.as_ref().is_none_or(|(top1, ..)| validation.top1 > *top1)
+            && state.best.as_ref().is_none_or(|(top1, ..)| validation.top1 > *top1)
         {
-            best = Some((validation.top1, parameters.deep_copy()?, tensors.clone()));
+            state.best = Some((validation.top1, state.parameters.deep_copy()?, state.tensors.clone()));
         }
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        place = Place::begin(epoch + 1, epochs, state.best.as_ref().map(|(top1, ..)| *top1));
+        after_epoch(checkpoints, observer, || state.snapshot(&place, quantizer, relevance.as_deref()))?;
     }
-    Ok(match best {
-        Some((_, parameters, tensors)) => Quantized { parameters, tensors, epochs },
-        None => Quantized { parameters, tensors, epochs },
+    let (epochs, warnings) = (place.epochs, state.warnings);
+    Ok(match state.best {
+        Some((_, parameters, tensors)) => Quantized { parameters, tensors, epochs, warnings },
+        None => Quantized { parameters: state.parameters, tensors: state.tensors, epochs, warnings },
     })
 }

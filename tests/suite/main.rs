@@ -5,6 +5,7 @@ mod engines;
 mod errors;
 mod experiments;
 mod explain;
+mod failures;
 mod fuzz;
 mod kill;
 mod methods;

@@ -1,0 +1,50 @@
+//! Ctrl-C and termination. The first Ctrl-C lets runs finish their epoch and keep a checkpoint, the second ends the
+//! process at once. Who ends processes by a signal (batch systems, a closing terminal) does not wait for an epoch: then
+//! runs stop after the step.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// Runs stop at the end of their epoch.
+static CANCELLED: AtomicBool = AtomicBool::new(false);
+/// Runs stop after their step.
+static AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Whether the user asked to stop.
+pub(super) fn cancelled() -> bool {
+    CANCELLED.load(Ordering::Relaxed)
+}
+
+/// Whether there is no time to finish an epoch.
+pub(super) fn cancelled_now() -> bool {
+    AT_ONCE.load(Ordering::Relaxed)
+}
+
+/// Listens to signals from now on.
+///
+/// # Errors
+/// When the system refuses, or when called twice.
+pub(super) fn install() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if CANCELLED.swap(true, Ordering::Relaxed) {
+            // Claims and half-written files that stay are seen to belong to no process.
+            std::process::exit(i32::from(super::INTERRUPTED));
+        }
+        // The flag below may be set a moment later.
+        std::thread::sleep(Duration::from_millis(50));
+        eprintln!(
+            "{}",
+            match cancelled_now() {
+                true => "stopping after this step, with a checkpoint",
+                false =>
+                    "stopping at the end of the epoch; once more to stop at once (nothing finished is lost)",
+            }
+        );
+    })?;
+    #[cfg(unix)]
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, AT_ONCE.clone())?;
+    }
+    Ok(())
+}

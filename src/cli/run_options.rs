@@ -1,0 +1,43 @@
+//! Options of the commands that do runs.
+
+use crate::run::Context;
+use std::time::Duration;
+
+/// How runs are kept and tried again.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct RunOptions {
+    /// Minutes between two checkpoints inside an epoch, besides the one at its end; 0: none inside
+    #[arg(long, value_name = "MINUTES", default_value_t = 5.0, value_parser = minutes)]
+    checkpoint_minutes: f64,
+    /// How often a run is tried again after a failure, counted over all calls; one that disk or memory caused in the same
+    /// call, others in the next
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    max_retries: u32,
+    /// Try failed runs again although their retries are used up
+    #[arg(long)]
+    retry_failed: bool,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if (0.0..=1e6).contains(&minutes) => Ok(minutes),
+        _ => Err("a number of minutes, 0 or more".into()),
+    }
+}
+
+impl RunOptions {
+    /// Passes on what runs need to know.
+    pub fn configure(&self, context: &mut Context) {
+        context.checkpoint_every = Duration::from_secs_f64(60.0 * self.checkpoint_minutes);
+    }
+
+    /// Whether this call tries a run that failed `attempts` times in earlier ones.
+    pub fn may_try(&self, attempts: u32) -> bool {
+        self.retry_failed || self.may_retry(attempts)
+    }
+
+    /// Whether a run that has been tried `attempts` times has retries left.
+    pub fn may_retry(&self, attempts: u32) -> bool {
+        attempts <= self.max_retries
+    }
+}
