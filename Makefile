@@ -5,7 +5,8 @@ CARGO ?= cargo
 BINARY := target/release/ecqx
 STORE ?= store
 REPORTS ?= reports
-# quick: short schedules, minutes to an hour. (The full grids of the paper are not written yet.)
+# quick: short schedules, minutes to an hour. short: the grids with few steps, hours. full: the grids, days on two
+# cores. ablations: one setting at a time.
 PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)

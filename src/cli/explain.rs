@@ -4,11 +4,12 @@ use super::Global;
 use super::evaluate::{network, parse_split};
 use crate::data::{self, DatasetSpec, Split};
 use crate::model::{self, checkpoint};
-use crate::nn::{Network, Parameters, Role};
+use crate::nn::{Network, Parameters};
 use crate::quant::Profile;
+use crate::quant::quantizer::Relevances;
 use crate::relevance::lrp::{self, Canonizer, Explanation, Functional, Residual, Settings, Start, Wanted};
-use crate::report::figure::{LayerScatter, Map, heat_maps, png, relevance_over_magnitude};
-use crate::report::statistics::correlation;
+use crate::report::figure::{ExplainedLayer, Map, PNG_SCALE, heat_maps, pdf, png, relevance_over_magnitude};
+use crate::run::insight::explained;
 use crate::train::batches;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -218,9 +219,6 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let tensors = found.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
     checkpoint::write_safetensors(&args.output, tensors.chain(input))?;
     let layers = layers(&parameters, &found)?;
-    if let Some(folder) = &args.figure {
-        draw(folder, &inputs, &targets, &found, &layers)?;
-    }
     let input_sum = found.input.as_ref().map(sum).transpose()?;
     if global.json {
         let layers: Vec<Value> = layers.iter().map(Layer::json).collect();
@@ -236,14 +234,17 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         for layer in &layers {
             println!(
                 "{:<32} {:>12.5} {:>12.3e} {:>12.3e} {:>12}",
-                layer.name,
+                layer.explained.name,
                 layer.sum,
                 layer.mean,
                 layer.max,
-                layer.correlation.map_or("-".into(), |c| format!("{c:.3}"))
+                layer.explained.correlation.map_or("-".into(), |c| format!("{c:.3}"))
             );
         }
         println!("{} samples; relevances in {}", targets.len(), args.output.display());
+    }
+    if let Some(folder) = &args.figure {
+        draw(folder, &inputs, &targets, &found, layers)?;
     }
     Ok(super::DONE)
 }
@@ -284,43 +285,36 @@ fn sum(values: &Tensor) -> Result<f64> {
 
 /// What is told about one weight tensor.
 struct Layer {
-    name: String,
-    weights: Vec<f32>,
-    relevance: Vec<f32>,
+    explained: ExplainedLayer,
     sum: f64,
     mean: f64,
     max: f64,
-    correlation: Option<f64>,
 }
 
 impl Layer {
     fn json(&self) -> Value {
         json!({
-            "name": self.name, "sum": self.sum, "abs_mean": self.mean, "abs_max": self.max,
-            "correlation_with_magnitude": self.correlation,
+            "name": self.explained.name, "sum": self.sum, "abs_mean": self.mean, "abs_max": self.max,
+            "correlation_with_magnitude": self.explained.correlation,
         })
     }
 }
 
 fn layers(parameters: &Parameters, found: &Explanation) -> Result<Vec<Layer>> {
-    let mut layers = Vec::new();
-    for (name, parameter) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {
-        let Some(relevance) = found.parameters.get(name) else { continue };
-        let relevance = relevance.flatten_all()?.to_vec1::<f32>()?;
-        let weights = parameter.var.flatten_all()?.to_vec1::<f32>()?;
-        let absolute = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).collect::<Vec<_>>();
-        let of_relevance = absolute(&relevance);
-        layers.push(Layer {
-            name: name.into(),
-            sum: relevance.iter().map(|&value| f64::from(value)).sum(),
-            mean: of_relevance.iter().sum::<f64>() / of_relevance.len().max(1) as f64,
-            max: of_relevance.iter().copied().fold(0.0, f64::max),
-            correlation: correlation(&absolute(&weights), &of_relevance),
-            weights,
-            relevance,
-        });
+    let mut relevances = Relevances::new();
+    for (name, relevance) in &found.parameters {
+        relevances.insert(name.clone(), relevance.flatten_all()?.to_vec1::<f32>()?);
     }
-    Ok(layers)
+    let layer = |explained: ExplainedLayer| {
+        let absolute = || explained.relevance.iter().map(|value| f64::from(value.abs()));
+        Layer {
+            sum: explained.relevance.iter().map(|&value| f64::from(value)).sum(),
+            mean: absolute().sum::<f64>() / explained.relevance.len().max(1) as f64,
+            max: absolute().fold(0.0, f64::max),
+            explained,
+        }
+    };
+    Ok(explained(parameters, &relevances)?.into_iter().map(layer).collect())
 }
 
 fn draw(
@@ -328,22 +322,10 @@ fn draw(
     inputs: &Tensor,
     targets: &[u32],
     found: &Explanation,
-    layers: &[Layer],
+    layers: Vec<Layer>,
 ) -> Result<()> {
-    let mut drawings = vec![(
-        "relevance_over_magnitude",
-        relevance_over_magnitude(
-            &layers
-                .iter()
-                .map(|layer| LayerScatter {
-                    name: &layer.name,
-                    magnitude: &layer.weights,
-                    relevance: &layer.relevance,
-                    correlation: layer.correlation,
-                })
-                .collect::<Vec<_>>(),
-        )?,
-    )];
+    let layers: Vec<ExplainedLayer> = layers.into_iter().map(|layer| layer.explained).collect();
+    let mut drawings = vec![("relevance_over_magnitude", relevance_over_magnitude(&layers)?)];
     if let (Some(relevance), [_, channels, height, width]) = (&found.input, inputs.dims()) {
         let mut maps = Vec::new();
         for (index, target) in targets.iter().enumerate().take(HEAT_MAPS) {
@@ -364,7 +346,8 @@ fn draw(
             crate::store::write_atomically(&path, |file| std::io::Write::write_all(file, bytes))
         };
         write("svg", drawing.svg.as_bytes())?;
-        write("png", &png(&drawing.svg, 2.0)?)?;
+        write("png", &png(&drawing.svg, PNG_SCALE)?)?;
+        write("pdf", &pdf(&drawing.svg)?)?;
         write("csv", drawing.csv.as_bytes())?;
     }
     Ok(())

@@ -1,109 +1,68 @@
-//! `ecqx report`: tables and figures from the finished runs of a store.
+//! `ecqx report`: tables, figures and one page from finished runs, of a store or of a file of records.
 
 use super::Global;
 use super::experiments;
+use crate::report::bundle::{Bundle, Ingredients, bundle, kinds};
+use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
-use crate::report::figure::{FIGURES, Figure, Group, png};
-use crate::report::html::{Picture, html};
-use crate::report::records::{Selection, finished, load};
-use crate::report::statistics::{Comparison, compare};
-use crate::report::tables::{
-    WorkingPoint, comparison, epochs, layers, main_table, provenance, raw, timings, working_points,
-    working_points_table,
-};
-use crate::run::{RunRecord, Status};
-use crate::store::write_atomically;
-use indexmap::IndexMap;
+use crate::report::figure::{Drawing, Group, Insight, PNG_SCALE, pdf, png};
+use crate::report::records::{Selection, load, sort};
+use crate::report::{Table, archive, published};
+use crate::run::insight::{Strength, gather};
+use crate::run::{Context, RunRecord, Status};
+use crate::spec::{Experiment, RunSpec};
+use crate::store::{Store, write_atomically};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Pixels per unit of a PNG: about 300 per inch at a column width of 8 cm.
-const PNG_SCALE: f32 = 1.5;
-
-/// Write tables and figures of finished runs
+/// Write tables, figures and report.html of finished runs
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Experiments (YAML files); without any, everything in the store
+    /// Experiments (YAML files); without any, everything in the store. With --raw they only choose the figures
     #[arg(value_name = "SPEC")]
     specs: Vec<PathBuf>,
     /// Folder of results
     #[arg(long, default_value = "store")]
     store: PathBuf,
+    /// Report on the records in these files (records.parquet of a report or of `ecqx store export`; raw.parquet for the
+    /// tables alone) instead of a store's
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "store")]
+    raw: Vec<PathBuf>,
     /// Folder to write to
     #[arg(long, default_value = "reports")]
     output: PathBuf,
-    /// Only runs whose label matches
+    /// Only runs of which the label, method, model, data set, experiment or id matches
     #[arg(long, value_name = "GLOB")]
     filter: Option<String>,
+    /// Folder of published numbers (YAML files) to show beside the results
+    #[arg(long, value_name = "DIR", default_value = "baselines/published")]
+    published: PathBuf,
+    /// Folder of expected numbers (YAML files) to compare the results with
+    #[arg(long, value_name = "DIR", default_value = "baselines/expected")]
+    expected: PathBuf,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let mut figures: Vec<&Figure> = FIGURES.iter().collect();
-    let ids = match args.specs.as_slice() {
-        [] => None,
-        specs => {
-            let selection =
-                experiments::Selection { specs: specs.to_vec(), store: args.store.clone(), filter: None };
-            let wanted = experiments::figures(specs)?;
-            if !wanted.is_empty() {
-                figures.retain(|figure| wanted.iter().any(|name| name == figure.name));
-            }
-            let context = experiments::context(&selection, global)?;
-            let planned = experiments::plan(&selection, &context)?;
-            Some(planned.into_iter().map(|planned| planned.id).collect::<BTreeSet<String>>())
-        }
-    };
-    let records = load(&args.store, &Selection::new(ids, args.filter.as_deref())?)?;
+    let records = records(args, global)?;
     let failed = records.iter().filter(|record| record.status == Status::Failed).count();
-    if records.is_empty() {
-        return Err(crate::Error::input_hint(
-            format!("{}: no finished run is selected", args.store.display()),
-            "`ecqx run SPEC` makes them",
-        )
-        .into());
-    }
-    let points = working_points(&records);
-    let mut written = Vec::new();
-    let tables = [
-        main_table(&points)?,
-        comparison(&records)?,
-        working_points_table(&points)?,
-        raw(&records)?,
-        layers(&records)?,
-        epochs(&records)?,
-        timings(&records)?,
-        provenance(&records)?,
-    ];
-    for table in &tables {
-        written.extend(export::write(table, ALL, &args.output)?);
-    }
-    let mut pictures = Vec::new();
-    for ((dataset, model), group) in groups(&points, &records) {
-        for figure in &figures {
-            let Some(drawing) = (figure.draw)(&group)? else { continue };
-            let stem = format!("{}-{dataset}-{model}", figure.name);
-            let image = png(&drawing.svg, PNG_SCALE)?;
-            for (extension, content) in
-                [("svg", drawing.svg.as_bytes()), ("csv", drawing.csv.as_bytes()), ("png", image.as_slice())]
-            {
-                let path = args.output.join(format!("{stem}.{extension}"));
-                write_atomically(&path, |file| file.write_all(content))?;
-                written.push(path);
-            }
-            let (title, about) = (format!("{dataset}, {model}"), figure.about.to_owned());
-            pictures.push(Picture { title, about, svg: drawing.svg });
-        }
-    }
-    let overall = compare(&records).into_iter().filter(|comparison| comparison.bits.is_none());
-    let verdict = |c: Comparison| format!("{}, {}: {}", c.dataset, c.model, c.verdict());
-    let verdicts: Vec<String> = overall.map(verdict).collect();
-    let shown: Vec<_> = tables.iter().collect();
-    let page = html(&records, &verdicts, &shown, &pictures)?;
-    let path = args.output.join("report.html");
-    write_atomically(&path, |file| file.write_all(page.as_bytes()))?;
-    written.push(path);
+    let insight = |group: &Group<'_>| match args.raw.is_empty() {
+        true => insight(args, global, group).unwrap_or_else(|error| {
+            eprintln!("warning: {}: no figures of weights: {error:#}", group.title);
+            None
+        }),
+        false => None,
+    };
+    let bundle = bundle(Ingredients {
+        records: &records,
+        figures: kinds(&experiments::figures(&args.specs)?),
+        published: &published::load(&args.published)?,
+        insight: &insight,
+        earlier: &|stem| earlier(&args.output, stem),
+        checks: checks(&args.expected, &records)?,
+    })?;
+    let written = write(&bundle, &records, &args.output)?;
     if global.json {
         let files: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
         println!("{}", serde_json::json!({"runs": records.len(), "failed": failed, "files": files}));
@@ -118,22 +77,107 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     Ok(super::DONE)
 }
 
-/// Results by data set and model, in the order of the working points.
-fn groups<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord]) -> IndexMap<(String, String), Group<'a>> {
-    let mut groups: IndexMap<(String, String), Group<'a>> = IndexMap::new();
-    for point in points {
-        let key = (point.dataset.clone(), point.model.clone());
-        let group = groups.entry(key).or_insert_with(|| Group {
-            title: format!("{}, {}", point.dataset, point.model),
-            points: Vec::new(),
-            records: Vec::new(),
-        });
-        group.points.push(point);
+/// Expected numbers beside those of the experiments that have records here; `None` where there are none.
+fn checks(folder: &Path, records: &[RunRecord]) -> crate::Result<Option<Table>> {
+    if !folder.is_dir() {
+        return Ok(None);
     }
-    for record in finished(records) {
-        if let Some(group) = groups.get_mut(&(record.dataset.clone(), record.model.clone())) {
-            group.records.push(record);
+    let mut rows = Vec::new();
+    for expected in Expected::load_folder(folder)? {
+        // An experiment that is not here (any more) has no records either.
+        let Ok(experiment) = Experiment::load(&expected.experiment) else { continue };
+        let own: Vec<RunRecord> =
+            records.iter().filter(|record| record.experiment == experiment.name).cloned().collect();
+        if !own.is_empty() {
+            rows.push((experiment.name, compare(&expected, &own)?));
         }
     }
-    groups
+    if rows.is_empty() { Ok(None) } else { table(&rows).map(Some) }
+}
+
+/// The selected records in report order.
+fn records(args: &Args, global: &Global) -> anyhow::Result<Vec<RunRecord>> {
+    let ids = match args.specs.as_slice() {
+        specs if !specs.is_empty() && args.raw.is_empty() => {
+            let selection =
+                experiments::Selection { specs: specs.to_vec(), store: args.store.clone(), filter: None };
+            let context = experiments::context(&selection, global)?;
+            let planned = experiments::plan(&selection, &context)?;
+            Some(planned.into_iter().map(|planned| planned.id).collect::<BTreeSet<String>>())
+        }
+        _ => None,
+    };
+    let selection = Selection::new(ids, args.filter.as_deref())?;
+    let records = match args.raw.as_slice() {
+        [] => load(&args.store, &selection)?,
+        files => {
+            let mut records = Vec::new();
+            for file in files {
+                records.extend(archive::read(file)?.into_iter().filter(|record| selection.takes(record)));
+            }
+            sort(&mut records);
+            records
+        }
+    };
+    if records.is_empty() {
+        let place = args.raw.first().unwrap_or(&args.store).display();
+        return Err(crate::Error::input_hint(
+            format!("{place}: no finished run is selected"),
+            "`ecqx run SPEC` makes them",
+        )
+        .into());
+    }
+    Ok(records)
+}
+
+/// Weights and data of a group, from the store and the data folder.
+fn insight(args: &Args, global: &Global, group: &Group<'_>) -> anyhow::Result<Option<Insight>> {
+    let Some(record) = group.records.first() else { return Ok(None) };
+    let run: RunSpec = serde_json::from_value(record.spec.clone())?;
+    let folders = args.specs.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
+    let context = Context::new(Store::open(&args.store)?, global.data_dir(), folders, global.device()?);
+    Ok(gather(&context, &run, strength(group))?)
+}
+
+/// The bit width nearest to 3 and the middle Λ that ECQx ran with.
+fn strength(group: &Group<'_>) -> Option<Strength> {
+    let ecqx = || group.records.iter().filter(|record| record.method == "ecqx");
+    let bits = ecqx().filter_map(|record| record.bits).min_by_key(|bits| (bits.abs_diff(3), *bits))?;
+    let mut lambdas: Vec<(f64, f64)> = ecqx()
+        .filter(|record| record.bits == Some(bits))
+        .filter_map(|record| Some((record.lambda.filter(|lambda| *lambda > 0.0)?, record.p.unwrap_or(0.1))))
+        .collect();
+    lambdas.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    lambdas.dedup();
+    let (lambda, p) = *lambdas.get(lambdas.len() / 2)?;
+    Some(Strength { bits, lambda, p })
+}
+
+/// A figure that an earlier report left in the folder.
+fn earlier(folder: &Path, stem: &str) -> Option<Drawing> {
+    let read = |extension: &str| std::fs::read_to_string(folder.join(format!("{stem}.{extension}"))).ok();
+    Some(Drawing { svg: read("svg")?, csv: read("csv")? })
+}
+
+fn write(bundle: &Bundle, records: &[RunRecord], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for table in &bundle.tables {
+        written.extend(export::write(table, ALL, folder)?);
+    }
+    let mut file = |name: String, content: &[u8]| -> crate::Result<()> {
+        let path = folder.join(name);
+        write_atomically(&path, |file| file.write_all(content))?;
+        written.push(path);
+        Ok(())
+    };
+    for figure in &bundle.figures {
+        let stem = &figure.stem;
+        file(format!("{stem}.svg"), figure.drawing.svg.as_bytes())?;
+        file(format!("{stem}.csv"), figure.drawing.csv.as_bytes())?;
+        file(format!("{stem}.png"), &png(&figure.drawing.svg, PNG_SCALE)?)?;
+        file(format!("{stem}.pdf"), &pdf(&figure.drawing.svg)?)?;
+    }
+    file(format!("{}.parquet", archive::NAME), &archive::write(records)?)?;
+    file("report.html".into(), bundle.html.as_bytes())?;
+    Ok(written)
 }

@@ -1,11 +1,13 @@
 //! `ecqx store`: check, clean and export a folder of results.
 
 use super::Global;
+use crate::report::archive;
 use crate::report::export::{self, ALL};
 use crate::report::tables::raw;
 use crate::run::RunRecord;
-use crate::store::Store;
+use crate::store::{Store, write_atomically};
 use clap::Subcommand;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Check, clean or export a folder of results
@@ -21,13 +23,21 @@ enum Command {
     Verify(Folder),
     /// Remove claims of dead processes, unfinished folders and damaged runs
     Gc(Folder),
-    /// Write the raw table of all runs (CSV, Parquet, Markdown, LaTeX)
+    /// Write all runs as raw.csv, raw.parquet and records.parquet (whole records, without model files)
     Export {
         #[command(flatten)]
         folder: Folder,
         /// Folder to write to
         #[arg(long, default_value = "export")]
         output: PathBuf,
+    },
+    /// Take in the records of other stores from their records.parquet, so that a sweep goes on from them
+    Import {
+        #[command(flatten)]
+        folder: Folder,
+        /// Files that `ecqx store export`, `collect` or `report` wrote
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
 }
 
@@ -38,7 +48,7 @@ struct Folder {
     store: PathBuf,
 }
 
-/// Write the raw table of all finished runs of one or more stores (CSV, Parquet, Markdown, LaTeX)
+/// Write the runs of one or more stores as raw.csv, raw.parquet and records.parquet
 #[derive(Debug, clap::Args)]
 pub struct CollectArgs {
     /// Folders of results; a run that several hold is taken once
@@ -59,7 +69,11 @@ pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
     }
     let mut records: Vec<RunRecord> = by_id.into_values().collect();
     crate::report::records::sort(&mut records);
-    let files = export::write(&raw(&records)?, ALL, &args.output)?;
+    let mut files = export::write(&raw(&records)?, ALL, &args.output)?;
+    let path = args.output.join(format!("{}.parquet", archive::NAME));
+    let content = archive::write(&records)?;
+    write_atomically(&path, |file| file.write_all(&content))?;
+    files.push(path);
     if global.json {
         println!("{}", serde_json::json!({"runs": records.len(), "files": files}));
     } else {
@@ -88,6 +102,19 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             } else {
                 removed.iter().for_each(|path| println!("removed {}", path.display()));
                 println!("{} things removed", removed.len());
+            }
+            Ok(super::DONE)
+        }
+        Command::Import { folder, files } => {
+            let mut records = Vec::new();
+            for file in files {
+                records.extend(archive::read_whole(file)?);
+            }
+            let done = Store::open(&folder.store)?.import(&records)?;
+            if global.json {
+                println!("{}", serde_json::json!({"imported": done.new, "known": done.known}));
+            } else {
+                println!("{} runs imported, {} were finished here already", done.new, done.known);
             }
             Ok(super::DONE)
         }

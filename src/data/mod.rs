@@ -20,6 +20,8 @@ mod spec;
 mod speech_commands;
 mod subset;
 mod synthesis;
+mod voc;
+mod voc_annotation;
 mod wav;
 
 use digest::Digest;

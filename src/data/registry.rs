@@ -37,6 +37,7 @@ static FAMILIES: &[&Family] = &[
     &super::idx::MNIST,
     &super::idx::FASHION_MNIST,
     &super::speech_commands::SPEECH_COMMANDS,
+    &super::voc::VOC2012,
 ];
 
 /// Every family, in registry order.

@@ -71,6 +71,11 @@ impl Method {
     }
 }
 
+/// Names of all methods.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.name)
+}
+
 /// Finds a method.
 ///
 /// # Errors

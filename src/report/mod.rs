@@ -1,11 +1,16 @@
 //! Tables, figures and exports from finished runs: everything here is a pure function of `[RunRecord]`, so that the same
 //! records give the same bytes. Reading the store is in [`records`]; what a run measures is decided in [`crate::run`].
 
+pub mod archive;
+pub mod bundle;
 pub mod column;
 pub mod expected;
 pub mod export;
 pub mod figure;
+#[cfg(test)]
+mod golden;
 pub mod html;
+pub mod published;
 pub mod records;
 pub mod statistics;
 pub mod tables;

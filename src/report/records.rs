@@ -144,7 +144,8 @@ pub fn configuration(record: &RunRecord) -> String {
     blake3::hash(key.to_string().as_bytes()).to_hex()[..12].to_string()
 }
 
-fn strip_seeds(value: &mut serde_json::Value) {
+/// Removes what runs of one working point may differ in.
+pub(super) fn strip_seeds(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => {
             for key in ["seed", "seeds", "baseline_id", "id", "experiment", "description", "figures"] {

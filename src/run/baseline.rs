@@ -104,7 +104,7 @@ pub(super) fn obtain(
     }
 }
 
-fn read(context: &Context, id: &str, network: &Network) -> Result<Baseline> {
+pub(super) fn read(context: &Context, id: &str, network: &Network) -> Result<Baseline> {
     let folder = context.store.baseline_folder(id);
     let path = folder.join("record.json");
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;

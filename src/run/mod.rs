@@ -4,6 +4,7 @@ mod baseline;
 mod baseline_only;
 mod energy;
 pub mod execute;
+pub mod insight;
 mod log;
 mod measure;
 pub mod provenance;

@@ -14,11 +14,13 @@ mod checkpoint;
 mod claim;
 mod folder;
 mod garbage;
+mod import;
 mod process;
 
 pub use atomic::write_atomically;
 pub use claim::{Claim, ClaimInfo};
 pub use folder::Files;
+pub use import::Imported;
 pub use process::host;
 
 use crate::run::{RunRecord, Status};

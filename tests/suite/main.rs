@@ -11,6 +11,7 @@ mod kill;
 mod methods;
 mod quantize;
 mod reference;
+mod report;
 
 use assert_cmd::Command;
 

@@ -13,6 +13,10 @@ impl Exporter for Csv {
         "csv"
     }
 
+    fn for_readers(&self) -> bool {
+        false
+    }
+
     fn export(&self, table: &Table) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         CsvWriter::new(&mut bytes).finish(&mut table.frame.clone()).map_err(polars_error)?;

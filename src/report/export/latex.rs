@@ -3,46 +3,93 @@
 use super::{Exporter, best, cell, heading};
 use crate::Result;
 use crate::report::tables::Table;
+use indexmap::IndexMap;
 
-/// A `table*` environment; needs `\usepackage{booktabs}` and nothing else.
+/// One `table*` environment for each group of equal data set, model and bit width, so that each fits a page; needs
+/// `\usepackage{booktabs}` and nothing else.
 pub struct Latex;
+
+/// Columns that become part of the caption where a table has them among those it compares within.
+const CAPTION: [&str; 3] = ["dataset", "model", "bits"];
 
 impl Exporter for Latex {
     fn extension(&self) -> &'static str {
         "tex"
     }
 
+    fn for_readers(&self) -> bool {
+        true
+    }
+
     fn export(&self, table: &Table) -> Result<Vec<u8>> {
         let frame = &table.frame;
         let best = best(table)?;
-        let is_best = |column: usize, row: usize| best[column][row];
-        let alignment: String =
-            frame.columns().iter().map(|c| if c.dtype().is_numeric() { 'r' } else { 'l' }).collect();
-        let names: Vec<String> = frame.columns().iter().map(|c| escape(heading(c.name()))).collect();
-        let mut text = format!(
-            "% Needs \\usepackage{{booktabs}}.\n\\begin{{table*}}\n\\centering\n\\caption{{{}}}\n\\label{{tab:{}}}\n\
-             \\begin{{tabular}}{{{alignment}}}\n\\toprule\n{} \\\\\n\\midrule\n",
-            escape(&table.title),
-            table.name,
-            names.join(" & ")
-        );
+        let (captions, shown): (Vec<usize>, Vec<usize>) = (0..frame.width()).partition(|&column| {
+            let name = frame.columns()[column].name().as_str();
+            CAPTION.contains(&name) && table.compare_within.contains(&name)
+        });
+        let mut groups: IndexMap<Vec<String>, Vec<usize>> = IndexMap::new();
         for row in 0..frame.height() {
-            let mut cells = Vec::with_capacity(frame.width());
-            for column in 0..frame.width() {
-                let shown = cell(frame, column, row)?;
-                let numeric = frame.columns()[column].dtype().is_numeric();
-                // A hyphen in front of a number must be set as a minus sign.
-                let set = match shown.strip_prefix('-') {
-                    Some(rest) if numeric => format!("$-${rest}"),
-                    _ => escape(&shown),
-                };
-                cells.push(if is_best(column, row) { format!("\\textbf{{{set}}}") } else { set });
-            }
-            text.push_str(&format!("{} \\\\\n", cells.join(" & ")));
+            let key =
+                captions.iter().map(|&column| caption_part(table, column, row)).collect::<Result<_>>()?;
+            groups.entry(key).or_default().push(row);
         }
-        text.push_str("\\bottomrule\n\\end{tabular}\n\\end{table*}\n");
+        let mut text = String::from("% Needs \\usepackage{booktabs}.\n");
+        for (index, (key, rows)) in groups.iter().enumerate() {
+            let parts: Vec<&str> = key.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+            let caption = match parts.as_slice() {
+                [] => escape(&table.title),
+                parts => format!("{}: {}", escape(&table.title), escape(&parts.join(", "))),
+            };
+            let label = if index == 0 { table.name.clone() } else { format!("{}-{}", table.name, index + 1) };
+            text += &environment(table, &best, &shown, rows, &caption, &label)?;
+        }
         Ok(text.into_bytes())
     }
+}
+
+/// What the caption says of one column.
+fn caption_part(table: &Table, column: usize, row: usize) -> Result<String> {
+    let value = cell(&table.frame, column, row)?;
+    Ok(match (table.frame.columns()[column].name().as_str(), value.as_str()) {
+        ("bits", "") => "methods without bit width".into(),
+        ("bits", bits) => format!("{bits} bit"),
+        _ => value,
+    })
+}
+
+fn environment(
+    table: &Table,
+    best: &[Vec<bool>],
+    shown: &[usize],
+    rows: &[usize],
+    caption: &str,
+    label: &str,
+) -> Result<String> {
+    let frame = &table.frame;
+    let numeric = |column: usize| frame.columns()[column].dtype().is_numeric();
+    let alignment: String = shown.iter().map(|&c| if numeric(c) { 'r' } else { 'l' }).collect();
+    let names: Vec<String> = shown.iter().map(|&c| escape(heading(frame.columns()[c].name()))).collect();
+    let mut text = format!(
+        "\\begin{{table*}}\n\\centering\n\\footnotesize\n\\setlength{{\\tabcolsep}}{{3.5pt}}\n\\caption{{{caption}}}\n\
+         \\label{{tab:{label}}}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n{} \\\\\n\\midrule\n",
+        names.join(" & ")
+    );
+    for &row in rows {
+        let mut cells = Vec::with_capacity(shown.len());
+        for &column in shown {
+            let value = cell(frame, column, row)?;
+            // A hyphen in front of a number must be set as a minus sign.
+            let set = match value.strip_prefix('-') {
+                Some(rest) if numeric(column) => format!("$-${rest}"),
+                _ => escape(&value),
+            };
+            cells.push(if best[column][row] { format!("\\textbf{{{set}}}") } else { set });
+        }
+        text += &format!("{} \\\\\n", cells.join(" & "));
+    }
+    text += "\\bottomrule\n\\end{tabular}\n\\end{table*}\n";
+    Ok(text)
 }
 
 /// Characters that LaTeX reads as commands, and the few outside ASCII that our tables use.
@@ -53,8 +100,16 @@ fn escape(text: &str) -> String {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{c}"),
             '~' => "\\textasciitilde{}".into(),
             '^' => "\\textasciicircum{}".into(),
-            'λ' | 'Λ' => "$\\lambda$".into(),
+            '<' => "$<$".into(),
+            '>' => "$>$".into(),
+            '|' => "$|$".into(),
+            '"' => "\\textquotedbl{}".into(),
+            'λ' => "$\\lambda$".into(),
+            'Λ' => "$\\Lambda$".into(),
             'β' => "$\\beta$".into(),
+            'α' => "$\\alpha$".into(),
+            'γ' => "$\\gamma$".into(),
+            'ε' => "$\\varepsilon$".into(),
             '±' => "$\\pm$".into(),
             '×' => "$\\times$".into(),
             '≤' => "$\\leq$".into(),

@@ -12,6 +12,10 @@ impl Exporter for Markdown {
         "md"
     }
 
+    fn for_readers(&self) -> bool {
+        true
+    }
+
     fn export(&self, table: &Table) -> Result<Vec<u8>> {
         let frame = &table.frame;
         let best = best(table)?;

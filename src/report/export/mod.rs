@@ -22,6 +22,9 @@ pub trait Exporter: Sync {
     /// File extension without the dot.
     fn extension(&self) -> &'static str;
 
+    /// Whether it is for people, and so left out for long tables of data.
+    fn for_readers(&self) -> bool;
+
     /// The file's content.
     ///
     /// # Errors
@@ -39,6 +42,7 @@ pub const ALL: &[&dyn Exporter] = &[&Csv, &Parquet, &Markdown, &Latex];
 pub fn write(table: &Table, formats: &[&dyn Exporter], folder: &Path) -> Result<Vec<PathBuf>> {
     formats
         .iter()
+        .filter(|format| table.for_readers || !format.for_readers())
         .map(|format| {
             let path = folder.join(format!("{}.{}", table.name, format.extension()));
             let bytes = format.export(table)?;

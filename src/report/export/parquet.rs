@@ -13,6 +13,10 @@ impl Exporter for Parquet {
         "parquet"
     }
 
+    fn for_readers(&self) -> bool {
+        false
+    }
+
     fn export(&self, table: &Table) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         ParquetWriter::new(&mut bytes).finish(&mut table.frame.clone()).map_err(polars_error)?;

@@ -1,8 +1,8 @@
-//! Accuracy over sparsity, over file size and over p: one line per method and bit width, the baseline dashed, error bars
-//! over seeds.
+//! Accuracy over sparsity, over file size and over p, the baseline dashed, error bars over seeds.
 
-use super::chart::{Chart, Line, Spot};
-use super::{Drawing, Figure, Group};
+use super::chart::{Chart, Line, Panel, Spot};
+use super::style::Style;
+use super::{Drawing, Figure, Group, Source};
 use crate::Result;
 use crate::report::statistics::{Point, Summary, pareto_front};
 use crate::report::tables::WorkingPoint;
@@ -10,90 +10,179 @@ use indexmap::IndexMap;
 
 pub(super) const OVER_SPARSITY: Figure = Figure {
     name: "accuracy_over_sparsity",
-    about: "top-1 accuracy over the share of zeros, one line per method and bit width",
-    draw: |group| draw(group, Axis::Sparsity),
+    about: "top-1 accuracy over the share of zeros along λ, ECQ and ECQx at each bit width (where there is no ECQ or \
+            ECQx: every method); bars: standard deviation over seeds",
+    draw: Source::Records(over_sparsity),
 };
 
 pub(super) const OVER_SIZE: Figure = Figure {
     name: "accuracy_over_size",
-    about: "top-1 accuracy over the size of the written file, with the Pareto front",
-    draw: |group| draw(group, Axis::Size),
+    about: "top-1 accuracy over the size of the written file; marks: all working points; lines: each method's Pareto \
+            front; grey: the front of all",
+    draw: Source::Records(over_size),
 };
 
 pub(super) const EFFECT_OF_P: Figure = Figure {
     name: "effect_of_p",
     about: "top-1 accuracy over p, one line per bit width and λ",
-    draw: |group| draw(group, Axis::P),
+    draw: Source::Records(effect_of_p),
 };
-
-#[derive(Clone, Copy, PartialEq)]
-enum Axis {
-    Sparsity,
-    Size,
-    P,
-}
 
 fn deviation(summary: &Summary) -> f64 {
     summary.std.unwrap_or(0.0)
 }
 
-/// `method b bit`.
-pub(super) fn line_name(method: &str, bits: Option<u32>) -> String {
-    bits.map_or_else(|| method.to_owned(), |bits| format!("{method} {bits} bit"))
+/// `b bit`.
+pub(super) fn bits_name(bits: Option<u32>) -> String {
+    bits.map_or_else(|| "without bit width".to_owned(), |bits| format!("{bits} bit"))
 }
 
-/// Lines by method and bit width, points from left to right.
-fn lines(points: &[&WorkingPoint], axis: Axis) -> Vec<Line> {
-    let mut lines: IndexMap<String, Vec<Spot>> = IndexMap::new();
+/// The point at `x`, top-1 as y.
+pub(super) fn spot(point: &WorkingPoint, x: f64, x_deviation: f64) -> Spot {
+    Spot {
+        x,
+        x_deviation,
+        y: point.top1.mean,
+        y_deviation: deviation(&point.top1),
+        label: point.label.clone(),
+        seeds: point.seeds.len(),
+    }
+}
+
+pub(super) fn baseline(group: &Group<'_>) -> Option<f64> {
+    group.points.iter().find_map(|point| point.baseline_top1.as_ref()).map(|summary| summary.mean)
+}
+
+/// Points lost below which a picture does not go: broken networks would squeeze everything else together.
+const DEPTH: f64 = 15.0;
+
+fn floor(group: &Group<'_>) -> Option<f64> {
+    // Where the baseline itself is poor there is nothing to hide.
+    baseline(group).map(|height| height - DEPTH).filter(|floor| *floor > DEPTH)
+}
+
+/// Bit widths in ascending order, methods without one last.
+pub(super) fn widths(points: &[&WorkingPoint]) -> Vec<Option<u32>> {
+    let mut widths: Vec<Option<u32>> = points.iter().map(|point| point.bits).collect();
+    widths.sort_by_key(|bits| (bits.is_none(), *bits));
+    widths.dedup();
+    widths
+}
+
+/// Parameters along which methods trade accuracy for size.
+pub(super) const STRENGTH: [&str; 3] = ["lambda", "sparsity", "threshold"];
+
+/// Working points that differ in the parameters `swept` alone: of the settings of everything else, the most frequent one.
+/// Otherwise a line would mix settings.
+pub(super) fn main_line<'a>(points: &[&'a WorkingPoint], swept: &[&str]) -> Vec<&'a WorkingPoint> {
+    let mut settings: IndexMap<String, Vec<&WorkingPoint>> = IndexMap::new();
     for point in points {
-        let mut name = line_name(&point.method, point.bits);
-        let x = match axis {
-            Axis::Sparsity => point.sparsity.map(|s| (s.mean, deviation(&s))),
-            Axis::Size => point.file_bytes.map(|s| (s.mean / 1000.0, deviation(&s) / 1000.0)),
-            Axis::P => {
-                name += &point.lambda.map_or(String::new(), |lambda| format!(", λ {lambda}"));
-                point.p.map(|p| (p, 0.0))
-            }
-        };
-        let Some((x, x_deviation)) = x else { continue };
-        lines.entry(name).or_default().push(Spot {
-            x,
-            x_deviation,
-            y: point.top1.mean,
-            y_deviation: deviation(&point.top1),
-            label: point.label.clone(),
-            seeds: point.seeds.len(),
-        });
+        settings.entry(point.setting_without(swept)).or_default().push(point);
     }
-    lines.values_mut().for_each(|line| line.sort_by(|a, b| a.x.total_cmp(&b.x)));
-    lines.into_iter().map(|(name, spots)| Line { name, spots }).collect()
+    // The first of the most frequent.
+    let largest = settings.values().map(Vec::len).max().unwrap_or(0);
+    settings.into_values().find(|group| group.len() == largest).unwrap_or_default()
 }
 
-fn draw(group: &Group<'_>, axis: Axis) -> Result<Option<Drawing>> {
-    let mut lines = lines(&group.points, axis);
-    if axis == Axis::P {
-        // A single value of p shows no effect.
-        lines.retain(|line| line.spots.windows(2).any(|pair| pair[0].x != pair[1].x));
+fn over_sparsity(group: &Group<'_>) -> Result<Option<Drawing>> {
+    let constrained = |method: &str| matches!(method, "ecq" | "ecqx");
+    let any = group.points.iter().any(|point| constrained(&point.method));
+    let points: Vec<_> = group.points.iter().filter(|p| !any || constrained(&p.method)).copied().collect();
+    let mut panels = Vec::new();
+    for bits in widths(&points) {
+        let mut methods: IndexMap<&str, Vec<&WorkingPoint>> = IndexMap::new();
+        for point in points.iter().filter(|point| point.bits == bits) {
+            methods.entry(&point.method).or_default().push(point);
+        }
+        let lines = methods.into_iter().map(|(method, points)| {
+            let points = main_line(&points, &STRENGTH);
+            let mut spots: Vec<Spot> = points
+                .iter()
+                .filter_map(|point| point.sparsity.map(|s| spot(point, s.mean, deviation(&s))))
+                .collect();
+            spots.sort_by(|a, b| a.x.total_cmp(&b.x));
+            Line { name: method.to_owned(), style: Style::method(method), spots, joined: true }
+        });
+        panels.push(Panel { baseline: baseline(group), ..Panel::new(bits_name(bits), lines.collect()) });
     }
-    let baseline = group.points.iter().find_map(|point| point.baseline_top1.as_ref()).map(|s| s.mean);
-    let front = (axis == Axis::Size).then(|| {
-        let spots = lines.iter().flat_map(|line| &line.spots);
-        let points: Vec<Point> = spots.map(|s| Point { size: s.x, accuracy: s.y }).collect();
-        pareto_front(&points).into_iter().map(|point| (point.size, point.accuracy)).collect::<Vec<_>>()
-    });
-    let (x_label, x_column) = match axis {
-        Axis::Sparsity => ("zeros, % of the quantized weights", "zeros_percent"),
-        Axis::Size => ("file size, kB", "file_kilobytes"),
-        Axis::P => ("p", "p"),
-    };
     Chart {
         title: &group.title,
-        x_label,
+        x_label: "zeros, % of the quantized weights",
         y_label: "top-1 accuracy, %",
-        lines,
-        baseline: baseline.map(|height| (height, "full precision")),
-        backdrop: front.map(|points| (points, "Pareto front")),
-        columns: [x_column, "top1_percent"],
+        panels,
+        baseline: "full precision",
+        backdrop: "",
+        logarithmic: false,
+        floor: floor(group),
+        columns: ["zeros_percent", "top1_percent"],
+    }
+    .draw()
+}
+
+fn over_size(group: &Group<'_>) -> Result<Option<Drawing>> {
+    let mut methods: IndexMap<&str, Vec<Spot>> = IndexMap::new();
+    for point in &group.points {
+        let Some(size) = point.file_bytes else { continue };
+        let spot = spot(point, size.mean / 1000.0, deviation(&size) / 1000.0);
+        methods.entry(&point.method).or_default().push(spot);
+    }
+    let front = |spots: &[&Spot]| -> Vec<Point> {
+        pareto_front(&spots.iter().map(|s| Point { size: s.x, accuracy: s.y }).collect::<Vec<_>>())
+    };
+    let all: Vec<&Spot> = methods.values().flatten().collect();
+    let backdrop = front(&all).into_iter().map(|point| (point.size, point.accuracy)).collect();
+    // Every working point as a mark; those on the method's front joined.
+    let mut lines = Vec::new();
+    for (method, spots) in methods {
+        let best = front(&spots.iter().collect::<Vec<_>>());
+        let (mut on, off): (Vec<Spot>, Vec<Spot>) =
+            spots.into_iter().partition(|s| best.iter().any(|p| p.size == s.x && p.accuracy == s.y));
+        on.sort_by(|a, b| a.x.total_cmp(&b.x));
+        let style = Style::method(method);
+        for (spots, joined) in [(on, true), (off, false)] {
+            lines.push(Line { name: method.to_owned(), style, spots, joined });
+        }
+    }
+    Chart {
+        title: &group.title,
+        x_label: "file size, kB (logarithmic)",
+        y_label: "top-1 accuracy, %",
+        panels: vec![Panel { baseline: baseline(group), backdrop, ..Panel::new("", lines) }],
+        baseline: "full precision",
+        backdrop: "Pareto front",
+        logarithmic: true,
+        floor: floor(group),
+        columns: ["file_kilobytes", "top1_percent"],
+    }
+    .draw()
+}
+
+fn effect_of_p(group: &Group<'_>) -> Result<Option<Drawing>> {
+    let mut lines: IndexMap<String, Vec<&WorkingPoint>> = IndexMap::new();
+    for point in group.points.iter().filter(|point| point.p.is_some()) {
+        let lambda = point.lambda.map_or(String::new(), |lambda| format!(", λ {lambda}"));
+        lines.entry(format!("{}{lambda}", bits_name(point.bits))).or_default().push(point);
+    }
+    let lines = lines.into_iter().enumerate().map(|(index, (name, points))| {
+        let points = main_line(&points, &["p"]);
+        let mut spots: Vec<Spot> =
+            points.iter().filter_map(|point| point.p.map(|p| spot(point, p, 0.0))).collect();
+        spots.sort_by(|a, b| a.x.total_cmp(&b.x));
+        Line { name, style: Style::nth(index), spots, joined: true }
+    });
+    // A single value of p shows no effect.
+    let lines: Vec<Line> =
+        lines.filter(|line| line.spots.windows(2).any(|pair| pair[0].x != pair[1].x)).collect();
+    Chart {
+        title: &group.title,
+        x_label: "p",
+        y_label: "top-1 accuracy, %",
+        panels: vec![Panel { baseline: baseline(group), ..Panel::new("", lines) }],
+        baseline: "full precision",
+        backdrop: "",
+        logarithmic: false,
+        floor: None,
+        columns: ["p", "top1_percent"],
     }
     .draw()
 }

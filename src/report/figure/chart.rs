@@ -1,25 +1,26 @@
-//! The one chart that the figures share: lines with markers and error bars, an optional dashed baseline, a legend beside.
+//! The chart that most figures share: panels side by side with common axes, lines with markers and error bars, an
+//! optional dashed baseline, one legend below. Lengths are in units of 1/20 mm at a column width of 8 cm.
 
 use super::Drawing;
+use super::axis::Axis;
 use super::render::FONT;
+use super::style::{Area, Style};
 use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Okabe & Ito's palette, safe for colour-blind readers.
-pub(super) const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(60, 60, 60),
-];
-/// Units of the drawing: a column of 8 cm at 80 units per centimetre.
-const SIZE: (u32, u32) = (640, 460);
-/// Room for the legend, right of the plot: at least, per character of the longest name, and per line.
-const LEGEND: (u32, u32, u32) = (120, 8, 22);
+/// Width of a drawing: 8 cm.
+pub(super) const WIDTH: u32 = 1600;
+/// Height of the plots of one row.
+const HEIGHT: [i32; 2] = [900, 560];
+/// Sizes of text: 7 points and a little more.
+pub(super) const TEXT: i32 = 50;
+const TITLE: i32 = 56;
+/// Characters are about this wide, as a share of their size.
+const CHARACTER: f64 = 0.52;
+const MARKER: i32 = 15;
+const LINE: i32 = 68;
+pub(super) const GREY: RGBColor = RGBColor(175, 175, 175);
 
 /// One point.
 pub(super) struct Spot {
@@ -38,10 +39,34 @@ impl Spot {
     }
 }
 
-/// One line.
+/// One series.
 pub(super) struct Line {
+    /// Its text in the legend; the same name in another panel is the same series.
     pub name: String,
+    pub style: Style,
     pub spots: Vec<Spot>,
+    /// Whether its points are joined.
+    pub joined: bool,
+}
+
+/// One plot.
+pub(super) struct Panel {
+    /// Text above it; empty for none.
+    pub title: String,
+    pub lines: Vec<Line>,
+    /// Height of a dashed line.
+    pub baseline: Option<f64>,
+    /// A wide grey line behind the others.
+    pub backdrop: Vec<(f64, f64)>,
+    /// Names of x = 1, 2, …, where the axis is one of names.
+    pub names: Vec<String>,
+}
+
+impl Panel {
+    /// A plot of lines alone.
+    pub fn new(title: impl Into<String>, lines: Vec<Line>) -> Self {
+        Self { title: title.into(), lines, baseline: None, backdrop: Vec::new(), names: Vec::new() }
+    }
 }
 
 /// What to draw.
@@ -49,11 +74,13 @@ pub(super) struct Chart<'a> {
     pub title: &'a str,
     pub x_label: &'a str,
     pub y_label: &'a str,
-    pub lines: Vec<Line>,
-    /// Height of a dashed line, and what it is called.
-    pub baseline: Option<(f64, &'a str)>,
-    /// A grey line without markers behind the others, and what it is called.
-    pub backdrop: Option<(Vec<(f64, f64)>, &'a str)>,
+    pub panels: Vec<Panel>,
+    /// What the dashed line and the grey line are called.
+    pub baseline: &'a str,
+    pub backdrop: &'a str,
+    pub logarithmic: bool,
+    /// Points lower than this are left out of the picture (not of the CSV), and a line below it says how many.
+    pub floor: Option<f64>,
     /// Names of x and y in the CSV.
     pub columns: [&'a str; 2],
 }
@@ -62,149 +89,297 @@ pub(super) fn failed(error: impl std::fmt::Display) -> Error {
     Error::Internal(format!("figure: {error}"))
 }
 
-/// Smallest and largest value with a margin of a twentieth on both sides.
-fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let (low, high) = values
-        .filter(|value| value.is_finite())
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
-    let margin = match (high - low) * 0.05 {
-        margin if margin > 0.0 => margin,
-        _ => (high.abs() * 0.05).max(0.05),
-    };
-    // No axis of ours has negative values; a margin must not suggest them.
-    (low <= high).then_some((if low >= 0.0 { (low - margin).max(0.0) } else { low - margin }, high + margin))
+/// Width of a text.
+pub(super) fn width(text: &str, size: i32) -> i32 {
+    (text.chars().count() as f64 * f64::from(size) * CHARACTER).ceil() as i32
+}
+
+/// Writes a text.
+pub(super) fn write(
+    area: &Area<'_>,
+    text: &str,
+    at: (i32, i32),
+    size: i32,
+    anchor: (HPos, VPos),
+) -> Result<()> {
+    let style = (FONT, size).into_font().color(&BLACK).pos(Pos::new(anchor.0, anchor.1));
+    area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
+}
+
+/// Writes a text from bottom to top around `at`.
+pub(super) fn write_upwards(area: &Area<'_>, text: &str, at: (i32, i32), size: i32) -> Result<()> {
+    let font = (FONT, size).into_font().transform(FontTransform::Rotate270);
+    let style = font.color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
+    area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
+}
+
+pub(super) fn stroke(area: &Area<'_>, points: Vec<(i32, i32)>, colour: RGBColor, width: u32) -> Result<()> {
+    area.draw(&PathElement::new(points, colour.stroke_width(width))).map_err(failed)
+}
+
+/// The rectangle of one plot.
+#[derive(Clone, Copy)]
+struct Frame {
+    left: i32,
+    right: i32,
+    top: i32,
+    bottom: i32,
 }
 
 impl Chart<'_> {
     /// The drawing, or `None` when no line has a point.
-    pub fn draw(self) -> Result<Option<Drawing>> {
-        let spots = || self.lines.iter().flat_map(|line| &line.spots);
-        let x = bounds(spots().flat_map(|s| [s.x - s.x_deviation, s.x + s.x_deviation]));
-        let y = bounds(
-            spots()
-                .flat_map(|s| [s.y - s.y_deviation, s.y + s.y_deviation])
-                .chain(self.baseline.map(|(height, _)| height)),
+    pub fn draw(mut self) -> Result<Option<Drawing>> {
+        let csv = self.csv();
+        let hidden = self.hide();
+        self.panels.retain(|panel| panel.lines.iter().any(|line| !line.spots.is_empty()));
+        let spots = || self.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.spots);
+        let x = Axis::around(
+            spots().flat_map(|s| [s.x - s.x_deviation, s.x, s.x + s.x_deviation]),
+            self.logarithmic,
+        );
+        let baselines = self.panels.iter().filter_map(|panel| panel.baseline);
+        let y = Axis::around(
+            spots().flat_map(|s| [s.y - s.y_deviation, s.y + s.y_deviation]).chain(baselines),
+            false,
         );
         let (Some(x), Some(y)) = (x, y) else { return Ok(None) };
+        let columns = if self.panels.len() == 1 { 1 } else { 2 };
+        let rows = self.panels.len().div_ceil(columns) as i32;
+        let height = HEIGHT[columns - 1];
+        let named = self.panels.iter().flat_map(|panel| &panel.names).map(|name| width(name, TEXT)).max();
+        let below = named.map_or(TEXT + 20, |longest| longest * 8 / 10 + 40);
+        let titles = if columns == 1 { 0 } else { TEXT + 24 };
+        let legend = Legend::new(&self);
+        let shared = named.is_none();
+        let row_height = height + titles + if shared { 30 } else { below + 20 };
+        let top = TITLE + 30;
+        let plots = rows * row_height + if shared { below } else { 0 };
+        let notes = if hidden > 0 { LINE } else { 0 };
+        let size = (WIDTH, (top + plots + TEXT + 30 + legend.height() + notes) as u32);
+        let y_ticks = y.ticks(if columns == 1 { 7 } else { 5 });
+        let left = 90 + y_ticks.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0);
+        let gap = if shared { 50 } else { 60 };
+        let wide = (WIDTH as i32 - left - 40 - gap * (columns as i32 - 1)) / columns as i32;
         let mut svg = String::new();
-        let longest = self.lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0) as u32;
-        let legend_width = (48 + LEGEND.1 * longest).max(LEGEND.0);
-        let entries = self.lines.len() as u32 + 2;
-        let size = (SIZE.0 - LEGEND.0 + legend_width, SIZE.1.max(48 + LEGEND.2 * entries));
         {
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             area.fill(&WHITE).map_err(failed)?;
-            let (plot, legend) = area.split_horizontally(size.0 - legend_width);
-            self.plot(&plot, x, y)?;
-            self.legend(&legend)?;
+            write(&area, self.title, (WIDTH as i32 / 2, 16), TITLE, (HPos::Center, VPos::Top))?;
+            for (index, panel) in self.panels.iter().enumerate() {
+                let (row, column) = ((index / columns) as i32, (index % columns) as i32);
+                let from = left + column * (wide + gap);
+                let start = top + row * row_height + titles;
+                let frame = Frame { left: from, right: from + wide, top: start, bottom: start + height };
+                if !panel.title.is_empty() && columns > 1 {
+                    let at = ((frame.left + frame.right) / 2, start - 10);
+                    write(&area, &panel.title, at, TEXT, (HPos::Center, VPos::Bottom))?;
+                }
+                // The lowest plot of each column bears the numbers.
+                let lowest = index + columns >= self.panels.len();
+                // Names have places of their own, whatever the other plots hold.
+                let own = match panel.names.len() {
+                    0 => x,
+                    count => Axis { low: 0.5, high: count as f64 + 0.5, logarithmic: false },
+                };
+                self.axes(&area, panel, frame, (&own, &y), (column == 0, lowest), &y_ticks)?;
+                self.series(&area, panel, frame, (&own, &y))?;
+            }
+            let middle = (left + WIDTH as i32 - 40) / 2;
+            write(&area, self.x_label, (middle, top + plots), TEXT, (HPos::Center, VPos::Top))?;
+            write_upwards(&area, self.y_label, (TEXT / 2 + 8, top + plots / 2), TEXT)?;
+            legend.draw(&area, top + plots + TEXT + 30)?;
+            if let Some(floor) = self.floor.filter(|_| hidden > 0) {
+                let text = format!("{hidden} points below {floor:.0} % are not shown");
+                let at = (40, top + plots + TEXT + 24 + legend.height());
+                write(&area, &text, at, TEXT, (HPos::Left, VPos::Top))?;
+            }
             area.present().map_err(failed)?;
         }
-        Ok(Some(Drawing { svg, csv: self.csv() }))
+        Ok(Some(Drawing { svg, csv }))
     }
 
-    fn plot(&self, plot: &Area<'_>, x: (f64, f64), y: (f64, f64)) -> Result<()> {
-        let mut chart = ChartBuilder::on(plot)
-            .caption(self.title, (FONT, 20))
-            .margin(8)
-            .x_label_area_size(46)
-            .y_label_area_size(58)
-            .build_cartesian_2d(x.0..x.1, y.0..y.1)
-            .map_err(failed)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(RGBColor(225, 225, 225))
-            .label_style((FONT, 16))
-            .axis_desc_style((FONT, 18))
-            .x_desc(self.x_label)
-            .y_desc(self.y_label)
-            .draw()
-            .map_err(failed)?;
-        if let Some((points, _)) = &self.backdrop {
-            let style = RGBColor(170, 170, 170).stroke_width(4);
-            chart.draw_series(LineSeries::new(points.iter().copied(), style)).map_err(failed)?;
-        }
-        if let Some((height, _)) = self.baseline {
-            let ends = [(x.0, height), (x.1, height)];
-            chart.draw_series(DashedLineSeries::new(ends, 6, 4, BLACK.stroke_width(1))).map_err(failed)?;
-        }
-        for (index, line) in self.lines.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            let points = line.spots.iter().map(|s| (s.x, s.y));
-            chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).map_err(failed)?;
-            for spot in &line.spots {
-                if spot.y_deviation > 0.0 {
-                    let ends = vec![(spot.x, spot.y - spot.y_deviation), (spot.x, spot.y + spot.y_deviation)];
-                    chart.draw_series([PathElement::new(ends, colour.stroke_width(1))]).map_err(failed)?;
-                }
-                if spot.x_deviation > 0.0 {
-                    let ends = vec![(spot.x - spot.x_deviation, spot.y), (spot.x + spot.x_deviation, spot.y)];
-                    chart.draw_series([PathElement::new(ends, colour.stroke_width(1))]).map_err(failed)?;
-                }
-                marker(plot, chart.backend_coord(&(spot.x, spot.y)), index, colour)?;
+    /// Takes away what lies below the floor, and lines left without a point; returns how many points.
+    fn hide(&mut self) -> usize {
+        let Some(floor) = self.floor else { return 0 };
+        let mut hidden = 0;
+        for panel in &mut self.panels {
+            for line in &mut panel.lines {
+                let before = line.spots.len();
+                line.spots.retain(|spot| spot.y >= floor);
+                hidden += before - line.spots.len();
             }
+            panel.backdrop.retain(|(_, y)| *y >= floor);
+            panel.lines.retain(|line| !line.spots.is_empty());
         }
-        Ok(())
+        hidden
     }
 
-    fn legend(&self, area: &Area<'_>) -> Result<()> {
-        let style = (FONT, 16).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-        let mut y = 44;
-        let text = |name: &str, y: i32| {
-            area.draw(&Text::new(name.to_owned(), (40, y), style.clone())).map_err(failed)
-        };
-        let line = |from: i32, to: i32, y: i32, style: ShapeStyle| {
-            area.draw(&PathElement::new(vec![(from, y), (to, y)], style)).map_err(failed)
-        };
-        for (index, entry) in self.lines.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            line(4, 32, y, colour.stroke_width(2))?;
-            marker(area, (18, y), index, colour)?;
-            text(&entry.name, y)?;
-            y += LEGEND.2 as i32;
-        }
-        if let Some((_, name)) = self.baseline {
-            for x in [4, 14, 24] {
-                line(x, x + 6, y, BLACK.stroke_width(1))?;
+    /// Frame, grid and the numbers beside it.
+    fn axes(
+        &self,
+        area: &Area<'_>,
+        panel: &Panel,
+        frame: Frame,
+        (x, y): (&Axis, &Axis),
+        (first, lowest): (bool, bool),
+        y_ticks: &[(f64, String)],
+    ) -> Result<()> {
+        let Frame { left, right, top, bottom } = frame;
+        let light = RGBColor(228, 228, 228);
+        for (value, text) in y_ticks {
+            let at = y.place(*value, bottom, top);
+            stroke(area, vec![(left, at), (right, at)], light, 2)?;
+            if first {
+                write(area, text, (left - 14, at), TEXT, (HPos::Right, VPos::Center))?;
             }
-            text(name, y)?;
-            y += LEGEND.2 as i32;
         }
-        if let Some((_, name)) = self.backdrop {
-            line(4, 32, y, RGBColor(170, 170, 170).stroke_width(4))?;
-            text(name, y)?;
+        if panel.names.is_empty() {
+            let room = (right - left) / (TEXT * 3);
+            for (value, text) in x.ticks(room.clamp(2, 7) as usize) {
+                let at = x.place(value, left, right);
+                stroke(area, vec![(at, top), (at, bottom)], light, 2)?;
+                if lowest {
+                    write(area, &text, (at, bottom + 12), TEXT, (HPos::Center, VPos::Top))?;
+                }
+            }
+        }
+        for (index, name) in panel.names.iter().enumerate() {
+            let at = x.place((index + 1) as f64, left, right);
+            stroke(area, vec![(at, top), (at, bottom)], light, 2)?;
+            let half = width(name, TEXT * 8 / 10) / 2;
+            write_upwards(area, name, (at, bottom + 20 + half), TEXT * 8 / 10)?;
+        }
+        let corners = vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
+        stroke(area, corners, RGBColor(90, 90, 90), 3)
+    }
+
+    fn series(&self, area: &Area<'_>, panel: &Panel, frame: Frame, (x, y): (&Axis, &Axis)) -> Result<()> {
+        let place =
+            |px: f64, py: f64| (x.place(px, frame.left, frame.right), y.place(py, frame.bottom, frame.top));
+        let inside = |(px, py): &(f64, f64)| (x.low..=x.high).contains(px) && (y.low..=y.high).contains(py);
+        let backdrop: Vec<_> =
+            panel.backdrop.iter().filter(|at| inside(at)).map(|(px, py)| place(*px, *py)).collect();
+        if backdrop.len() > 1 {
+            stroke(area, backdrop, GREY, 16)?;
+        }
+        if let Some(height) = panel.baseline {
+            let at = y.place(height, frame.bottom, frame.top);
+            dashes(area, frame.left, frame.right, at)?;
+        }
+        for line in &panel.lines {
+            let colour = line.style.colour;
+            if line.joined && line.spots.len() > 1 {
+                stroke(area, line.spots.iter().map(|s| place(s.x, s.y)).collect(), colour, 6)?;
+            }
+            for s in &line.spots {
+                if s.y_deviation > 0.0 {
+                    stroke(
+                        area,
+                        vec![place(s.x, s.y - s.y_deviation), place(s.x, s.y + s.y_deviation)],
+                        colour,
+                        4,
+                    )?;
+                }
+                if s.x_deviation > 0.0 && s.x_deviation < s.x {
+                    stroke(
+                        area,
+                        vec![place(s.x - s.x_deviation, s.y), place(s.x + s.x_deviation, s.y)],
+                        colour,
+                        4,
+                    )?;
+                }
+            }
+        }
+        for line in &panel.lines {
+            for s in &line.spots {
+                line.style.mark(area, place(s.x, s.y), MARKER)?;
+            }
         }
         Ok(())
     }
 
     fn csv(&self) -> String {
         let [x, y] = self.columns;
-        let mut text = format!("line,label,{x},{x}_std,{y},{y}_std,seeds,baseline\n");
-        let baseline = self.baseline.map_or(String::new(), |(height, _)| height.to_string());
+        let mut text = format!("panel,line,label,{x},{x}_std,{y},{y}_std,seeds,baseline\n");
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        for line in &self.lines {
-            for s in &line.spots {
-                let (name, label) = (quoted(&line.name), quoted(&s.label));
-                text += &format!(
-                    "{name},{label},{},{},{},{},{},{baseline}\n",
-                    s.x, s.x_deviation, s.y, s.y_deviation, s.seeds
-                );
+        for panel in &self.panels {
+            let baseline = panel.baseline.map_or(String::new(), |height| height.to_string());
+            for line in &panel.lines {
+                for s in &line.spots {
+                    let (title, name, label) = (quoted(&panel.title), quoted(&line.name), quoted(&s.label));
+                    text += &format!(
+                        "{title},{name},{label},{},{},{},{},{},{baseline}\n",
+                        s.x, s.x_deviation, s.y, s.y_deviation, s.seeds
+                    );
+                }
             }
         }
         text
     }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-
-/// Markers differ in shape as well as in colour.
-fn marker(area: &Area<'_>, at: (i32, i32), index: usize, colour: RGBColor) -> Result<()> {
-    // Positions of the whole picture; the plot lies at its left edge.
-    match index % 4 {
-        0 => area.draw(&Circle::new(at, 5, colour.filled())),
-        1 => area.draw(&Rectangle::new([(at.0 - 4, at.1 - 4), (at.0 + 4, at.1 + 4)], colour.filled())),
-        2 => area.draw(&TriangleMarker::new(at, 6, colour.filled())),
-        _ => area.draw(&Cross::new(at, 5, colour.stroke_width(2))),
+fn dashes(area: &Area<'_>, from: i32, to: i32, y: i32) -> Result<()> {
+    let mut x = from;
+    while x < to {
+        stroke(area, vec![(x, y), ((x + 24).min(to), y)], BLACK, 4)?;
+        x += 40;
     }
-    .map_err(failed)
+    Ok(())
+}
+
+/// What an entry of the legend shows.
+enum Sign {
+    Series(Style, bool),
+    Dashes,
+    Wide,
+}
+
+/// Entries below the plots, in columns.
+struct Legend {
+    entries: Vec<(String, Sign)>,
+    columns: i32,
+}
+
+impl Legend {
+    fn new(chart: &Chart<'_>) -> Self {
+        let mut entries: Vec<(String, Sign)> = Vec::new();
+        for line in chart.panels.iter().flat_map(|panel| &panel.lines) {
+            if !line.name.is_empty() && !entries.iter().any(|(name, _)| *name == line.name) {
+                entries.push((line.name.clone(), Sign::Series(line.style, line.joined)));
+            }
+        }
+        if chart.panels.iter().any(|panel| panel.baseline.is_some()) {
+            entries.push((chart.baseline.into(), Sign::Dashes));
+        }
+        if chart.panels.iter().any(|panel| panel.backdrop.len() > 1) {
+            entries.push((chart.backdrop.into(), Sign::Wide));
+        }
+        let longest = entries.iter().map(|(name, _)| width(name, TEXT)).max().unwrap_or(0);
+        let columns = ((WIDTH as i32 - 60) / (longest + 130)).clamp(1, entries.len().max(1) as i32);
+        Self { entries, columns }
+    }
+
+    fn height(&self) -> i32 {
+        (self.entries.len() as i32 + self.columns - 1) / self.columns * LINE + 24
+    }
+
+    fn draw(&self, area: &Area<'_>, top: i32) -> Result<()> {
+        let wide = (WIDTH as i32 - 60) / self.columns;
+        for (index, (name, sign)) in self.entries.iter().enumerate() {
+            let (row, column) = (index as i32 / self.columns, index as i32 % self.columns);
+            let (x, y) = (40 + column * wide, top + row * LINE + LINE / 2);
+            match sign {
+                Sign::Series(style, joined) => {
+                    if *joined {
+                        stroke(area, vec![(x, y), (x + 90, y)], style.colour, 6)?;
+                    }
+                    style.mark(area, (x + 45, y), MARKER)?;
+                }
+                Sign::Dashes => dashes(area, x, x + 90, y)?,
+                Sign::Wide => stroke(area, vec![(x, y), (x + 90, y)], GREY, 16)?,
+            }
+            write(area, name, (x + 110, y), TEXT, (HPos::Left, VPos::Center))?;
+        }
+        Ok(())
+    }
 }

@@ -1,9 +1,21 @@
-//! Inputs and their relevance side by side, as heat maps.
+//! Inputs and their relevance one above the other, as heat maps.
 
-use super::Drawing;
-use super::render::FONT;
+use super::chart::{TEXT, WIDTH, failed, width, write};
+use super::style::Area;
+use super::{Drawing, Figure, Source};
 use crate::{Error, Result};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+pub(super) const HEAT_MAPS: Figure = Figure {
+    name: "relevance_heat_maps",
+    about: "inputs (above) and the relevance of their values for the true class (below), summed over channels: red for, \
+            blue against it; audio: cepstral coefficients upwards, time to the right",
+    draw: Source::Weights(|_, insight| match insight.maps.is_empty() {
+        true => Ok(None),
+        false => heat_maps(&insight.maps).map(Some),
+    }),
+};
 
 /// One input, (channels, height, width), with its relevance.
 pub struct Map {
@@ -23,20 +35,18 @@ pub struct Map {
 
 /// Larger inputs are averaged down to this many rows or columns.
 const RESOLUTION: usize = 64;
-/// Units of one picture's longer side.
-const SIDE: f64 = 128.0;
-const MARGIN: i32 = 12;
-const TITLE: i32 = 22;
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Internal(format!("figure: {error}"))
-}
+const MARGIN: i32 = 20;
 
 impl Map {
-    /// Rows and columns after averaging blocks of `step` × `step`.
+    /// Side of the blocks that are averaged, rows and columns after it.
     fn grid(&self) -> (usize, usize, usize) {
         let step = self.height.max(self.width).div_ceil(RESOLUTION).max(1);
         (step, self.height.div_ceil(step), self.width.div_ceil(step))
+    }
+
+    /// Whether it is a long and narrow table with time downwards, which is drawn lying.
+    fn lies(&self) -> bool {
+        self.channels == 1 && self.height > 2 * self.width
     }
 
     /// Mean of one block of one channel.
@@ -66,60 +76,77 @@ fn diverging(share: f64) -> RGBColor {
 /// [`Error::Input`] when there is nothing to draw.
 pub fn heat_maps(maps: &[Map]) -> Result<Drawing> {
     let Some(first) = maps.first() else { return Err(Error::input("there are no inputs to draw")) };
-    let (_, rows, columns) = first.grid();
-    let cell = SIDE / rows.max(columns) as f64;
-    let (width, height) = ((columns as f64 * cell) as i32, (rows as f64 * cell) as i32);
-    let size = (
-        (maps.len() as i32 * (width.max(70) + MARGIN) + MARGIN) as u32,
-        (2 * (height + MARGIN) + TITLE + MARGIN) as u32,
-    );
+    let columns = if first.lies() { maps.len().min(3) } else { maps.len().min(6) } as i32;
+    let rows = (maps.len() as i32 + columns - 1) / columns;
+    let wide = (WIDTH as i32 - MARGIN) / columns - MARGIN;
+    let (_, high, broad) = first.grid();
+    let tall = match first.lies() {
+        true => wide / 2,
+        false => (f64::from(wide) * high as f64 / broad.max(1) as f64) as i32,
+    };
+    let row_height = 2 * tall + TEXT + 3 * MARGIN;
+    let size = (WIDTH, (rows * row_height + MARGIN) as u32);
     let mut svg = String::new();
     let mut csv = String::from("sample,title,row,column,input,relevance\n");
     {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
         for (index, map) in maps.iter().enumerate() {
-            let (step, rows, columns) = map.grid();
-            let left = MARGIN + index as i32 * (width.max(70) + MARGIN);
-            let style = (FONT, 16).into_font().color(&BLACK);
-            area.draw(&Text::new(map.title.clone(), (left, MARGIN / 2), style)).map_err(failed)?;
-            let bounds = |values: &[f32]| {
-                values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)))
-            };
-            let (low, high) = bounds(&map.input);
-            let range = f64::from(high - low).max(f64::MIN_POSITIVE);
-            let mut sums: Vec<f64> = Vec::with_capacity(rows * columns);
-            for row in 0..rows {
-                for column in 0..columns {
-                    let channels = 0..map.channels;
-                    sums.push(channels.map(|c| map.block(&map.relevance, c, row, column, step)).sum());
-                }
-            }
-            let mut sorted: Vec<f64> = sums.iter().map(|value| value.abs()).collect();
-            sorted.sort_by(f64::total_cmp);
-            let scale = sorted[(sorted.len() - 1) * 99 / 100].max(f64::MIN_POSITIVE);
-            for row in 0..rows {
-                for column in 0..columns {
-                    let at = |channel: usize| map.block(&map.input, channel, row, column, step);
-                    let level = |value: f64| (255.0 * (value - f64::from(low)) / range).round() as u8;
-                    let colour = match map.channels {
-                        3 => RGBColor(level(at(0)), level(at(1)), level(at(2))),
-                        _ => RGBColor(level(at(0)), level(at(0)), level(at(0))),
-                    };
-                    let relevance = sums[row * columns + column];
-                    let corner = |x: usize, y: usize, top: i32| {
-                        (left + (x as f64 * cell).round() as i32, top + (y as f64 * cell).round() as i32)
-                    };
-                    let tops = [TITLE, TITLE + height + MARGIN];
-                    for (top, colour) in tops.into_iter().zip([colour, diverging(relevance / scale)]) {
-                        let ends = [corner(column, row, top), corner(column + 1, row + 1, top)];
-                        area.draw(&Rectangle::new(ends, colour.filled())).map_err(failed)?;
-                    }
-                    csv += &format!("{index},{},{row},{column},{},{relevance}\n", map.title, at(0));
-                }
-            }
+            let (row, column) = (index as i32 / columns, index as i32 % columns);
+            let at = (MARGIN + column * (wide + MARGIN), MARGIN + row * row_height);
+            let fits = (12..=TEXT).rev().find(|size| width(&map.title, *size) <= wide).unwrap_or(12);
+            write(&area, &map.title, (at.0 + wide / 2, at.1), fits, (HPos::Center, VPos::Top))?;
+            draw(&area, map, index, (at.0, at.1 + TEXT + 10), (wide, tall), &mut csv)?;
         }
         area.present().map_err(failed)?;
     }
     Ok(Drawing { svg, csv })
+}
+
+fn draw(
+    area: &Area<'_>,
+    map: &Map,
+    index: usize,
+    (left, top): (i32, i32),
+    (wide, tall): (i32, i32),
+    csv: &mut String,
+) -> Result<()> {
+    let (step, rows, columns) = map.grid();
+    let mut sums: Vec<f64> = Vec::with_capacity(rows * columns);
+    for row in 0..rows {
+        for column in 0..columns {
+            sums.push((0..map.channels).map(|c| map.block(&map.relevance, c, row, column, step)).sum());
+        }
+    }
+    let mut sorted: Vec<f64> = sums.iter().map(|value| value.abs()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let scale = sorted[(sorted.len() - 1) * 99 / 100].max(f64::MIN_POSITIVE);
+    let bounds = map.input.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+    let low = f64::from(bounds.0);
+    let range = (f64::from(bounds.1) - low).max(f64::MIN_POSITIVE);
+    for row in 0..rows {
+        for column in 0..columns {
+            let at = |channel: usize| map.block(&map.input, channel, row, column, step);
+            let level = |value: f64| (255.0 * (value - low) / range).round() as u8;
+            let input = match map.channels {
+                3 => RGBColor(level(at(0)), level(at(1)), level(at(2))),
+                _ => RGBColor(level(at(0)), level(at(0)), level(at(0))),
+            };
+            let relevance = sums[row * columns + column];
+            // Lying: time to the right, coefficients upwards.
+            let (x, y, across, down) = match map.lies() {
+                true => (row, columns - 1 - column, rows, columns),
+                false => (column, row, columns, rows),
+            };
+            let corner = |x: usize, y: usize, top: i32| {
+                (left + x as i32 * wide / across as i32, top + y as i32 * tall / down as i32)
+            };
+            for (top, colour) in [(top, input), (top + tall + MARGIN, diverging(relevance / scale))] {
+                let ends = [corner(x, y, top), corner(x + 1, y + 1, top)];
+                area.draw(&Rectangle::new(ends, colour.filled())).map_err(failed)?;
+            }
+            *csv += &format!("{index},{},{row},{column},{},{relevance}\n", map.title, at(0));
+        }
+    }
+    Ok(())
 }

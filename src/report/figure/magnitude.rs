@@ -1,91 +1,134 @@
-//! Relevance over magnitude: one small scatter per layer, with the correlation of the two.
+//! Relevance against magnitude: one two-dimensional histogram per layer, with the correlation of the two.
 
-use super::Drawing;
+use super::chart::{TEXT, WIDTH, failed, stroke, width, write};
 use super::render::FONT;
+use super::style::Area;
+use super::{Drawing, ExplainedLayer, Figure, Source};
 use crate::{Error, Result};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
 
-/// One layer's weights and their relevance.
-pub struct LayerScatter<'a> {
-    /// Name of the weight.
-    pub name: &'a str,
-    /// Weights (signs are dropped).
-    pub magnitude: &'a [f32],
-    /// Relevance of each (signs are dropped).
-    pub relevance: &'a [f32],
-    /// Pearson's correlation of |weight| and |relevance|.
-    pub correlation: Option<f64>,
+pub(super) const RELEVANCE: Figure = Figure {
+    name: "relevance_over_magnitude",
+    about: "relevance (LRP) against magnitude of the weights of each layer; both relative to the layer's largest, \
+            relevance as its square root because it spans decades; darker: more weights (logarithmic); r: correlation of \
+            |weight| and |relevance|",
+    draw: Source::Weights(|_, insight| match insight.layers.is_empty() {
+        true => Ok(None),
+        false => relevance_over_magnitude(&insight.layers).map(Some),
+    }),
+};
+
+/// Bins to each side.
+const BINS: usize = 32;
+
+/// Counts by bin of magnitude and relevance.
+fn counts(layer: &ExplainedLayer) -> Vec<[usize; BINS]> {
+    let largest = |values: &[f32]| {
+        f64::from(values.iter().fold(0.0f32, |largest, value| largest.max(value.abs())))
+            .max(f64::MIN_POSITIVE)
+    };
+    let (weight, relevance) = (largest(&layer.weights), largest(&layer.relevance));
+    let bin = |share: f64| ((share * BINS as f64) as usize).min(BINS - 1);
+    let mut counts = vec![[0; BINS]; BINS];
+    for (w, r) in layer.weights.iter().zip(&layer.relevance) {
+        let (w, r) = (f64::from(w.abs()) / weight, (f64::from(r.abs()) / relevance).sqrt());
+        counts[bin(w)][bin(r)] += 1;
+    }
+    counts
 }
 
-/// Points drawn per layer: every n-th weight of larger ones.
-const POINTS: usize = 600;
-const COLUMNS: usize = 4;
-const CELL: (u32, u32) = (230, 170);
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Internal(format!("figure: {error}"))
+/// White to dark blue.
+fn shade(share: f64) -> RGBColor {
+    let mix = |from: f64, to: f64| (from + (to - from) * share).round() as u8;
+    RGBColor(mix(222.0, 8.0), mix(235.0, 48.0), mix(247.0, 107.0))
 }
 
-/// Both axes relative to the layer's largest value; relevance as its square root, because it spans decades.
+/// Draws all layers.
 ///
 /// # Errors
 /// [`Error::Input`] when there is nothing to draw.
-pub fn relevance_over_magnitude(layers: &[LayerScatter<'_>]) -> Result<Drawing> {
+pub fn relevance_over_magnitude(layers: &[ExplainedLayer]) -> Result<Drawing> {
     if layers.is_empty() {
         return Err(Error::input("there are no weights to draw"));
     }
-    let rows = layers.len().div_ceil(COLUMNS);
-    let columns = layers.len().min(COLUMNS);
-    let size = (columns as u32 * CELL.0, rows as u32 * CELL.1 + 30);
+    let columns = layers.len().min(3) as i32;
+    let rows = (layers.len() as i32 + columns - 1) / columns;
+    let (left, gap, title) = (90, 40, 2 * TEXT + 16);
+    let side = ((WIDTH as i32 - left - 20) / columns - gap).min(620);
+    let row = side + title + 20;
+    let size = (WIDTH, (rows * row + TEXT + 50) as u32);
     let mut svg = String::new();
-    let mut csv = String::from("layer,correlation,magnitude,relevance\n");
+    let mut csv = String::from("layer,correlation,magnitude_bin,relevance_bin,weights\n");
     {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
-        let (cells, foot) = area.split_vertically(size.1 - 30);
-        let style = (FONT, 15).into_font().color(&BLACK);
-        let text = "across: |weight| / largest;   up: sqrt(|relevance| / largest)";
-        foot.draw(&Text::new(text, (12, 6), style)).map_err(failed)?;
-        for (cell, layer) in cells.split_evenly((rows, columns)).iter().zip(layers) {
-            let largest = |values: &[f32]| {
-                f64::from(values.iter().fold(0.0f32, |largest, value| largest.max(value.abs())))
-                    .max(f64::MIN_POSITIVE)
-            };
-            let (weight, relevance) = (largest(layer.magnitude), largest(layer.relevance));
-            let r = layer.correlation.map_or("–".into(), |r| format!("{r:.2}"));
-            let mut chart = ChartBuilder::on(cell)
-                .caption(format!("{}  r = {r}", layer.name), (FONT, 13))
-                .margin(6)
-                .x_label_area_size(16)
-                .y_label_area_size(26)
-                .build_cartesian_2d(0.0..1.0, 0.0..1.0)
-                .map_err(failed)?;
-            chart
-                .configure_mesh()
-                .disable_mesh()
-                .x_labels(3)
-                .y_labels(3)
-                .label_style((FONT, 12))
-                .draw()
-                .map_err(failed)?;
-            let every = layer.magnitude.len().div_ceil(POINTS).max(1);
-            let points = layer.magnitude.iter().zip(layer.relevance).step_by(every);
-            let points: Vec<(f64, f64)> = points
-                .map(|(w, r)| (f64::from(w.abs()) / weight, (f64::from(r.abs()) / relevance).sqrt()))
-                .collect();
-            let colour = RGBColor(0, 114, 178).mix(0.45);
-            chart
-                .draw_series(points.iter().map(|point| Circle::new(*point, 1, colour.filled())))
-                .map_err(failed)?;
-            for (w, r) in &points {
-                csv += &format!("{},{r_layer},{w},{r}\n", layer.name, r_layer = r_text(layer.correlation));
-            }
+        for (index, layer) in layers.iter().enumerate() {
+            let at = (left + index as i32 % columns * (side + gap), index as i32 / columns * row + title);
+            cell(&area, layer, at, side, &mut csv)?;
         }
+        let foot = rows * row + 10;
+        write(&area, "|weight| / largest", (WIDTH as i32 / 2, foot), TEXT, (HPos::Center, VPos::Top))?;
+        let middle = (TEXT / 2 + 12, (rows * row) / 2);
+        super::chart::write_upwards(&area, "√(|relevance| / largest)", middle, TEXT)?;
         area.present().map_err(failed)?;
     }
     Ok(Drawing { svg, csv })
 }
 
-fn r_text(correlation: Option<f64>) -> String {
-    correlation.map_or(String::new(), |value| value.to_string())
+fn cell(area: &Area<'_>, layer: &ExplainedLayer, at: (i32, i32), side: i32, csv: &mut String) -> Result<()> {
+    let counts = counts(layer);
+    let largest = counts.iter().flatten().copied().max().unwrap_or(1).max(1) as f64;
+    let place = |bin: usize| (bin as i32 * side) / BINS as i32;
+    let r = layer.correlation.map_or(String::new(), |r| r.to_string());
+    for (w, line) in counts.iter().enumerate() {
+        for (relevance, &count) in line.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let colour = shade((count as f64).ln_1p() / largest.ln_1p());
+            let (x, y) = (at.0 + place(w), at.1 + side - place(relevance + 1));
+            let end = (at.0 + place(w + 1), at.1 + side - place(relevance));
+            area.draw(&Rectangle::new([(x, y), end], colour.filled())).map_err(failed)?;
+            *csv += &format!("{},{r},{w},{relevance},{count}\n", layer.name);
+        }
+    }
+    let (right, bottom) = (at.0 + side, at.1 + side);
+    let corners = vec![at, (right, at.1), (right, bottom), (at.0, bottom), at];
+    stroke(area, corners, RGBColor(90, 90, 90), 3)?;
+    let name = layer.name.strip_suffix(".weight").unwrap_or(&layer.name);
+    // Long names are set smaller rather than cut.
+    let size = (TEXT..=TEXT)
+        .find(|size| width(name, *size) <= side)
+        .unwrap_or_else(|| (TEXT as f64 * f64::from(side) / f64::from(width(name, TEXT))) as i32);
+    let middle = at.0 + side / 2;
+    write(area, name, (middle, at.1 - TEXT - 8), size, (HPos::Center, VPos::Bottom))?;
+    let r = layer.correlation.map_or("r = –".into(), |r| format!("r = {r:.2}"));
+    let style = (FONT, TEXT).into_font().color(&BLACK);
+    let anchor = plotters::style::text_anchor::Pos::new(HPos::Center, VPos::Bottom);
+    area.draw(&Text::new(r, (middle, at.1 - 4), style.pos(anchor))).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every weight is in one bin, and the CSV says how many are in each.
+    #[test]
+    fn every_weight_is_counted() {
+        let layer = ExplainedLayer {
+            name: "fc.weight".into(),
+            weights: (0..1000).map(|i| (i as f32 * 0.37).sin()).collect(),
+            relevance: (0..1000).map(|i| (i as f32 * 0.11).cos().powi(3)).collect(),
+            correlation: Some(0.25),
+        };
+        let drawing = relevance_over_magnitude(&[layer]).unwrap();
+        let weights = drawing
+            .csv
+            .lines()
+            .skip(1)
+            .map(|line| line.rsplit(',').next().unwrap().parse::<usize>().unwrap());
+        assert_eq!(weights.sum::<usize>(), 1000);
+        assert!(drawing.svg.contains("r = 0.25"));
+        let rectangles = drawing.svg.matches("<rect").count();
+        assert_eq!(rectangles, drawing.csv.lines().count(), "one per occupied bin, and the background");
+        assert!(relevance_over_magnitude(&[]).is_err());
+    }
 }

@@ -1,12 +1,16 @@
-//! Figures: one file per kind and one line in [`FIGURES`]. Each is drawn as SVG and PNG with an embedded font, so it
-//! looks the same on every machine, and its data is written as CSV beside it.
+//! Figures: one file per kind and one line in [`FIGURES`]. Each is drawn as SVG with an embedded font, so it looks the
+//! same on every machine, and turned into PNG and PDF; its data is written as CSV beside it.
 
+mod ablation;
 mod accuracy;
+mod axis;
 mod chart;
 mod depth;
 mod heat_map;
+mod histogram;
 mod magnitude;
 mod render;
+mod style;
 mod training;
 
 use super::tables::WorkingPoint;
@@ -32,6 +36,36 @@ pub struct Group<'a> {
     pub records: Vec<&'a RunRecord>,
 }
 
+/// What records do not hold: weights with their relevance, samples with theirs, one layer's assignment.
+pub struct Insight {
+    /// Every weight tensor, in layer order.
+    pub layers: Vec<ExplainedLayer>,
+    /// Some inputs.
+    pub maps: Vec<Map>,
+    /// One layer as ECQ and ECQx assign it.
+    pub assignment: Option<Assignment>,
+}
+
+/// A weight tensor with its relevance.
+pub struct ExplainedLayer {
+    /// Parameter name.
+    pub name: String,
+    /// Weights.
+    pub weights: Vec<f32>,
+    /// Signed relevance of each.
+    pub relevance: Vec<f32>,
+    /// Pearson's correlation of |weight| and |relevance|.
+    pub correlation: Option<f64>,
+}
+
+/// Where a figure's data come from.
+pub enum Source {
+    /// Records alone.
+    Records(fn(&Group<'_>) -> Result<Option<Drawing>>),
+    /// Weights and data too, so it needs the store and the data set.
+    Weights(fn(&Group<'_>, &Insight) -> Result<Option<Drawing>>),
+}
+
 /// A kind of figure.
 pub struct Figure {
     /// Name in YAML and of the files.
@@ -39,7 +73,7 @@ pub struct Figure {
     /// One line for listings.
     pub about: &'static str,
     /// Draws one group; `None` where it has nothing to show.
-    pub draw: fn(&Group<'_>) -> Result<Option<Drawing>>,
+    pub draw: Source,
 }
 
 /// All kinds.
@@ -49,8 +83,12 @@ pub const FIGURES: &[Figure] = &[
     accuracy::EFFECT_OF_P,
     depth::SPARSITY,
     depth::ENTROPY,
+    histogram::WEIGHTS,
+    magnitude::RELEVANCE,
+    heat_map::HEAT_MAPS,
     training::CURVES,
     training::COST,
+    ablation::ABLATIONS,
 ];
 
 /// Checks a figure's name.
@@ -72,5 +110,6 @@ pub fn check_name(name: &str) -> Result<()> {
 }
 
 pub use heat_map::{Map, heat_maps};
-pub use magnitude::{LayerScatter, relevance_over_magnitude};
-pub use render::png;
+pub use histogram::Assignment;
+pub use magnitude::relevance_over_magnitude;
+pub use render::{PNG_SCALE, pdf, png};

@@ -1,4 +1,4 @@
-//! SVG to PNG with the embedded font.
+//! SVG to PNG and PDF with the embedded font.
 
 use crate::{Error, Result};
 use resvg::{tiny_skia, usvg};
@@ -6,6 +6,13 @@ use std::sync::Arc;
 
 /// The family that figures name; embedded, so that text is the same everywhere.
 pub(super) const FONT: &str = "Ubuntu";
+
+/// Pixels per unit of a figure's PNG: 380 per inch at a column width of 8 cm.
+pub const PNG_SCALE: f32 = 0.75;
+
+fn wrong(what: impl std::fmt::Display) -> Error {
+    Error::Internal(format!("figure: {what}"))
+}
 
 /// Renders an SVG at `scale` pixels per unit on white.
 ///
@@ -16,12 +23,26 @@ pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
     fonts.load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
     let options =
         usvg::Options { fontdb: Arc::new(fonts), font_family: FONT.into(), ..usvg::Options::default() };
-    let wrong = |what: String| Error::Internal(format!("figure: {what}"));
-    let tree = usvg::Tree::from_str(svg, &options).map_err(|error| wrong(error.to_string()))?;
+    let tree = usvg::Tree::from_str(svg, &options).map_err(wrong)?;
     let size = tree.size();
     let (width, height) = ((size.width() * scale).ceil() as u32, (size.height() * scale).ceil() as u32);
-    let mut pixels = tiny_skia::Pixmap::new(width, height).ok_or_else(|| wrong("it has no size".into()))?;
+    let mut pixels = tiny_skia::Pixmap::new(width, height).ok_or_else(|| wrong("it has no size"))?;
     pixels.fill(tiny_skia::Color::WHITE);
     resvg::render(&tree, tiny_skia::Transform::from_scale(scale, scale), &mut pixels.as_mut());
-    pixels.encode_png().map_err(|error| wrong(error.to_string()))
+    pixels.encode_png().map_err(wrong)
+}
+
+/// Converts an SVG to a one-page PDF 8 cm wide (for drawings of the usual width), with its text as text.
+///
+/// # Errors
+/// [`Error::Internal`] when the picture is none of ours.
+pub fn pdf(svg: &str) -> Result<Vec<u8>> {
+    // The converter brings its own version of the SVG reader.
+    use svg2pdf::usvg;
+    let mut options = usvg::Options { font_family: FONT.into(), ..usvg::Options::default() };
+    options.fontdb_mut().load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
+    let tree = usvg::Tree::from_str(svg, &options).map_err(wrong)?;
+    // 1600 units on 8 cm.
+    let page = svg2pdf::PageOptions { dpi: 508.0 };
+    svg2pdf::to_pdf(&tree, svg2pdf::ConversionOptions::default(), page).map_err(wrong)
 }

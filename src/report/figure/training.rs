@@ -1,34 +1,31 @@
 //! Training curves and what a run costs.
 
-use super::accuracy::line_name;
-use super::chart::{Chart, Line, Spot};
-use super::{Drawing, Figure, Group};
+use super::accuracy::{bits_name, widths};
+use super::chart::{Chart, Line, Panel, Spot};
+use super::style::Style;
+use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::report::records::configuration;
 use crate::report::statistics::Summary;
+use crate::report::tables::{WorkingPoint, smallest_within};
 use crate::run::RunRecord;
 use indexmap::IndexMap;
 
 pub(super) const CURVES: Figure = Figure {
     name: "training_curves",
-    about: "accuracy on the validation split over epochs, mean over the runs of a method and bit width",
-    draw: curves,
+    about: "validation accuracy over epochs at one working point per method and bit width: the smallest file with at \
+            most one point lost, else the most accurate; bars: standard deviation over seeds",
+    draw: Source::Records(curves),
 };
 
 pub(super) const COST: Figure = Figure {
     name: "time_and_memory",
-    about: "wall time of a run against peak memory of its process, one mark per method and bit width",
-    draw: cost,
+    about: "wall time per training epoch (without training: per run) against peak memory of the process, mean and \
+            standard deviation over the runs of a method",
+    draw: Source::Records(cost),
 };
 
-fn by_line<'a>(group: &Group<'a>) -> IndexMap<String, Vec<&'a RunRecord>> {
-    let mut lines: IndexMap<String, Vec<&RunRecord>> = IndexMap::new();
-    for record in &group.records {
-        lines.entry(line_name(&record.method, record.bits)).or_default().push(record);
-    }
-    lines
-}
-
-fn spot(x: f64, values: &[f64], label: &str) -> Option<Spot> {
+fn summary_spot(x: f64, values: &[f64], label: &str) -> Option<Spot> {
     let summary = Summary::of(values)?;
     Some(Spot {
         x,
@@ -40,49 +37,90 @@ fn spot(x: f64, values: &[f64], label: &str) -> Option<Spot> {
     })
 }
 
+/// The working point that stands for a method at one bit width.
+fn representative<'a>(points: &[&'a WorkingPoint]) -> Option<&'a WorkingPoint> {
+    smallest_within(points, 1.0)
+        .or_else(|| points.iter().max_by(|a, b| a.top1.mean.total_cmp(&b.top1.mean)).copied())
+}
+
 fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
-    let mut lines = Vec::new();
-    for (name, records) in by_line(group) {
-        let last = records.iter().flat_map(|r| &r.epochs).map(|epoch| epoch.epoch).max().unwrap_or(0);
-        let at = |number: usize| {
-            let epochs = records.iter().flat_map(|r| &r.epochs).filter(move |epoch| epoch.epoch == number);
-            epochs.filter_map(|epoch| epoch.validation_top1).collect::<Vec<f64>>()
-        };
-        let spots: Vec<Spot> = (1..=last).filter_map(|n| spot(n as f64, &at(n), &name)).collect();
-        if spots.len() > 1 {
-            lines.push(Line { name, spots });
+    let mut panels = Vec::new();
+    for bits in widths(&group.points) {
+        let mut methods: IndexMap<&str, Vec<&WorkingPoint>> = IndexMap::new();
+        for point in group.points.iter().filter(|point| point.bits == bits) {
+            methods.entry(&point.method).or_default().push(point);
         }
+        let mut lines = Vec::new();
+        for (method, points) in methods {
+            let Some(point) = representative(&points) else { continue };
+            let runs: Vec<&RunRecord> = group
+                .records
+                .iter()
+                .filter(|record| configuration(record) == point.configuration)
+                .copied()
+                .collect();
+            let last = runs.iter().flat_map(|r| &r.epochs).map(|epoch| epoch.epoch).max().unwrap_or(0);
+            let at = |number: usize| {
+                let epochs = runs.iter().flat_map(|r| &r.epochs).filter(move |epoch| epoch.epoch == number);
+                epochs.filter_map(|epoch| epoch.validation_top1).collect::<Vec<f64>>()
+            };
+            let spots: Vec<Spot> =
+                (1..=last).filter_map(|n| summary_spot(n as f64, &at(n), &point.label)).collect();
+            if spots.len() > 1 {
+                lines.push(Line { name: method.into(), style: Style::method(method), spots, joined: true });
+            }
+        }
+        panels.push(Panel::new(bits_name(bits), lines));
     }
     Chart {
         title: &group.title,
         x_label: "epoch",
         y_label: "validation accuracy, %",
-        lines,
-        baseline: None,
-        backdrop: None,
+        panels,
+        baseline: "",
+        backdrop: "",
+        logarithmic: false,
+        floor: None,
         columns: ["epoch", "validation_top1_percent"],
     }
     .draw()
 }
 
+/// Mean time of the training epochs, or of the whole run where nothing is trained.
+fn seconds(record: &RunRecord) -> f64 {
+    crate::report::tables::seconds_per_epoch(record).unwrap_or(record.seconds)
+}
+
 fn cost(group: &Group<'_>) -> Result<Option<Drawing>> {
+    let mut methods: IndexMap<&str, Vec<&RunRecord>> = IndexMap::new();
+    for record in &group.records {
+        methods.entry(&record.method).or_default().push(record);
+    }
     let mut lines = Vec::new();
-    for (name, records) in by_line(group) {
-        let seconds = Summary::of(&records.iter().map(|r| r.seconds).collect::<Vec<_>>());
+    for (method, records) in methods {
+        let time =
+            Summary::of(&records.iter().map(|r| seconds(r)).filter(|s| s.is_finite()).collect::<Vec<_>>());
         let memory: Vec<f64> = records.iter().filter_map(|r| r.peak_memory).map(|m| m as f64 / 1e6).collect();
-        if let (Some(seconds), Some(mut spot)) = (seconds, spot(0.0, &memory, &name)) {
-            (spot.x, spot.x_deviation) = (seconds.mean, seconds.std.unwrap_or(0.0));
-            lines.push(Line { name, spots: vec![spot] });
+        if let (Some(time), Some(mut spot)) = (time, summary_spot(0.0, &memory, method)) {
+            (spot.x, spot.x_deviation) = (time.mean, time.std.unwrap_or(0.0));
+            lines.push(Line {
+                name: method.into(),
+                style: Style::method(method),
+                spots: vec![spot],
+                joined: false,
+            });
         }
     }
     Chart {
         title: &group.title,
-        x_label: "wall time of a run, s",
-        y_label: "peak memory of the process, MB",
-        lines,
-        baseline: None,
-        backdrop: None,
-        columns: ["seconds", "peak_megabytes"],
+        x_label: "wall time of an epoch, s",
+        y_label: "peak memory, MB",
+        panels: vec![Panel::new("", lines)],
+        baseline: "",
+        backdrop: "",
+        logarithmic: false,
+        floor: None,
+        columns: ["seconds_per_epoch", "peak_megabytes"],
     }
     .draw()
 }

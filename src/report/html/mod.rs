@@ -2,13 +2,14 @@
 
 use super::column::describe;
 use super::export::{best, cell, heading};
+use super::records::finished;
 use super::tables::Table;
 use crate::run::{RunRecord, Status};
 use crate::{Error, Result};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A figure in the report.
 #[derive(Serialize)]
@@ -66,16 +67,35 @@ struct Failure {
     error: String,
 }
 
-/// Writes the report. `verdicts` are sentences; `tables` come in their order.
+/// Data set and model of the finished runs that have one seed only.
+fn singles(records: &[RunRecord]) -> Vec<String> {
+    let mut seeds: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for record in finished(records) {
+        seeds.entry(format!("{}, {}", record.dataset, record.model)).or_default().insert(record.seed);
+    }
+    seeds.into_iter().filter(|(_, seeds)| seeds.len() == 1).map(|(pair, _)| pair).collect()
+}
+
+/// What the page shows.
+pub struct Page<'a> {
+    /// All runs.
+    pub records: &'a [RunRecord],
+    /// Sentences about our results.
+    pub verdicts: &'a [String],
+    /// Published statements, with their source.
+    pub claims: &'a [String],
+    /// In their order.
+    pub tables: &'a [&'a Table],
+    /// In their order.
+    pub pictures: &'a [Picture],
+}
+
+/// Writes the report.
 ///
 /// # Errors
 /// [`Error::Internal`] only on a defect.
-pub fn html(
-    records: &[RunRecord],
-    verdicts: &[String],
-    tables: &[&Table],
-    pictures: &[Picture],
-) -> Result<String> {
+pub fn html(page: &Page<'_>) -> Result<String> {
+    let Page { records, verdicts, claims, tables, pictures } = *page;
     let distinct = |value: fn(&RunRecord) -> String| -> Vec<String> {
         let set: BTreeSet<String> = records.iter().map(value).collect();
         set.into_iter().collect()
@@ -108,6 +128,9 @@ pub fn html(
             methods => Value::from(Serde(distinct(|record| record.method.clone()))),
             selections => Value::from(Serde(distinct(|record| record.selection.clone()))),
             verdicts => Value::from(Serde(verdicts)),
+            claims => Value::from(Serde(claims)),
+            done => records.iter().filter(|record| record.status == Status::Done).count(),
+            single => singles(records),
             tables => Value::from(Serde(tables)),
             pictures => Value::from(Serde(pictures)),
             failures => Value::from(Serde(failures)),

@@ -32,7 +32,10 @@ impl Comparison {
     /// What the data support, in a sentence.
     pub fn verdict(&self) -> String {
         let Some(difference) = self.difference else {
-            return format!("ECQx and {} have no common range of sizes: nothing to compare.", self.other);
+            return format!(
+                "ECQx and {} have no common range of sizes with at most {DEPTH} points lost: nothing to compare.",
+                self.other
+            );
         };
         let Some((low, high)) = self.interval else {
             return format!(
@@ -57,6 +60,10 @@ impl Comparison {
 }
 
 type Fronts = BTreeMap<(String, u64), Vec<Point>>;
+
+/// Points lost from which on a network counts as broken: fronts are compared above that, else the comparison would be
+/// one of ways to fail.
+pub const DEPTH: f64 = 5.0;
 
 /// ECQx against each other method, per data set and model, over all bit widths and at each.
 pub fn compare(records: &[RunRecord]) -> Vec<Comparison> {
@@ -86,6 +93,9 @@ fn fronts(records: &[&RunRecord], bits: Option<u32>) -> Fronts {
     let mut points = Fronts::new();
     for record in records.iter().filter(|record| bits.is_none() || record.bits == bits) {
         if let (Some(test), Some(sizes)) = (&record.test, &record.sizes) {
+            if record.baseline.as_ref().is_some_and(|baseline| test.top1 < baseline.top1 - DEPTH) {
+                continue;
+            }
             let point = Point { size: sizes.file as f64, accuracy: test.top1 };
             points.entry((record.method.clone(), record.seed)).or_default().push(point);
         }

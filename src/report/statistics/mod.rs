@@ -2,9 +2,11 @@
 
 mod compare;
 mod front;
+mod trade;
 
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, DEPTH, compare};
 pub use front::{Point, accuracy_at, hypervolume, pareto_front, size_at};
+pub use trade::{AtEqual, Hypervolume, at_equal, hypervolumes};
 
 use crate::rng::Rng;
 

@@ -24,5 +24,5 @@ pub fn epochs(records: &[RunRecord]) -> Result<Table> {
         real("sparsity_percent", &rows, |(_, e)| e.sparsity.map(|s| 100.0 * s)),
         real("learning_rate", &rows, |(_, e)| e.learning_rate),
     ];
-    Ok(Table::new("epochs", "Training by epoch", frame(columns)?))
+    Ok(Table::data("epochs", "Training by epoch", frame(columns)?))
 }

@@ -33,5 +33,5 @@ pub fn layers(records: &[RunRecord]) -> Result<Table> {
         real("step", &rows, |(_, _, layer)| layer.step.map(f64::from)),
         integer("bytes", &rows, |(_, _, layer)| layer.bytes.map(|b| b as u64)),
     ];
-    Ok(Table::new("layers", "Quantized tensors", frame(columns)?))
+    Ok(Table::data("layers", "Quantized tensors", frame(columns)?))
 }

@@ -2,18 +2,24 @@
 
 mod comparison;
 mod epochs;
+mod fronts;
 mod layers;
 mod main_table;
+mod published;
 mod raw;
 mod timings;
 mod working_points;
 
 pub use comparison::comparison;
 pub use epochs::epochs;
+pub use fronts::{at_equal_table, hypervolume_table, pareto};
 pub use layers::layers;
 pub use main_table::main_table;
+pub(crate) use main_table::smallest_within;
+pub use published::published;
 pub use raw::{from_raw, raw};
-pub use timings::{provenance, timings};
+pub(crate) use timings::seconds_per_epoch;
+pub use timings::{origins, provenance, timings};
 pub use working_points::{WorkingPoint, working_points, working_points_table};
 
 use crate::{Error, Result};
@@ -34,9 +40,16 @@ pub struct Table {
     pub compare_within: Vec<&'static str>,
     /// Whether it is a function of the results alone; false for times and provenance.
     pub reproducible: bool,
+    /// Whether people read it; a long table of data is written as CSV and Parquet alone.
+    pub for_readers: bool,
 }
 
 impl Table {
+    /// A reproducible table of data.
+    pub fn data(name: impl Into<String>, title: impl Into<String>, frame: DataFrame) -> Self {
+        Self { for_readers: false, ..Self::new(name, title, frame) }
+    }
+
     /// A reproducible table without comparison.
     pub fn new(name: impl Into<String>, title: impl Into<String>, frame: DataFrame) -> Self {
         Self {
@@ -46,6 +59,7 @@ impl Table {
             frame,
             compare_within: Vec::new(),
             reproducible: true,
+            for_readers: true,
         }
     }
 }

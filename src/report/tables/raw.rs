@@ -51,7 +51,7 @@ pub fn raw(records: &[RunRecord]) -> Result<Table> {
         text("warnings", records, |r| Some(r.warnings.join("; "))),
         text("error", records, |r| r.error.clone()),
     ];
-    Ok(Table::new("raw", "All runs", frame(columns)?))
+    Ok(Table::data("raw", "All runs", frame(columns)?))
 }
 
 /// Baseline minus top-1, points; negative where the quantized model is better.

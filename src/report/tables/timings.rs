@@ -4,6 +4,7 @@
 use super::{Table, frame, integer, real, text};
 use crate::Result;
 use crate::run::RunRecord;
+use indexmap::IndexMap;
 
 /// Wall time and peak memory, one row per run.
 ///
@@ -23,13 +24,62 @@ pub fn timings(records: &[RunRecord]) -> Result<Table> {
         integer("threads", records, |r| Some(r.provenance.threads as u64)),
         text("device", records, |r| Some(r.provenance.device.clone())),
     ];
-    Ok(Table { reproducible: false, ..Table::new("timings", "Time and memory", frame(columns)?) })
+    Ok(Table { reproducible: false, ..Table::data("timings", "Time and memory", frame(columns)?) })
 }
 
 /// Mean time of the training epochs, seconds; `None` without training.
 pub(crate) fn seconds_per_epoch(record: &RunRecord) -> Option<f64> {
     let epochs: Vec<f64> = record.epochs.iter().filter(|e| e.epoch > 0).map(|e| e.seconds).collect();
     (!epochs.is_empty()).then(|| epochs.iter().sum::<f64>() / epochs.len() as f64)
+}
+
+/// Who made the results with what: one row per combination, with how many runs it made.
+///
+/// # Errors
+/// [`crate::Error::Internal`] only on a defect.
+pub fn origins(records: &[RunRecord]) -> Result<Table> {
+    let mut groups: IndexMap<[String; 11], (u64, String, String)> = IndexMap::new();
+    for record in records {
+        let p = &record.provenance;
+        let key = [
+            record.dataset.clone(),
+            record.model.clone(),
+            p.git_revision.clone().unwrap_or_default(),
+            p.version.clone(),
+            p.rustc.clone(),
+            p.features.join(" "),
+            p.cpu.clone(),
+            p.device.clone(),
+            p.threads.to_string(),
+            p.dataset_digest.clone(),
+            p.baseline_digest.clone(),
+        ];
+        let (runs, first, last) = groups.entry(key).or_insert((0, p.started.clone(), p.started.clone()));
+        *runs += 1;
+        *first = first.clone().min(p.started.clone());
+        *last = last.clone().max(p.started.clone());
+    }
+    let rows: Vec<_> = groups.into_iter().collect();
+    const NAMES: [&str; 11] = [
+        "dataset",
+        "model",
+        "git_revision",
+        "version",
+        "rustc",
+        "features",
+        "cpu",
+        "device",
+        "threads",
+        "dataset_digest",
+        "baseline_digest",
+    ];
+    let mut columns = vec![integer("runs", &rows, |(_, (runs, ..))| Some(*runs))];
+    for (index, name) in NAMES.into_iter().enumerate() {
+        columns.push(text(name, &rows, |(key, _)| Some(key[index].clone())));
+    }
+    columns.push(text("first_started", &rows, |(_, (_, first, _))| Some(first.clone())));
+    columns.push(text("last_started", &rows, |(_, (.., last))| Some(last.clone())));
+    Ok(Table { reproducible: false, ..Table::new("origins", "Provenance", frame(columns)?) })
 }
 
 /// Who made each result with what, one row per run.
@@ -53,5 +103,5 @@ pub fn provenance(records: &[RunRecord]) -> Result<Table> {
         text("command", records, field(|r| r.provenance.command.join(" "))),
         text("started", records, field(|r| r.provenance.started.clone())),
     ];
-    Ok(Table { reproducible: false, ..Table::new("provenance", "Provenance", frame(columns)?) })
+    Ok(Table { reproducible: false, ..Table::data("provenance", "Provenance of each run", frame(columns)?) })
 }

@@ -3,10 +3,12 @@
 use super::raw::drop_points;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::report::records::{configuration, finished};
+use crate::report::records::{configuration, finished, strip_seeds};
 use crate::report::statistics::Summary;
 use crate::run::RunRecord;
+use crate::spec::run_spec::canonical;
 use indexmap::IndexMap;
+use serde_json::{Value, json};
 
 /// One setting over its seeds.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct WorkingPoint {
     pub p: Option<f64>,
     /// Hash of everything but the seed.
     pub configuration: String,
+    /// The resolved specification of its first run.
+    pub spec: serde_json::Value,
     /// Seeds, ascending.
     pub seeds: Vec<u64>,
     /// Top-1, percent.
@@ -43,6 +47,21 @@ pub struct WorkingPoint {
     pub file_bytes: Option<Summary>,
     /// Compression ratio.
     pub compression: Option<Summary>,
+}
+
+impl WorkingPoint {
+    /// Everything but the seed and the method's parameters `swept`, as text: equal for the points of one line along them.
+    pub fn setting_without(&self, swept: &[&str]) -> String {
+        let mut spec = self.spec.clone();
+        strip_seeds(&mut spec);
+        if let Some(Value::Object(parameters)) = spec.pointer_mut("/quantizer/parameters") {
+            parameters.retain(|name, _| !swept.contains(&name.as_str()));
+        }
+        // A raw table without specifications still tells λ and p apart.
+        let kept = |name: &str, value: Option<f64>| value.filter(|_| !swept.contains(&name));
+        let known = if self.spec.get("quantizer").is_some() { spec } else { Value::Null };
+        canonical(&json!([self.method, self.bits, kept("lambda", self.lambda), kept("p", self.p), known]))
+    }
 }
 
 /// Finished runs grouped by everything but their seed, in the order of `records`.
@@ -68,6 +87,7 @@ fn working_point(configuration: String, group: &[&RunRecord]) -> WorkingPoint {
         lambda: first.lambda,
         p: first.p,
         configuration,
+        spec: first.spec.clone(),
         seeds: group.iter().map(|record| record.seed).collect(),
         // `finished` keeps only records with a test result, so there is at least one number.
         top1: over(&|r| r.test.as_ref().map(|m| m.top1)).unwrap_or(Summary {

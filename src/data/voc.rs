@@ -1,0 +1,333 @@
+//! Pascal VOC 2012 in the official layout (`VOCdevkit/VOC2012/{ImageSets/Main,Annotations,JPEGImages}`) as a
+//! classification task: one class per image, that of its largest object. Reading an annotation is in
+//! [`super::voc_annotation`].
+//!
+//! Why one class: training, relevance (which starts at the true class) and top-1 accuracy need exactly one. A multi-label
+//! task would need another loss and mean average precision.
+
+use super::images::{ImageAugmentation, ImageParts, ImageSet, Records};
+use super::voc_annotation::{CLASSES, class_of_largest};
+use super::{Dataset, DatasetSpec, Digest, Family, read_file};
+use crate::{Error, Result};
+use image::imageops::{self, FilterType};
+use image::{ImageFormat, ImageReader, Limits, RgbImage};
+use rayon::prelude::*;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Pascal VOC 2012: 11,540 annotated images, 20 classes.
+pub(super) static VOC2012: Family = Family {
+    name: "voc2012",
+    summary: "Pascal VOC 2012: photographs in 20 classes, each by its largest object",
+    source: "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it in the \
+             data folder, so that it holds VOCdevkit/VOC2012/",
+    folder: FOLDER,
+    settings: &[
+        "validation",
+        "image_size",
+        "normalization",
+        "augmentation.flip",
+        "augmentation.crop_padding",
+    ],
+    generated: false,
+    present: |data_dir| list_path(&data_dir.join(FOLDER), "train").is_file(),
+    open,
+};
+
+const FOLDER: &str = "VOCdevkit/VOC2012";
+/// Side of the inputs, pixels: torchvision's for ResNet-18.
+const IMAGE_SIZE: usize = 224;
+/// Share of the training list held out where the lists give no validation part.
+const VALIDATION: f64 = 0.1;
+/// Largest side of a photograph, pixels: what a damaged header may claim is bounded by it.
+const LARGEST_SIDE: u32 = 16_384;
+/// What `normalization: dataset` means: ImageNet's values, which pretrained ResNet-18 weights expect.
+const MEAN_STD: (&[f32], &[f32]) = (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]);
+
+fn list_path(folder: &Path, list: &str) -> PathBuf {
+    folder.join("ImageSets/Main").join(format!("{list}.txt"))
+}
+
+fn annotation_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join("Annotations").join(format!("{name}.xml"))
+}
+
+/// Image names of one list: the first word of each line.
+fn read_list(folder: &Path, list: &str, digest: &mut Digest) -> Result<Vec<String>> {
+    let path = list_path(folder, list);
+    let bytes = read_file(&path)?;
+    digest.part(list, &bytes);
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| Error::format(&path, error.valid_up_to() as u64, "not UTF-8 text"))?;
+    let mut names = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some(name) = line.split_whitespace().next() {
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+                return Err(Error::format(&path, offset, format!("'{name}' is not an image's name")));
+            }
+            names.push(name.to_owned());
+        }
+        offset += line.len() as u64;
+    }
+    if names.is_empty() {
+        return Err(Error::format(&path, 0, "the list is empty"));
+    }
+    Ok(names)
+}
+
+/// Every so-many-th name goes to validation: the lists are sorted by year, so a tail would be of one year.
+fn hold_out(names: Vec<String>, count: usize) -> (Vec<String>, Vec<String>) {
+    let total = names.len().max(1);
+    let (held, kept): (Vec<_>, Vec<_>) =
+        names.into_iter().enumerate().partition(|(at, _)| (at + 1) * count / total > at * count / total);
+    let names = |list: Vec<(usize, String)>| list.into_iter().map(|(_, name)| name).collect();
+    (names(kept), names(held))
+}
+
+fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
+    let folder = data_dir.join(FOLDER);
+    let size = spec.image_size.unwrap_or(IMAGE_SIZE);
+    let mut digest = Digest::new(&spec.name);
+    let train = read_list(&folder, "train", &mut digest)?;
+    let val = read_list(&folder, "val", &mut digest)?;
+    // The official test images have no public annotations: then `val` is what results are reported on.
+    let test = match list_path(&folder, "test").is_file() {
+        true => Some(read_list(&folder, "test", &mut digest)?)
+            .filter(|names| names.iter().any(|name| annotation_path(&folder, name).is_file())),
+        false => None,
+    };
+    let (train, validation, test) = match test {
+        Some(_) if spec.validation.is_some() => {
+            return Err(Error::input_hint(
+                format!(
+                    "data set {}: `validation` with an annotated test list: val.txt is the validation part",
+                    spec.name
+                ),
+                "leave `validation` out",
+            ));
+        }
+        Some(test) => (train, val, test),
+        None => {
+            let default = (VALIDATION * train.len() as f64).floor();
+            let count = spec.validation_count(train.len(), default)?;
+            let (train, validation) = hold_out(train, count);
+            (train, validation, val)
+        }
+    };
+    let mut read = |names: &[String]| -> Result<Records> {
+        let samples: Vec<Sample> =
+            names.par_iter().map(|name| Sample::read(&folder, name, size)).collect::<Result<_>>()?;
+        let mut records = Records::default();
+        for (name, sample) in names.iter().zip(samples) {
+            digest.part(name, sample.digest.as_bytes());
+            records.labels.push(sample.class);
+            records.pixels.extend(sample.planes);
+        }
+        Ok(records)
+    };
+    let (train, validation, test) = (read(&train)?, read(&validation)?, read(&test)?);
+    digest.json("image_size", &size);
+    let parts = ImageParts {
+        classes: CLASSES.iter().map(|name| (*name).to_owned()).collect(),
+        shape: [3, size, size],
+        train,
+        validation,
+        test,
+        mean_std: MEAN_STD,
+        // Shifts of up to 16 pixels at 224: what the frame cuts away on each side.
+        augmentation: ImageAugmentation { flip: true, crop_padding: (size / 14).min(64) },
+    };
+    Ok(Arc::new(ImageSet::new(spec, parts, digest)?))
+}
+
+/// One photograph as an input.
+struct Sample {
+    planes: Vec<u8>,
+    class: u8,
+    digest: blake3::Hash,
+}
+
+impl Sample {
+    fn read(folder: &Path, name: &str, size: usize) -> Result<Self> {
+        let path = annotation_path(folder, name);
+        let annotation = read_file(&path)?;
+        let class = class_of_largest(&path, &annotation)?;
+        let path = folder.join("JPEGImages").join(format!("{name}.jpg"));
+        let photograph = read_file(&path)?;
+        let planes = frame(&decode(&path, &photograph)?, size);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(annotation.len() as u64).to_le_bytes()).update(&annotation).update(&photograph);
+        Ok(Self { planes, class, digest: hasher.finalize() })
+    }
+}
+
+/// Pixels of a JPEG file.
+fn decode(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(LARGEST_SIDE);
+    limits.max_image_height = Some(LARGEST_SIDE);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Jpeg);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|error| Error::format(path, 0, error.to_string()))?.into_rgb8();
+    match image.width().min(image.height()) {
+        0 => Err(Error::format(path, 0, "the picture has no pixels")),
+        _ => Ok(image),
+    }
+}
+
+/// Channel planes of the middle `size` × `size` pixels after the shorter side became 8/7 of it (256 for 224), as in
+/// torchvision's evaluation transform.
+fn frame(image: &RgbImage, size: usize) -> Vec<u8> {
+    let (width, height) = image.dimensions();
+    let shorter = (size * 8).div_ceil(7) as u32;
+    let scale = f64::from(shorter) / f64::from(width.min(height));
+    let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(shorter);
+    let resized = imageops::resize(image, side(width), side(height), FilterType::Triangle);
+    let size = size as u32;
+    let (left, top) = ((resized.width() - size) / 2, (resized.height() - size) / 2);
+    (0..3)
+        .flat_map(|channel| (0..size).flat_map(move |y| (0..size).map(move |x| (channel, x, y))))
+        .map(|(channel, x, y)| resized.get_pixel(left + x, top + y).0[channel])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Split, open};
+    use proptest::prelude::*;
+
+    /// A JPEG of one colour.
+    fn jpeg(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let image = RgbImage::from_pixel(width, height, image::Rgb(colour));
+        image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg).unwrap();
+        bytes
+    }
+
+    fn annotation(class: &str) -> String {
+        format!(
+            "<annotation><object><name>{class}</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>\
+             </bndbox></object></annotation>"
+        )
+    }
+
+    /// Lists of the given lengths; image i is of class i and of grey value 10·i.
+    fn write(folder: &Path, lists: &[(&str, std::ops::Range<usize>)]) {
+        let folder = folder.join(FOLDER);
+        for sub in ["ImageSets/Main", "Annotations", "JPEGImages"] {
+            std::fs::create_dir_all(folder.join(sub)).unwrap();
+        }
+        for (list, range) in lists {
+            let text: String = range.clone().map(|i| format!("2007_{i:06}\r\n")).collect();
+            std::fs::write(list_path(&folder, list), text).unwrap();
+            for i in range.clone() {
+                let name = format!("2007_{i:06}");
+                std::fs::write(annotation_path(&folder, &name), annotation(CLASSES[i % 20])).unwrap();
+                let picture = jpeg(40, 30, [(10 * i) as u8; 3]);
+                std::fs::write(folder.join("JPEGImages").join(format!("{name}.jpg")), picture).unwrap();
+            }
+        }
+    }
+
+    fn spec() -> DatasetSpec {
+        let mut spec = DatasetSpec::named("voc2012");
+        spec.image_size = Some(16);
+        spec.normalization = Some(crate::data::Normalization::Preset("none".into()));
+        spec
+    }
+
+    fn lengths(set: &dyn Dataset) -> [usize; 3] {
+        [Split::Train, Split::Validation, Split::Test].map(|split| set.len(split))
+    }
+
+    /// With an annotated test list the three lists are the splits; pixels and classes are those of the files.
+    #[test]
+    fn three_lists_are_the_splits() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("train", 0..6), ("val", 6..9), ("test", 9..13)]);
+        let set = open(&spec(), folder.path()).unwrap();
+        assert_eq!(lengths(set.as_ref()), [6, 3, 4]);
+        assert_eq!((set.classes().len(), set.input_shape()), (20, &[3usize, 16, 16][..]));
+        let (mut inputs, mut targets) = (vec![0.0; 3 * 16 * 16], vec![0]);
+        set.fill(Split::Test, &[2], None, &mut inputs, &mut targets).unwrap();
+        assert_eq!(targets, [11]);
+        // Two grey values of tolerance: JPEG is lossy.
+        assert!(inputs.iter().all(|v| (v - 110.0 / 255.0).abs() < 2.5 / 255.0), "{:?}", &inputs[..4]);
+        let mut other = spec();
+        other.validation = Some(2.0);
+        let error = open(&other, folder.path()).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("val.txt"), "{error}");
+    }
+
+    /// In the official layout, without annotations for the test list, val.txt is the test part and every tenth training
+    /// image is held out.
+    #[test]
+    fn official_layout_reports_on_val() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("train", 0..20), ("val", 20..25)]);
+        let set = open(&spec(), folder.path()).unwrap();
+        assert_eq!(lengths(set.as_ref()), [18, 2, 5]);
+        let list = list_path(&folder.path().join(FOLDER), "test");
+        std::fs::write(list, "2012_000001\n").unwrap();
+        assert_eq!(lengths(open(&spec(), folder.path()).unwrap().as_ref()), [18, 2, 5]);
+        let (kept, held) = hold_out((0..7).map(|i| i.to_string()).collect(), 3);
+        assert_eq!((kept.len(), held.len()), (4, 3));
+    }
+
+    /// Damage is named with its file.
+    #[test]
+    fn damage_is_located() {
+        let folder = tempfile::tempdir().unwrap();
+        let damage = |file: &str, content: &[u8], expected: &str| {
+            write(folder.path(), &[("train", 0..10), ("val", 10..12)]);
+            std::fs::write(folder.path().join(FOLDER).join(file), content).unwrap();
+            let error = open(&spec(), folder.path()).map(|_| ()).unwrap_err();
+            let name = file.rsplit('/').next().unwrap();
+            assert!(error.is_users() && error.to_string().contains(name), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        damage("ImageSets/Main/train.txt", b"", "empty");
+        damage("ImageSets/Main/train.txt", b"2007_000001\n../../etc/passwd 1\n", "byte 12");
+        damage("ImageSets/Main/val.txt", &[0xff, 0xfe], "UTF-8");
+        damage("Annotations/2007_000003.xml", annotation("unicorn").as_bytes(), "unicorn");
+        damage("JPEGImages/2007_000004.jpg", b"GIF89a", "2007_000004.jpg");
+        damage("JPEGImages/2007_000004.jpg", &jpeg(20, 20, [0; 3])[..200], "2007_000004.jpg");
+        std::fs::remove_file(folder.path().join(FOLDER).join("JPEGImages/2007_000005.jpg")).unwrap();
+    }
+
+    /// Very flat and very small photographs become inputs of the right size.
+    #[test]
+    fn any_shape_is_framed() {
+        for (width, height) in [(1, 1), (300, 1), (2, 500), (16, 16), (19, 18)] {
+            let image = RgbImage::from_pixel(width, height, image::Rgb([1, 2, 3]));
+            let planes = frame(&image, 16);
+            assert_eq!(planes.len(), 3 * 16 * 16);
+            assert_eq!([planes[0], planes[256], planes[512]], [1, 2, 3]);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Damaged JPEG files give a picture or an error, never a panic.
+        #[test]
+        fn damaged_pictures_are_survived(
+            at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = jpeg(24, 18, [200, 100, 50]);
+            for (index, value) in at {
+                let index = index.index(bytes.len());
+                bytes[index] = value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Ok(image) = decode(Path::new("x"), &bytes) {
+                prop_assert!(image.width() > 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Histogram of one layer's weights with the levels and the regions assigned to them, for ECQ and ECQx.
+
+use super::axis::Axis;
+use super::chart::{TEXT, WIDTH, failed, stroke, write, write_upwards};
+use super::style::Area;
+use super::{Drawing, Figure, Group, Insight, Source};
+use crate::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+pub(super) const WEIGHTS: Figure = Figure {
+    name: "weight_histogram",
+    about: "weights of one layer of the full-precision model, coloured by the kind of level that ECQ and ECQx assign to \
+            them without training; dashed: levels in use",
+    draw: Source::Weights(draw),
+};
+
+/// One layer's full-precision weights and the level each takes.
+pub struct Assignment {
+    /// Parameter name.
+    pub layer: String,
+    /// Bit width.
+    pub bits: u32,
+    /// Λ of both methods.
+    pub lambda: f64,
+    /// p of ECQx.
+    pub p: f64,
+    /// Distance of neighbouring levels.
+    pub step: f32,
+    /// Full-precision weights.
+    pub weights: Vec<f32>,
+    /// Level index (0 = zero) of each weight under ECQ.
+    pub ecq: Vec<i32>,
+    /// And under ECQx.
+    pub ecqx: Vec<i32>,
+}
+
+const BINS: usize = 90;
+const HEIGHT: i32 = 620;
+
+/// Zero; odd and even levels: neighbours differ.
+const COLOURS: [(&str, RGBColor); 3] = [
+    ("zero level", RGBColor(213, 94, 0)),
+    ("levels ±1, ±3, …", RGBColor(0, 114, 178)),
+    ("levels ±2, ±4, …", RGBColor(140, 200, 240)),
+];
+
+fn kind(level: i32) -> usize {
+    match level {
+        0 => 0,
+        odd if odd % 2 != 0 => 1,
+        _ => 2,
+    }
+}
+
+/// Weights by bin and level.
+fn bins(assignment: &Assignment, levels: &[i32], x: &Axis) -> Vec<std::collections::BTreeMap<i32, usize>> {
+    let mut bins = vec![std::collections::BTreeMap::new(); BINS];
+    for (weight, level) in assignment.weights.iter().zip(levels) {
+        let share = (f64::from(*weight) - x.low) / (x.high - x.low);
+        // The few weights beyond the picture count at its ends.
+        let bin = ((share * BINS as f64).floor().max(0.0) as usize).min(BINS - 1);
+        *bins[bin].entry(*level).or_insert(0) += 1;
+    }
+    bins
+}
+
+fn draw(group: &Group<'_>, insight: &Insight) -> Result<Option<Drawing>> {
+    let Some(found) = &insight.assignment else { return Ok(None) };
+    let outermost = found.ecq.iter().chain(&found.ecqx).map(|level| level.abs()).max().unwrap_or(1).max(1);
+    let reach = (f64::from(outermost) + 1.0) * f64::from(found.step);
+    let x = Axis { low: -reach, high: reach, logarithmic: false };
+    let panels = [("ECQ", &found.ecq), ("ECQx", &found.ecqx)];
+    let counted: Vec<_> = panels.iter().map(|(_, levels)| bins(found, levels, &x)).collect();
+    let tallest = counted.iter().flatten().map(|bin| bin.values().sum::<usize>()).max().unwrap_or(1);
+    let share = |count: usize| 100.0 * count as f64 / found.weights.len().max(1) as f64;
+    let y = Axis { low: 0.0, high: share(tallest) * 1.05, logarithmic: false };
+    let (left, right) = (190, WIDTH as i32 - 40);
+    let row = HEIGHT + TEXT + 30;
+    let top = 2 * TEXT + 50;
+    let size = (WIDTH, (top + 2 * row + 2 * TEXT + 170) as u32);
+    let mut svg = String::new();
+    let mut csv = String::from("method,from,to,level,weights\n");
+    {
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        area.fill(&WHITE).map_err(failed)?;
+        let middle = WIDTH as i32 / 2;
+        write(&area, &group.title, (middle, 12), TEXT + 6, (HPos::Center, VPos::Top))?;
+        let what = format!("{}, {} bit, λ {}, p {}", found.layer, found.bits, found.lambda, found.p);
+        write(&area, &what, (middle, TEXT + 30), TEXT, (HPos::Center, VPos::Top))?;
+        for (index, ((name, levels), bins)) in panels.iter().zip(&counted).enumerate() {
+            let start = top + index as i32 * row + TEXT + 20;
+            let bottom = start + HEIGHT;
+            let zeros = levels.iter().filter(|level| **level == 0).count();
+            let title = format!("{name}: {:.1} % zeros", share(zeros));
+            write(&area, &title, (middle, start - 8), TEXT, (HPos::Center, VPos::Bottom))?;
+            for (value, text) in y.ticks(4) {
+                let at = y.place(value, bottom, start);
+                stroke(&area, vec![(left, at), (right, at)], RGBColor(228, 228, 228), 2)?;
+                write(&area, &text, (left - 14, at), TEXT, (HPos::Right, VPos::Center))?;
+            }
+            bars(&area, bins, (left, right), (bottom, start), &y, share)?;
+            let used: std::collections::BTreeSet<i32> = levels.iter().copied().collect();
+            for level in used {
+                let at = x.place(f64::from(level) * f64::from(found.step), left, right);
+                for piece in 0..HEIGHT / 40 {
+                    let from = start + piece * 40;
+                    stroke(&area, vec![(at, from), (at, from + 22)], RGBColor(70, 70, 70), 3)?;
+                }
+            }
+            let corners = vec![(left, start), (right, start), (right, bottom), (left, bottom), (left, start)];
+            stroke(&area, corners, RGBColor(90, 90, 90), 3)?;
+            for (bin, counts) in bins.iter().enumerate() {
+                let edge = |at: usize| x.low + (x.high - x.low) * at as f64 / BINS as f64;
+                for (level, count) in counts {
+                    csv += &format!("{name},{},{},{level},{count}\n", edge(bin), edge(bin + 1));
+                }
+            }
+        }
+        let foot = top + 2 * row;
+        for (value, text) in x.ticks(6) {
+            let at = x.place(value, left, right);
+            write(&area, &text, (at, foot + 4), TEXT, (HPos::Center, VPos::Top))?;
+        }
+        write(&area, "weight", (middle, foot + TEXT + 16), TEXT, (HPos::Center, VPos::Top))?;
+        write_upwards(&area, "weights, % per bin", (TEXT / 2 + 8, (top + foot) / 2), TEXT)?;
+        for (index, (name, colour)) in COLOURS.iter().enumerate() {
+            let (at, y) = (60 + index as i32 * 500, foot + 2 * TEXT + 80);
+            area.draw(&Rectangle::new([(at, y - 18), (at + 50, y + 18)], colour.filled())).map_err(failed)?;
+            write(&area, name, (at + 66, y), TEXT, (HPos::Left, VPos::Center))?;
+        }
+        area.present().map_err(failed)?;
+    }
+    Ok(Some(Drawing { svg, csv }))
+}
+
+fn bars(
+    area: &Area<'_>,
+    bins: &[std::collections::BTreeMap<i32, usize>],
+    (left, right): (i32, i32),
+    (bottom, top): (i32, i32),
+    y: &Axis,
+    share: impl Fn(usize) -> f64,
+) -> Result<()> {
+    let edge = |bin: usize| left + (right - left) * bin as i32 / BINS as i32;
+    for (bin, counts) in bins.iter().enumerate() {
+        let mut below = 0;
+        for (level, count) in counts {
+            let from = y.place(share(below), bottom, top);
+            below += count;
+            let to = y.place(share(below), bottom, top);
+            if from > to {
+                let corners = [(edge(bin), to), (edge(bin + 1), from)];
+                area.draw(&Rectangle::new(corners, COLOURS[kind(*level)].1.filled())).map_err(failed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All weights are in the CSV, per method, and each method's share of zeros is written above its plot.
+    #[test]
+    fn every_weight_is_counted() {
+        let weights: Vec<f32> = (0..500).map(|i| (i as f32 * 0.7).sin() * 0.3).collect();
+        let nearest: Vec<i32> = weights.iter().map(|w| (w / 0.1).round() as i32).collect();
+        let sparser = nearest.iter().map(|level| if level.abs() == 1 { 0 } else { *level }).collect();
+        let assignment = Assignment {
+            layer: "fc1.weight".into(),
+            bits: 3,
+            lambda: 0.05,
+            p: 0.1,
+            step: 0.1,
+            ecqx: nearest.clone(),
+            ecq: sparser,
+            weights,
+        };
+        let zeros = assignment.ecq.iter().filter(|level| **level == 0).count();
+        let insight = Insight { layers: Vec::new(), maps: Vec::new(), assignment: Some(assignment) };
+        let group = Group { title: "t".into(), points: Vec::new(), records: Vec::new() };
+        let drawing = draw(&group, &insight).unwrap().unwrap();
+        let count = |method: &str| -> usize {
+            let rows = drawing.csv.lines().filter(|line| line.starts_with(&format!("{method},")));
+            rows.map(|line| line.rsplit(',').next().unwrap().parse::<usize>().unwrap()).sum()
+        };
+        assert_eq!((count("ECQ"), count("ECQx")), (500, 500));
+        assert!(drawing.svg.contains(&format!("ECQ: {:.1} % zeros", zeros as f64 / 5.0)));
+    }
+}

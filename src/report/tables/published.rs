@@ -1,0 +1,107 @@
+//! Published numbers beside our best working points of the same data set and model.
+
+use super::main_table::{ONE_POINT, choose};
+use super::working_points::WorkingPoint;
+use super::{Table, frame, integer, real, text};
+use crate::Result;
+use crate::report::published::Source;
+use indexmap::IndexMap;
+
+struct Row {
+    dataset: String,
+    model: String,
+    method: String,
+    label: String,
+    bits: Option<u32>,
+    top1: Option<f64>,
+    drop: Option<f64>,
+    sparsity: Option<f64>,
+    bytes: Option<f64>,
+    ratio: Option<f64>,
+    source: String,
+    setting: String,
+}
+
+/// Rows of `sources` for the data sets and models of `points`, each followed by ours: per method, over all bit widths,
+/// the most accurate working point and the smallest with at most one point lost. `None` where no source has numbers for
+/// any of them.
+///
+/// # Errors
+/// [`crate::Error::Internal`] only on a defect.
+pub fn published(points: &[WorkingPoint], sources: &[Source]) -> Result<Option<Table>> {
+    let mut groups: IndexMap<(&str, &str), IndexMap<&str, Vec<&WorkingPoint>>> = IndexMap::new();
+    for point in points.iter().filter(|point| point.file_bytes.is_some()) {
+        let methods = groups.entry((&point.dataset, &point.model)).or_default();
+        methods.entry(&point.method).or_default().push(point);
+    }
+    let mut rows = Vec::new();
+    for ((dataset, model), methods) in groups {
+        let theirs: Vec<Row> = sources
+            .iter()
+            .flat_map(|source| source.results.iter().map(move |row| (source, row)))
+            .filter(|(_, row)| row.dataset == dataset && row.model == model && row.is_filled())
+            .map(|(source, row)| Row {
+                dataset: dataset.into(),
+                model: model.into(),
+                method: row.method.clone(),
+                label: row.label.clone(),
+                bits: row.bits,
+                top1: row.top1_percent,
+                drop: row.drop_points,
+                sparsity: row.sparsity_percent,
+                bytes: row.file_bytes,
+                ratio: row.compression_ratio,
+                source: source.citation.clone(),
+                setting: source.setting.clone(),
+            })
+            .collect();
+        if theirs.is_empty() {
+            continue;
+        }
+        rows.extend(theirs);
+        for (method, points) in methods {
+            for (choice, point) in choose(&points) {
+                let Some(point) = point.filter(|_| choice != super::main_table::NO_LOSS) else { continue };
+                let limit = if choice == ONE_POINT { "smallest with at most 1 point lost" } else { choice };
+                rows.push(Row {
+                    dataset: dataset.into(),
+                    model: model.into(),
+                    method: method.into(),
+                    label: format!("{} ({limit})", point.label),
+                    bits: point.bits,
+                    top1: Some(point.top1.mean),
+                    drop: point.drop.map(|s| s.mean),
+                    sparsity: point.sparsity.map(|s| s.mean),
+                    bytes: point.file_bytes.map(|s| s.mean),
+                    ratio: point.compression.map(|s| s.mean),
+                    source: "this report".into(),
+                    setting: format!("mean over {} seed(s)", point.seeds.len()),
+                });
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let columns = vec![
+        text("dataset", &rows, |r| Some(r.dataset.clone())),
+        text("model", &rows, |r| Some(r.model.clone())),
+        text("method", &rows, |r| Some(r.method.clone())),
+        text("label", &rows, |r| Some(r.label.clone())),
+        integer("bits", &rows, |r| r.bits.map(u64::from)),
+        real("top1_percent", &rows, |r| r.top1),
+        real("drop_points", &rows, |r| r.drop),
+        real("sparsity_percent", &rows, |r| r.sparsity),
+        real("file_bytes", &rows, |r| r.bytes),
+        real("compression_ratio", &rows, |r| r.ratio),
+        text("source", &rows, |r| Some(r.source.clone())),
+        text("differs", &rows, |r| Some(r.setting.clone())),
+    ];
+    let table = Table::new("published", "Published numbers beside ours", frame(columns)?);
+    Ok(Some(Table {
+        note: "Published rows are as their sources print them, measured in other settings: compare with care. They are in \
+               no average, front or comparison of this report."
+            .into(),
+        ..table
+    }))
+}
