@@ -82,6 +82,11 @@ fn network(name: &str) -> ecqx::Result<(Network, Vec<usize>, usize)> {
 }
 
 fn main() -> ecqx::Result<()> {
+    // In the pool, as `ecqx run` trains: work need not be handed over from outside.
+    rayon::scope(|_| run())
+}
+
+fn run() -> ecqx::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, kind, repeats] = arguments.as_slice() else {
         panic!("usage: step_times MODEL plain|ecq|ecqx|inference REPEATS")

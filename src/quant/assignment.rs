@@ -5,13 +5,12 @@
 use super::boundaries::Boundaries;
 use crate::nn::kernels::elementwise::vectorised;
 use rayon::prelude::*;
+use std::any::TypeId;
 
 /// Weights per piece of parallel work.
 pub(super) const PIECE: usize = 1 << 14;
-/// Weights whose positions stay in registers while all boundaries pass by.
-const LANES: usize = 64;
-/// Weights that stay in the first-level cache while they are compared several times.
-const BLOCK: usize = 4096;
+/// Weights that stay in the first-level cache, with what is found for them.
+pub(super) const BLOCK: usize = 1024;
 
 /// For every weight the position of the level with the smallest `(level − w)² + penalty`; the first of equals wins.
 /// `penalties` may be infinite. At most 256 levels, ascending.
@@ -38,18 +37,33 @@ impl Boundaries {
     /// As [`assign`](Self::assign), in this thread.
     fn assign_piece(&self, weights: &[f32], positions: &mut [u8]) {
         pulp::Arch::new().dispatch(Positions { boundaries: self, weights, positions });
-        if !self.doubtful.is_empty() {
-            for (position, &weight) in
-                positions.iter_mut().zip(weights).filter(|(_, weight)| self.doubts(**weight))
-            {
-                *position = self.search(weight);
+        if self.doubts_any(weights) {
+            for (position, &weight) in positions.iter_mut().zip(weights) {
+                if self.doubts(weight) {
+                    *position = self.search(weight);
+                }
             }
         }
+    }
+
+    /// Whether the plain search has to decide about one of these weights.
+    pub(super) fn doubts_any(&self, weights: &[f32]) -> bool {
+        self.doubtful.iter().any(|&(low, high)| {
+            let inside = |&weight: &f32| u32::from((weight >= low) & (weight <= high));
+            vectorised(|| weights.iter().map(inside).sum::<u32>()) > 0
+        })
     }
 
     /// How many weights take each level.
     pub fn counts(&self, weights: &[f32]) -> Vec<usize> {
         let mut counts = vec![0; self.levels.len()];
+        #[cfg(target_arch = "x86_64")]
+        if self.doubtful.is_empty()
+            && let Some((table, simd)) = super::table::Table::new(&self.limits)
+        {
+            let of_piece = |piece: &[f32]| table.counts(simd, piece, &self.winners, self.levels.len());
+            return weights.par_chunks(PIECE).map(of_piece).reduce(|| vec![0; self.levels.len()], add);
+        }
         if !self.doubtful.is_empty() {
             self.assign(weights).into_iter().for_each(|position| counts[usize::from(position)] += 1);
             return counts;
@@ -67,7 +81,7 @@ impl Boundaries {
 impl Boundaries {
     /// How many weights take `position`, in this thread.
     pub(super) fn count(&self, weights: &[f32], position: u8) -> usize {
-        if !self.doubtful.is_empty() {
+        if self.doubts_any(weights) {
             let mut positions = vec![0u8; weights.len()];
             self.assign_piece(weights, &mut positions);
             return positions.iter().filter(|found| **found == position).count();
@@ -85,16 +99,18 @@ impl Boundaries {
     }
 }
 
+/// Sums place by place.
+pub(super) fn add(mut a: Vec<usize>, b: Vec<usize>) -> Vec<usize> {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+    a
+}
+
 /// How many values lie above each limit.
 pub fn count_above(values: &[f32], limits: &[f32]) -> Vec<usize> {
     let of_piece = |piece: &[f32]| {
         let mut counts = vec![0; limits.len()];
         add_counts_above(piece, limits, &mut counts);
         counts
-    };
-    let add = |mut a: Vec<usize>, b: Vec<usize>| {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-        a
     };
     values.par_chunks(PIECE).map(of_piece).reduce(|| vec![0; limits.len()], add)
 }
@@ -120,28 +136,88 @@ impl pulp::WithSimd for Positions<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
         let Self { boundaries, weights, positions } = self;
-        let (weights, last) = weights.as_chunks::<LANES>();
-        let (positions, last_positions) = positions.as_chunks_mut::<LANES>();
-        for (weights, positions) in weights.iter().zip(positions) {
-            *positions = lane_positions(boundaries, weights);
+        #[cfg(target_arch = "x86_64")]
+        if TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>()
+            && let Some((table, simd)) = super::table::Table::new(&boundaries.limits)
+        {
+            return table.select_bytes(simd, weights, &boundaries.winners, positions);
         }
-        let mut padded = [0.0; LANES];
-        padded[..last.len()].copy_from_slice(last);
-        last_positions.copy_from_slice(&lane_positions(boundaries, &padded)[..last.len()]);
+        let winners: Vec<[u32; 1]> = boundaries.winners.iter().map(|&winner| [u32::from(winner)]).collect();
+        let mut found = [0u32; BLOCK];
+        for (weights, positions) in weights.chunks(BLOCK).zip(positions.chunks_mut(BLOCK)) {
+            let found = &mut found[..weights.len()];
+            select(simd, weights, &boundaries.limits, &winners, [found]);
+            positions.iter_mut().zip(found).for_each(|(position, found)| *position = *found as u8);
+        }
+    }
+}
+
+/// For every weight the N attributes (any 32 bits) of its winner: those at the place that is the number of limits below
+/// the weight. They stay in registers while all limits pass by.
+#[inline(always)]
+pub(super) fn select<S: pulp::Simd, const N: usize>(
+    simd: S,
+    weights: &[f32],
+    limits: &[f32],
+    attributes: &[[u32; N]],
+    mut out: [&mut [u32]; N],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>()
+        && let Some((table, simd)) = super::table::Table::new(limits)
+    {
+        return table.select(simd, weights, attributes, &mut out);
+    }
+    /// Vectors at a time, so that comparisons need not wait for one another.
+    const WIDE: usize = 4;
+    let (vectors, rest) = S::as_simd_f32s(weights);
+    let mut outs = out.each_mut().map(|out| S::as_mut_simd_u32s(out).0.as_chunks_mut::<WIDE>());
+    let (chunks, singles) = vectors.as_chunks::<WIDE>();
+    for (index, &chunk) in chunks.iter().enumerate() {
+        let found = select_vectors(simd, chunk, limits, attributes);
+        for (out, found) in outs.iter_mut().zip(found) {
+            out.0[index] = found;
+        }
+    }
+    for (index, &single) in singles.iter().enumerate() {
+        let found = select_vectors(simd, [single], limits, attributes);
+        for (out, [found]) in outs.iter_mut().zip(found) {
+            out.1[index] = found;
+        }
+    }
+    let done = weights.len() - rest.len();
+    for (index, weight) in rest.iter().enumerate() {
+        let place = limits.iter().filter(|limit| weight > *limit).count();
+        for (out, attribute) in out.iter_mut().zip(attributes[place]) {
+            out[done + index] = attribute;
+        }
     }
 }
 
 #[inline(always)]
-fn lane_positions(boundaries: &Boundaries, weights: &[f32; LANES]) -> [u8; LANES] {
-    let mut found = [i32::from(boundaries.winners[0]); LANES];
-    for (&limit, &winner) in boundaries.limits.iter().zip(&boundaries.winners[1..]) {
-        for (found, &weight) in found.iter_mut().zip(weights) {
-            *found = if weight > limit { i32::from(winner) } else { *found };
+fn select_vectors<S: pulp::Simd, const N: usize, const W: usize>(
+    simd: S,
+    weights: [S::f32s; W],
+    limits: &[f32],
+    attributes: &[[u32; N]],
+) -> [[S::u32s; W]; N] {
+    // Plain loops: a closure that is not inlined would be compiled without wide vectors.
+    let mut found = [[simd.splat_u32s(0); W]; N];
+    for n in 0..N {
+        found[n] = [simd.splat_u32s(attributes[0][n]); W];
+    }
+    for (&limit, attributes) in limits.iter().zip(&attributes[1..]) {
+        let limit = simd.splat_f32s(limit);
+        for i in 0..W {
+            let wins = simd.less_than_f32s(limit, weights[i]);
+            for n in 0..N {
+                found[n][i] = simd.select_u32s(wins, simd.splat_u32s(attributes[n]), found[n][i]);
+            }
         }
     }
-    found.map(|position| position as u8)
+    found
 }
 
 /// The plain search: all levels, given as (position, level, penalty), against one piece of weights; `best` and
@@ -224,7 +300,15 @@ mod tests {
             }
             let mut counts = vec![0; 8];
             found.iter().for_each(|&at| counts[usize::from(at)] += 1);
-            prop_assert_eq!(Boundaries::new(&levels, &penalties).counts(&weights), counts);
+            let boundaries = Boundaries::new(&levels, &penalties);
+            prop_assert_eq!(boundaries.counts(&weights), counts);
+            // The same on a processor without wide vectors.
+            let mut positions = vec![0; weights.len()];
+            let scalar = Positions { boundaries: &boundaries, weights: &weights, positions: &mut positions };
+            pulp::WithSimd::with_simd(scalar, pulp::Scalar::new());
+            for ((&w, position), found) in weights.iter().zip(positions).zip(found) {
+                prop_assert!(boundaries.doubts(w) || position == found, "{}", w);
+            }
         }
 
         /// The same for codebooks of any values, near and equal ones among them.

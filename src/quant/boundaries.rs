@@ -120,11 +120,35 @@ impl Boundaries {
     /// Lays the boundaries of crossings whose intervals of doubt are one, `low` to `high`.
     fn settle(&mut self, open: &[usize], crossings: &[Crossing], low: f32, high: f32) {
         let (from, to) = (order(low), order(high));
+        let candidates = self.candidates(open, crossings, low, high);
+        let before = usize::from(self.winners[self.winners.len() - 1]);
+        if let [Crossing { after, .. }] = crossings
+            && candidates == [before, *after]
+            && self.levels[before] <= low
+            && high <= self.levels[*after]
+        {
+            // Between two levels the cost of the lower one never falls and that of the upper one never rises, in f32 as
+            // well: one change, found by bisection.
+            let after = *after;
+            let wins = |at: i32| {
+                let cost = |k: usize| {
+                    let distance = self.levels[k] - from_order(at);
+                    distance * distance + self.penalties[k]
+                };
+                cost(after) < cost(before)
+            };
+            let (mut without, mut with) = (i64::from(from) - 1, i64::from(to) + 1);
+            while with - without > 1 {
+                let middle = (without + with).div_euclid(2);
+                *(if wins(middle as i32) { &mut with } else { &mut without }) = middle;
+            }
+            return self.switch(from_order(without as i32), after as u8);
+        }
         let count = i64::from(to) - i64::from(from);
         if low.is_finite()
             && high.is_finite()
             && count < MOST_CHECKED
-            && self.check(open, crossings, from, to)
+            && self.check(&candidates, crossings, from, to)
         {
             return;
         }
@@ -134,19 +158,24 @@ impl Boundaries {
         }
     }
 
-    /// Tries every f32 of an interval; `false` where the winner does not only move up.
-    fn check(&mut self, open: &[usize], crossings: &[Crossing], from: i32, to: i32) -> bool {
-        let weights: Vec<f32> = (from..=to).map(from_order).collect();
+    /// The levels that may win in f32 somewhere between `low` and `high`.
+    fn candidates(&self, open: &[usize], crossings: &[Crossing], low: f32, high: f32) -> Vec<usize> {
         // A line above a concave envelope is nearest to it at a corner or at an end.
-        let ends = [weights[0], weights[weights.len() - 1]].map(f64::from);
-        let places: Vec<f64> = crossings.iter().map(|crossing| crossing.at).chain(ends).collect();
-        let near = |k: usize| {
-            places.iter().any(|&place| {
-                let least = open.iter().map(|&other| self.cost(other, place)).fold(f64::INFINITY, f64::min);
-                self.cost(k, place) - least <= 16.0 * ROUNDOFF * least + UNDERFLOW
+        let ends = [low, high].map(f64::from);
+        let places = crossings.iter().map(|crossing| crossing.at).chain(ends);
+        let bounds: Vec<(f64, f64)> = places
+            .map(|place| {
+                let least = open.iter().map(|&k| self.cost(k, place)).fold(f64::INFINITY, f64::min);
+                (place, least + 16.0 * ROUNDOFF * least + UNDERFLOW)
             })
-        };
-        let candidates: Vec<usize> = open.iter().copied().filter(|&k| near(k)).collect();
+            .collect();
+        let near = |k: &usize| bounds.iter().any(|&(place, bound)| self.cost(*k, place) <= bound);
+        open.iter().copied().filter(near).collect()
+    }
+
+    /// Tries every f32 of an interval; `false` where the winner does not only move up.
+    fn check(&mut self, candidates: &[usize], crossings: &[Crossing], from: i32, to: i32) -> bool {
+        let weights: Vec<f32> = (from..=to).map(from_order).collect();
         let mut best = vec![f32::INFINITY; weights.len()];
         let mut found = vec![0u8; weights.len()];
         let costs = candidates.iter().map(|&k| (k as u8, self.levels[k], self.penalties[k]));

@@ -1,5 +1,6 @@
 //! Codebooks: which values a quantized tensor may take, and the rule that lays a uniform one over trained weights.
 
+use super::options::SteScale;
 use crate::nn::kernels::elementwise::vectorised;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub enum Codebook {
 
 /// Positions per piece of parallel work.
 const PIECE: usize = 1 << 15;
+/// Positions whose values stay in the first-level cache.
+const BLOCK: usize = 1024;
 /// The share of |w| that the outermost level covers.
 const PERCENTILE: f64 = 0.999;
 
@@ -109,27 +112,44 @@ impl Codebook {
 
     /// Writes the values at these positions; both slices have one length.
     pub fn write_values(&self, positions: &[u8], out: &mut [f32]) {
-        let pieces = out.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE));
-        match self {
-            Self::Uniform { step, lowest, highest } => {
-                let last = (highest - lowest) as u8;
-                pieces.for_each(|(out, positions)| {
-                    vectorised(|| {
-                        for (out, &position) in out.iter_mut().zip(positions) {
-                            // As `value` computes it.
-                            *out = (i32::from(position.min(last)) + lowest) as f32 * step;
-                        }
-                    });
-                });
+        let table = self.table();
+        out.par_chunks_mut(PIECE)
+            .zip(positions.par_chunks(PIECE))
+            .for_each(|(out, positions)| self.write_piece(&table, positions, out));
+    }
+
+    /// Scales the gradient of every weight by the value of its level in use.
+    pub fn scale_gradient(&self, positions: &[u8], gradient: &mut [f32], scale: SteScale) {
+        let table = self.table();
+        gradient.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE)).for_each(|(gradient, positions)| {
+            let mut levels = [0.0; BLOCK];
+            for (gradient, positions) in gradient.chunks_mut(BLOCK).zip(positions.chunks(BLOCK)) {
+                let levels = &mut levels[..positions.len()];
+                self.write_piece(&table, positions, levels);
+                scale.apply_to(gradient, levels);
             }
-            Self::Explicit { .. } => {
-                let mut values = self.values();
-                values.resize(256, 0.0);
-                pieces.for_each(|(out, positions)| {
-                    for (out, &position) in out.iter_mut().zip(positions) {
-                        *out = values[usize::from(position)];
-                    }
-                });
+        });
+    }
+
+    /// A value for every possible position.
+    fn table(&self) -> [f32; 256] {
+        let mut table = [0.0; 256];
+        table.iter_mut().zip(self.values()).for_each(|(entry, value)| *entry = value);
+        table
+    }
+
+    fn write_piece(&self, table: &[f32; 256], positions: &[u8], out: &mut [f32]) {
+        if let Self::Uniform { step, lowest, highest } = *self {
+            let last = highest - lowest;
+            vectorised(|| {
+                for (out, &position) in out.iter_mut().zip(positions) {
+                    // As `value` computes it.
+                    *out = (i32::from(position).min(last) + lowest) as f32 * step;
+                }
+            });
+        } else {
+            for (out, &position) in out.iter_mut().zip(positions) {
+                *out = table[usize::from(position)];
             }
         }
     }

@@ -147,13 +147,7 @@ impl Core {
         if let (Content::Levels { positions, codebook }, false) =
             (&quantized.content, self.ste_scale == SteScale::None)
         {
-            let values = codebook.values();
-            let pieces = gradient.par_chunks_mut(1 << 14).zip(positions.par_chunks(1 << 14));
-            pieces.for_each(|(gradient, positions)| {
-                for (gradient, &position) in gradient.iter_mut().zip(positions) {
-                    *gradient = self.ste_scale.apply(*gradient, values[usize::from(position)]);
-                }
-            });
+            codebook.scale_gradient(positions, gradient, self.ste_scale);
         }
     }
 

@@ -7,6 +7,7 @@ use super::registry::{Method, Parameter};
 use super::relevance_search::{Band, search};
 use crate::nn::kernels::elementwise::update;
 use crate::{Error, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -112,24 +113,24 @@ impl Ecqx {
         if restart {
             self.relevance.clear();
         }
-        for (index, tensor) in weights.iter().enumerate() {
-            let new = batch
-                .get(tensor.name)
-                .filter(|values| values.len() == tensor.values.len())
-                .ok_or_else(|| {
-                    Error::input_hint(
-                        format!("no relevance of {} values for {}", tensor.values.len(), tensor.name),
-                        "a relevance file must come from the same model; `ecqx explain` writes one",
-                    )
-                })?;
-            match self.relevance.get_mut(index) {
-                Some(running) => {
-                    let momentum = self.momentum;
-                    update(running, new, |running, new| (1.0 - momentum) * new + momentum * running);
-                }
-                None => self.relevance.push(new.clone()),
-            }
+        let new = |tensor: &WeightTensor<'_>| {
+            let values = batch.get(tensor.name).filter(|values| values.len() == tensor.values.len());
+            values.ok_or_else(|| {
+                Error::input_hint(
+                    format!("no relevance of {} values for {}", tensor.values.len(), tensor.name),
+                    "a relevance file must come from the same model; `ecqx explain` writes one",
+                )
+            })
+        };
+        let new: Vec<&Vec<f32>> = weights.iter().map(new).collect::<Result<_>>()?;
+        if self.relevance.is_empty() {
+            self.relevance = new.into_iter().cloned().collect();
+            return Ok(());
         }
+        let momentum = self.momentum;
+        self.relevance.par_iter_mut().zip(new).for_each(|(running, new)| {
+            update(running, new, |running, new| (1.0 - momentum) * new + momentum * running);
+        });
         Ok(())
     }
 }

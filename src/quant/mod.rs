@@ -21,6 +21,8 @@ pub mod options;
 pub mod quantizer;
 pub mod registry;
 pub mod relevance_search;
+#[cfg(target_arch = "x86_64")]
+mod table;
 mod ternary;
 mod ternary_levels;
 mod thresholds;

@@ -2,6 +2,7 @@
 
 use super::registry::Method;
 use crate::error::closest;
+use crate::nn::kernels::elementwise::vectorised;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
 use serde::de::DeserializeOwned;
@@ -29,11 +30,26 @@ impl SteScale {
     /// Scales one gradient by the value of its weight's level.
     #[inline]
     pub fn apply(self, gradient: f32, level: f32) -> f32 {
-        match self {
-            _ if level == 0.0 => gradient,
+        let scaled = match self {
             Self::None => gradient,
             Self::CentroidAbs => gradient * level.abs(),
             Self::CentroidSigned => gradient * level,
+        };
+        if level == 0.0 { gradient } else { scaled }
+    }
+
+    /// [`apply`](Self::apply) for gradients and levels of one length.
+    pub fn apply_to(self, gradient: &mut [f32], levels: &[f32]) {
+        let pairs = gradient.iter_mut().zip(levels);
+        // One loop for each choice, each without branches.
+        match self {
+            Self::None => {}
+            Self::CentroidAbs => vectorised(|| {
+                pairs.for_each(|(gradient, &level)| *gradient = Self::CentroidAbs.apply(*gradient, level));
+            }),
+            Self::CentroidSigned => vectorised(|| {
+                pairs.for_each(|(gradient, &level)| *gradient = Self::CentroidSigned.apply(*gradient, level));
+            }),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! weight's own, `τ = ln(m / 2 cost₀) / ln R` (`thresholds.rs`). Sparsity as a function of β is a count of thresholds: one
 //! sweep computes them and counts for every β that the first passes could try.
 
-use super::assignment::{PIECE, add_counts_above};
+use super::assignment::{PIECE, add, add_counts_above};
 use super::boundaries::Boundaries;
 use super::entropy::EntropyCosts;
 use super::thresholds::{Magnitudes, Thresholds};
@@ -46,7 +46,7 @@ pub struct RelevanceAssignment {
 /// Largest number of passes.
 const PASSES: usize = 51;
 /// Passes that one sweep answers, whatever way the search goes.
-const DEPTH: u32 = 4;
+const DEPTH: u32 = 3;
 
 /// Assigns one layer with relevance. `zero` is the codebook position of the value 0, `p` the width of the band (0–1).
 pub fn search(
@@ -170,17 +170,14 @@ fn below(value: f64) -> f32 {
     if f64::from(near) < value { near } else { near.next_down() }
 }
 
-fn add(mut a: Vec<usize>, b: Vec<usize>) -> Vec<usize> {
-    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-    a
-}
-
 /// Zero takes every weight whose threshold is not above `limit`.
 fn assign_zeros(positions: &mut [u8], thresholds: &[f32], zero: u8, limit: f32) {
     positions.par_chunks_mut(PIECE).zip(thresholds.par_chunks(PIECE)).for_each(|(positions, thresholds)| {
         vectorised(|| {
             for (position, &threshold) in positions.iter_mut().zip(thresholds) {
-                *position = if threshold > limit { *position } else { zero };
+                // A choice of bits: a choice of values would not vectorise.
+                let kept = u8::from(threshold > limit).wrapping_neg();
+                *position = (*position & kept) | (zero & !kept);
             }
         });
     });

@@ -12,7 +12,7 @@ use super::snapshot::Checkpoints;
 use super::state::{Background, State};
 use crate::Result;
 use crate::data::{Dataset, Split};
-use crate::nn::{Network, Parameters, Role};
+use crate::nn::{Network, Parameters, Role, ops};
 use crate::quant::options::Scope;
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
@@ -49,7 +49,8 @@ fn write(parameters: &Parameters, tensors: &[QuantizedTensor]) -> Result<()> {
         match &tensor.content {
             Content::Values(values) => parameters.set_values(&tensor.name, values)?,
             Content::Levels { positions, codebook } => {
-                parameters.set_values(&tensor.name, &codebook.values_of(positions))?;
+                let weights = parameters.tensor(&tensor.name)?;
+                ops::with_values(weights, |values| codebook.write_values(positions, values))?;
             }
         }
     }
@@ -204,20 +205,23 @@ pub fn quantization_aware(
                     }
                     continue;
                 };
-                let mut values = gradient.flatten_all()?.to_vec1::<f32>()?;
                 if quantizer.wants_relevance() && quantizer.relevance_of() == RelevanceOf::Stepped {
                     stepper.update(name, weights, gradient, rate, 0.0)?;
                 }
-                let weights = WeightTensor {
-                    name,
-                    shape: &background.shapes[index],
-                    values: &background.values[index],
-                };
-                quantizer.backward(index, weights, &tensors[index], &mut values)?;
-                if trains_weights {
-                    optimizer.update_values(name, &mut background.values[index], &values, rate)?;
-                }
+                let values = &mut background.values[index];
+                let shape = &background.shapes[index];
+                // The gradient is used up: no copy.
+                ops::with_values(&gradient.contiguous()?, |gradient| {
+                    let weights = WeightTensor { name, shape, values };
+                    quantizer.backward(index, weights, &tensors[index], gradient)?;
+                    match trains_weights {
+                        true => optimizer.update_values(name, values, gradient, rate),
+                        false => Ok(()),
+                    }
+                })??;
             }
+            let loss = pass.loss;
+            drop(pass);
             quantizer.update(rate, at)?;
             let relevances = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance()) {
                 Some(measure) => {
@@ -232,7 +236,7 @@ pub fn quantization_aware(
             };
             *tensors = quantizer.assign(&background.tensors(), relevances.as_ref(), at)?;
             write(parameters, tensors)?;
-            observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
+            observer.step(epoch, spec.epochs, step + 1, steps, loss);
             after_step(checkpoints, observer, step, steps, || {
                 let here = Place {
                     step: step + 1,

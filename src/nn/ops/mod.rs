@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod batch_norm;
 pub mod conv2d;
+pub mod in_place;
 pub mod linear;
 pub mod loss;
 pub mod pool;
@@ -17,6 +18,7 @@ pub use batch_norm::{
     batch_norm_training, batch_norm_training_backward,
 };
 pub use conv2d::{Conv2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight};
+pub use in_place::{into_values, with_values};
 pub use linear::{linear, linear_backward_input, linear_backward_weight};
 pub use loss::{softmax, softmax_cross_entropy, softmax_cross_entropy_backward};
 pub use pool::{

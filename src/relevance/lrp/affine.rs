@@ -79,10 +79,9 @@ impl Affine {
         })
     }
 
-    /// The output of one modified copy of the layer.
-    pub fn copy(&self, x: &Tensor, term: Term, bounds: (f32, f32)) -> Result<Tensor> {
-        let weight = term.parameter.apply(&self.weight, bounds)?;
-        self.forward(&term.input.apply(x, bounds)?, &weight, self.modified_bias(term, bounds)?.as_ref())
+    /// The output of one modified copy of the layer, whose modified weight is given.
+    pub fn copy(&self, x: &Tensor, weight: &Tensor, term: Term, bounds: (f32, f32)) -> Result<Tensor> {
+        self.forward(&term.input.apply(x, bounds)?, weight, self.modified_bias(term, bounds)?.as_ref())
     }
 
     /// The bias of a modified copy.

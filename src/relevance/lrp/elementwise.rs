@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::nn::kernels::elementwise;
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, InplaceOp2, Layout, Shape, Tensor, bail};
 
 /// `relevance / (z + ε·s(z))`, where s(z) is 1 for z ≥ 0, else −1.
 pub(super) fn ratio(relevance: &Tensor, z: &Tensor, epsilon: f32) -> Result<Tensor> {
@@ -17,6 +17,41 @@ pub(super) fn ratio(relevance: &Tensor, z: &Tensor, epsilon: f32) -> Result<Tens
 /// `x ⊙ y`.
 pub(super) fn product(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { binary(x, y, "product", |x, y| x * y) } else { Ok((x * y)?) }
+}
+
+/// As [`product`], in place of `x`, which no other tensor shares its values with.
+pub(super) fn multiply(x: Tensor, y: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() || !x.is_contiguous() {
+        return product(&x, y);
+    }
+    x.inplace_op2(&y.contiguous()?, &Multiply)?;
+    Ok(x)
+}
+
+struct Multiply;
+
+impl InplaceOp2 for Multiply {
+    fn name(&self) -> &'static str {
+        "multiply"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &mut CpuStorage,
+        xl: &Layout,
+        y: &CpuStorage,
+        yl: &Layout,
+    ) -> candle_core::Result<()> {
+        let (Some((x0, x1)), Some((y0, y1))) = (xl.contiguous_offsets(), yl.contiguous_offsets()) else {
+            bail!("multiply: tensors must be contiguous")
+        };
+        if xl.dims() != yl.dims() {
+            bail!("multiply: shapes {:?} and {:?} differ", xl.dims(), yl.dims());
+        }
+        let CpuStorage::F32(x) = x else { bail!("multiply: expected f32 values") };
+        elementwise::update(&mut x[x0..x1], &y.as_slice::<f32>()?[y0..y1], |x, y| x * y);
+        Ok(())
+    }
 }
 
 /// The coefficients of the adaptive rules: with a = 1 + γ and b = 1 where A ≥ |B|, else a = 1 and b = 1 + γ, and

@@ -22,7 +22,7 @@ pub use walk::{Explanation, Wanted, explain};
 
 use super::RelevanceMeasure;
 use crate::Result;
-use crate::nn::{Network, Parameters, Role};
+use crate::nn::{Network, Parameters, Role, ops};
 use crate::quant::quantizer::Relevances;
 use candle_core::Tensor;
 
@@ -37,12 +37,12 @@ impl RelevanceMeasure for Propagation {
         inputs: &Tensor,
         targets: &[u32],
     ) -> Result<Relevances> {
-        let found = explain(&self.0, network, parameters, inputs, targets, Wanted::Weights)?.parameters;
+        let mut found = explain(&self.0, network, parameters, inputs, targets, Wanted::Weights)?.parameters;
         let mut relevances = Relevances::new();
         for (name, parameter) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {
             // A weight whose layer has no rule has no relevance.
-            let values = match found.get(name) {
-                Some(values) => values.flatten_all()?.to_vec1()?,
+            let values = match found.swap_remove(name) {
+                Some(values) => ops::into_values(values)?,
                 None => vec![0.0; parameter.var.elem_count()],
             };
             relevances.insert(name.to_owned(), values);

@@ -2,6 +2,7 @@
 //! How the copies are computed is in `affine.rs`, who gets which rule in [`super::composite`].
 
 use super::elementwise::{dominant, ratio};
+use crate::nn::ops;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use serde_json::{Map, Value};
@@ -67,7 +68,7 @@ impl Modifier {
     pub fn apply(self, values: &Tensor, bounds: (f32, f32)) -> Result<Tensor> {
         Ok(match self {
             Self::Identity => values.clone(),
-            Self::Positive => values.relu()?,
+            Self::Positive => ops::relu(values)?,
             Self::Negative => values.minimum(&values.zeros_like()?)?,
             Self::One => values.ones_like()?,
             Self::Square => values.sqr()?,

@@ -1,7 +1,7 @@
 //! The walk: from the relevance of the logits down to every weight and to the input.
 
 use super::affine::{Affine, is_plain};
-use super::elementwise::{product, ratio};
+use super::elementwise::{multiply, product, ratio};
 use super::rule::Rule;
 use super::settings::{Canonizer, Residual, Settings, Start};
 use crate::nn::{Layer, Mode, Network, Operation, Parameters, ops};
@@ -239,14 +239,18 @@ impl Step<'_> {
             let rule = self.settings.weight_rule;
             let (mut weight, mut bias): (Option<Tensor>, Option<Tensor>) = (None, None);
             for term in rule.terms(self.non_negative) {
+                let modified_weight = term.parameter.apply(&layer.weight, self.bounds)?;
                 let coefficient = match is_plain(term) {
                     true => plain_ratio()?,
-                    false => ratio(self.relevance, &layer.copy(x, term, self.bounds)?, epsilon)?,
+                    false => {
+                        let output = layer.copy(x, &modified_weight, term, self.bounds)?;
+                        ratio(self.relevance, &output, epsilon)?
+                    }
                 };
                 let x = term.input.apply(x, self.bounds)?;
                 let mut gradient = layer.backward_weight(&coefficient, &x)?;
                 if rule.multiplies() {
-                    gradient = product(&term.parameter.apply(&layer.weight, self.bounds)?, &gradient)?;
+                    gradient = multiply(gradient, &modified_weight)?;
                 }
                 accumulate(&mut weight, gradient, term.factor)?;
                 if self.wanted == Wanted::Everything
@@ -276,6 +280,10 @@ impl Step<'_> {
             _ => {}
         }
         let terms = self.rule.terms(self.non_negative);
+        let weights: Vec<Tensor> = terms
+            .iter()
+            .map(|term| term.parameter.apply(&layer.weight, self.bounds))
+            .collect::<Result<_>>()?;
         let coefficients = if let [term] = terms[..]
             && is_plain(term)
         {
@@ -283,19 +291,19 @@ impl Step<'_> {
         } else {
             let outputs: Vec<Tensor> = terms
                 .iter()
-                .map(|&term| match is_plain(term) {
+                .zip(&weights)
+                .map(|(&term, weight)| match is_plain(term) {
                     true => Ok(self.output.clone()),
-                    false => layer.copy(x, term, self.bounds),
+                    false => layer.copy(x, weight, term, self.bounds),
                 })
                 .collect::<Result<_>>()?;
             self.rule.coefficients(self.relevance, &terms, &outputs, epsilon)?
         };
         let mut sum = None;
-        for (term, coefficient) in terms.iter().zip(coefficients) {
-            let weight = term.parameter.apply(&layer.weight, self.bounds)?;
-            let mut part = layer.backward_input(&coefficient, &weight, x.dims())?;
+        for ((term, weight), coefficient) in terms.iter().zip(&weights).zip(coefficients) {
+            let mut part = layer.backward_input(&coefficient, weight, x.dims())?;
             if self.rule.multiplies() {
-                part = product(&term.input.apply(x, self.bounds)?, &part)?;
+                part = multiply(part, &term.input.apply(x, self.bounds)?)?;
             }
             accumulate(&mut sum, part, term.factor)?;
         }

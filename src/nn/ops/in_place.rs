@@ -1,0 +1,93 @@
+//! The values of a tensor as a plain slice or vector, without a copy where the tensor is on the CPU.
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
+use std::cell::RefCell;
+
+/// Runs `work` on the values of a contiguous f32 tensor, row-major, and keeps what it writes. Every tensor that shares
+/// these values sees the change.
+///
+/// # Errors
+/// When the tensor is strided or not f32.
+pub fn with_values<R>(tensor: &Tensor, work: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+    if !tensor.device().is_cpu() {
+        let mut values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let result = work(&mut values);
+        let written = Tensor::from_vec(values, tensor.shape(), tensor.device())?;
+        tensor.slice_set(&written, 0, 0)?;
+        return Ok(result);
+    }
+    let result = RefCell::new(None);
+    let work = RefCell::new(Some(work));
+    tensor.inplace_op1(&OnValues(|values: &mut Vec<f32>, range: std::ops::Range<usize>| {
+        if let Some(work) = work.take() {
+            result.replace(Some(work(&mut values[range])));
+        }
+    }))?;
+    match result.into_inner() {
+        Some(result) => Ok(result),
+        None => bail!("in place: the work was not done"),
+    }
+}
+
+/// The values of a tensor that shares them with no other: they are moved out where that is possible.
+///
+/// # Errors
+/// When the values cannot be read as f32.
+pub fn into_values(tensor: Tensor) -> Result<Vec<f32>> {
+    if !tensor.device().is_cpu() || !tensor.is_contiguous() {
+        return tensor.flatten_all()?.to_vec1();
+    }
+    let moved = RefCell::new(None);
+    tensor.inplace_op1(&OnValues(|values: &mut Vec<f32>, range: std::ops::Range<usize>| {
+        moved.replace(Some(if range == (0..values.len()) {
+            std::mem::take(values)
+        } else {
+            values[range].to_vec()
+        }));
+    }))?;
+    match moved.into_inner() {
+        Some(values) => Ok(values),
+        None => bail!("in place: the values were not read"),
+    }
+}
+
+/// An operation on the storage behind a contiguous tensor and the range of it that the tensor shows.
+struct OnValues<F>(F);
+
+impl<F: Fn(&mut Vec<f32>, std::ops::Range<usize>)> InplaceOp1 for OnValues<F> {
+    fn name(&self) -> &'static str {
+        "values"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+            bail!("in place: expected contiguous f32 values")
+        };
+        (self.0)(values, start..end);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    /// Writes reach the tensor; a part of a tensor shows and moves only its own values.
+    #[test]
+    fn values_are_written_and_moved() {
+        let tensor = Tensor::from_vec(vec![1f32, 2.0, 3.0, 4.0], (2, 2), &Device::Cpu).unwrap();
+        let sum = with_values(&tensor, |values| {
+            values[3] = 5.0;
+            values.iter().sum::<f32>()
+        });
+        assert_eq!(sum.unwrap(), 11.0);
+        let row = tensor.narrow(0, 1, 1).unwrap();
+        assert_eq!(into_values(row).unwrap(), [3.0, 5.0]);
+        assert_eq!(tensor.to_vec2::<f32>().unwrap(), [[1.0, 2.0], [3.0, 5.0]]);
+        assert_eq!(into_values(tensor).unwrap(), [1.0, 2.0, 3.0, 5.0]);
+        let strided = Tensor::from_vec(vec![1f32, 2.0, 3.0, 4.0], (2, 2), &Device::Cpu).unwrap().t().unwrap();
+        assert!(with_values(&strided, |_| ()).is_err());
+        assert_eq!(into_values(strided).unwrap(), [1.0, 3.0, 2.0, 4.0]);
+    }
+}
