@@ -7,6 +7,7 @@ use crate::spec::{Experiment, RunSpec, grid};
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
+use rayon::prelude::*;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -71,14 +72,28 @@ pub fn load(specs: &[PathBuf]) -> Result<Vec<(Experiment, grid::Grid)>> {
         .collect()
 }
 
-/// Opens what runs need.
+/// What runs need, with the store to read from.
 pub fn context(selection: &Selection, global: &Global) -> Result<Context> {
     let folders = selection.specs.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
-    Ok(Context::new(Store::open(&selection.store)?, global.data_dir(), folders, global.device()?))
+    Ok(Context::new(Store::at(&selection.store), global.data_dir(), folders, global.device()?))
 }
 
-/// All selected runs of all experiments, each once, with what the store has of them.
+/// All selected runs of all experiments, each once, with what the store has of them. Records are checked, model files
+/// are not.
 pub fn plan(selection: &Selection, context: &Context) -> Result<Vec<Planned>> {
+    plan_with(selection, context, |id| context.store.look(id))
+}
+
+/// As [`plan`], with every file of finished runs checked: what is damaged must be done again.
+pub fn plan_thoroughly(selection: &Selection, context: &Context) -> Result<Vec<Planned>> {
+    plan_with(selection, context, |id| context.store.find(id))
+}
+
+fn plan_with(
+    selection: &Selection,
+    context: &Context,
+    look: impl Fn(&str) -> Lookup + Sync,
+) -> Result<Vec<Planned>> {
     let filter: Option<GlobMatcher> = selection
         .filter
         .as_ref()
@@ -86,43 +101,45 @@ pub fn plan(selection: &Selection, context: &Context) -> Result<Vec<Planned>> {
         .transpose()
         .map_err(|error| Error::input(format!("--filter: {error}")))?;
     let mut seen = HashSet::new();
-    let mut planned = Vec::new();
+    let mut wanted = Vec::new();
     for (experiment, grid) in load(&selection.specs)? {
         for run in grid.runs {
-            let label = run.label();
-            if filter
-                .as_ref()
-                .is_some_and(|filter| !filter.is_match(&label) && !filter.is_match(&experiment.name))
+            if let Some(filter) = &filter
+                && !filter.is_match(run.label())
+                && !filter.is_match(&experiment.name)
             {
                 continue;
             }
             let (id, baseline) = context.ids(&run)?;
-            if !seen.insert(id.clone()) {
-                continue;
+            if seen.insert(id.clone()) {
+                wanted.push((experiment.name.clone(), run, id, baseline));
             }
-            let mut attempts = 0;
-            let state = match context.store.find(&id) {
-                Lookup::Found(record) if record.status == Status::Done => State::Done(record),
-                Lookup::Found(record) => {
-                    attempts = record.attempts;
-                    State::Failed
-                }
-                Lookup::Missing => State::New,
-                Lookup::Damaged(why) => {
-                    eprintln!("warning: {why}; the run is done again");
-                    State::New
-                }
-            };
-            planned.push(Planned { experiment: experiment.name.clone(), run, id, baseline, state, attempts });
         }
     }
-    if planned.is_empty() {
+    if wanted.is_empty() {
         return Err(Error::input_hint(
             "no run is selected",
             "is --filter too narrow? `ecqx plan` lists the labels",
         ));
     }
-    Ok(planned)
+    let found: Vec<Lookup> = wanted.par_iter().map(|(_, _, id, _)| look(id)).collect();
+    let planned = wanted.into_iter().zip(found).map(|((experiment, run, id, baseline), found)| {
+        let mut attempts = 0;
+        let state = match found {
+            Lookup::Found(record) if record.status == Status::Done => State::Done(record),
+            Lookup::Found(record) => {
+                attempts = record.attempts;
+                State::Failed
+            }
+            Lookup::Missing => State::New,
+            Lookup::Damaged(why) | Lookup::Foreign(why) => {
+                eprintln!("warning: {why}; the run is done again");
+                State::New
+            }
+        };
+        Planned { experiment, run, id, baseline, state, attempts }
+    });
+    Ok(planned.collect())
 }
 
 /// The plan in its file format: each baseline once, then the runs.

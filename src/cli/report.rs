@@ -109,7 +109,11 @@ fn records(args: &Args, global: &Global) -> anyhow::Result<Vec<RunRecord>> {
     };
     let selection = Selection::new(ids, args.filter.as_deref())?;
     let records = match args.raw.as_slice() {
-        [] => load(&args.store, &selection)?,
+        [] => {
+            let (records, damaged) = load(&args.store, &selection)?;
+            damaged.iter().for_each(|message| eprintln!("warning: {message}; left out"));
+            records
+        }
         files => {
             let mut records = Vec::new();
             for file in files {
@@ -135,7 +139,7 @@ fn insight(args: &Args, global: &Global, group: &Group<'_>) -> anyhow::Result<Op
     let Some(record) = group.records.first() else { return Ok(None) };
     let run: RunSpec = serde_json::from_value(record.spec.clone())?;
     let folders = args.specs.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
-    let context = Context::new(Store::open(&args.store)?, global.data_dir(), folders, global.device()?);
+    let context = Context::new(Store::at(&args.store), global.data_dir(), folders, global.device()?);
     Ok(gather(&context, &run, strength(group))?)
 }
 

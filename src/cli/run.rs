@@ -6,6 +6,7 @@ use super::interrupt::{self, cancelled};
 use super::progress::Progress;
 use super::run_options::RunOptions;
 use crate::run::{Context, RunRecord, Status, execute};
+use crate::store::Store;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     interrupt::install()?;
     let mut context = experiments::context(&args.selection, global)?;
     args.options.configure(&mut context);
-    let planned = experiments::plan(&args.selection, &context)?;
+    // Before any work: a store that can't be written is an error now.
+    context.store = Store::open(&args.selection.store)?;
+    let planned = experiments::plan_thoroughly(&args.selection, &context)?;
     let (mut due, mut skipped, mut given_up) = (VecDeque::new(), 0, Vec::new());
     for planned in &planned {
         match planned.state {

@@ -2,7 +2,7 @@
 
 use super::Global;
 use crate::run::RunRecord;
-use crate::store::Store;
+use crate::store::{Lookup, Store};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,19 +32,24 @@ pub struct DiffArgs {
 
 /// The one record whose id begins with `prefix`.
 fn find(store: &Store, prefix: &str) -> Result<RunRecord> {
-    let (records, damaged) = store.records()?;
-    damaged.iter().for_each(|message| eprintln!("warning: {message}"));
-    let mut matches: Vec<RunRecord> =
-        records.into_iter().filter(|record| record.id.starts_with(prefix)).collect();
-    match (matches.pop(), matches.len()) {
-        (Some(record), 0) => Ok(record),
-        (None, _) => Err(Error::input_hint(
+    let mut ids = store.run_ids()?;
+    ids.retain(|id| id.starts_with(prefix));
+    match ids.as_slice() {
+        [] => Err(Error::input_hint(
             format!("{}: no run's id begins with '{prefix}'", store.root().display()),
             "the raw table of `ecqx report` lists them",
         )),
-        (Some(_), others) => {
-            Err(Error::input(format!("'{prefix}' is the beginning of {} ids: give more of it", others + 1)))
-        }
+        [id] => match store.find(id) {
+            Lookup::Found(record) => Ok(*record),
+            Lookup::Damaged(why) | Lookup::Foreign(why) => {
+                Err(Error::input_hint(why, "`ecqx run` does a damaged run again"))
+            }
+            Lookup::Missing => Err(Error::input(format!("{id}: the run is being replaced; try again"))),
+        },
+        several => Err(Error::input(format!(
+            "'{prefix}' is the beginning of {} ids: give more of it",
+            several.len()
+        ))),
     }
 }
 
@@ -75,26 +80,58 @@ fn flat(record: &RunRecord) -> Result<BTreeMap<String, String>> {
 
 /// Runs `show`.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let record = find(&Store::open(&args.store)?, &args.run)?;
+    let record = find(&Store::existing(&args.store)?, &args.run)?;
     if global.json {
         println!("{}", serde_json::to_string(&record)?);
         return Ok(super::DONE);
     }
-    // Layers and epochs have tables of their own.
     let fields = flat(&record)?;
-    for (key, value) in
-        fields.iter().filter(|(key, _)| !key.starts_with("layers.") && !key.starts_with("epochs."))
-    {
+    let is_table = |key: &str| ["layers.", "epochs.", "log."].iter().any(|table| key.starts_with(table));
+    for (key, value) in fields.iter().filter(|(key, _)| !is_table(key)) {
         println!("{key:<36} {value}");
     }
-    println!("{:<36} {}", "layers", record.layers.len());
-    println!("{:<36} {}", "epochs", record.epochs.len());
+    let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
+    if !record.layers.is_empty() {
+        println!(
+            "\n{:<36} {:>10} {:>10} {:>7} {:>9} {:>9}",
+            "layer", "weights", "zeros", "levels", "entropy", "bytes"
+        );
+    }
+    for layer in &record.layers {
+        let bytes = layer.bytes.map_or("-".into(), |bytes| bytes.to_string());
+        let (name, entropy) = (&layer.name, number(layer.entropy));
+        println!(
+            "{name:<36} {:>10} {:>10} {:>7} {entropy:>9} {bytes:>9}",
+            layer.weights, layer.zeros, layer.levels_in_use
+        );
+    }
+    if !record.epochs.is_empty() {
+        println!(
+            "\n{:>5} {:>12} {:>12} {:>14} {:>9} {:>9}",
+            "epoch", "loss", "training %", "validation %", "zeros", "seconds"
+        );
+    }
+    for epoch in &record.epochs {
+        println!(
+            "{:>5} {:>12} {:>12} {:>14} {:>9} {:>9.1}",
+            epoch.epoch,
+            number(epoch.train_loss),
+            number(epoch.train_top1),
+            number(epoch.validation_top1),
+            number(epoch.sparsity),
+            epoch.seconds
+        );
+    }
+    if !record.log.is_empty() {
+        println!("\nend of the log");
+    }
+    record.log.iter().for_each(|line| println!("  {line}"));
     Ok(super::DONE)
 }
 
 /// Runs `diff`.
 pub fn diff(args: &DiffArgs, global: &Global) -> anyhow::Result<u8> {
-    let store = Store::open(&args.store)?;
+    let store = Store::existing(&args.store)?;
     let (first, second) = (flat(&find(&store, &args.first)?)?, flat(&find(&store, &args.second)?)?);
     let keys: std::collections::BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let differing = keys.into_iter().filter(|key| first.get(*key) != second.get(*key));

@@ -19,9 +19,10 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compare every record and model file with its digest; exit code 1 when one does not match
+    /// Compare every record, model file and baseline with its digest; exit code 1 when one does not match
     Verify(Folder),
-    /// Remove claims of dead processes, unfinished folders and damaged runs
+    /// Remove claims of dead processes, what they left half-written, damaged runs and baselines, and checkpoints that
+    /// nobody needs; what is in use stays
     Gc(Folder),
     /// Write all runs as raw.csv, raw.parquet and records.parquet (whole records, without model files)
     Export {
@@ -63,7 +64,7 @@ pub struct CollectArgs {
 pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
     let mut by_id = std::collections::BTreeMap::new();
     for folder in &args.store {
-        let (records, damaged) = Store::open(folder)?.records()?;
+        let (records, damaged) = Store::existing(folder)?.records()?;
         damaged.iter().for_each(|message| eprintln!("warning: {message}; left out"));
         records.into_iter().for_each(|record| drop(by_id.insert(record.id.clone(), record)));
     }
@@ -86,7 +87,7 @@ pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     match &args.command {
         Command::Verify(folder) => {
-            let (records, damaged) = Store::open(&folder.store)?.records()?;
+            let (records, damaged) = Store::existing(&folder.store)?.verified_records()?;
             if global.json {
                 println!("{}", serde_json::json!({"runs": records.len(), "damaged": damaged}));
             } else {
@@ -96,7 +97,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             Ok(if damaged.is_empty() { super::DONE } else { super::FAILED })
         }
         Command::Gc(folder) => {
-            let removed = Store::open(&folder.store)?.collect_garbage()?;
+            let removed = Store::existing(&folder.store)?.collect_garbage()?;
             if global.json {
                 println!("{}", serde_json::json!({"removed": removed}));
             } else {

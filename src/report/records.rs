@@ -1,10 +1,11 @@
 //! Records as reports read them: from a store's folder or from a raw table, selected, in one order.
 
 use crate::run::{RunRecord, Status};
+use crate::store::Store;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Which records a report takes.
 #[derive(Clone, Debug, Default)]
@@ -47,54 +48,16 @@ impl Selection {
     }
 }
 
-/// All `record.json` files under `store`/runs that `selection` takes, in report order.
+/// All records of a store that `selection` takes, in report order, and messages about those that are left out because
+/// their digest does not match their content.
 ///
 /// # Errors
-/// [`Error::Input`] if the folder is missing; [`Error::Format`] naming a record that does not parse.
-pub fn load(store: &Path, selection: &Selection) -> Result<Vec<RunRecord>> {
-    let runs = store.join("runs");
-    if !runs.is_dir() {
-        return Err(Error::input_hint(
-            format!("{}: no folder `runs` there", store.display()),
-            "name the store with --store, or make results first with `ecqx run`",
-        ));
-    }
-    let mut files = Vec::new();
-    find(&runs, 3, &mut files)?;
-    let mut records = Vec::with_capacity(files.len());
-    for path in files {
-        let text = std::fs::read(&path).map_err(Error::io(&path))?;
-        let record: RunRecord = serde_json::from_slice(&text)
-            .map_err(|error| Error::format(&path, offset(&text, &error), error.to_string()))?;
-        if selection.takes(&record) {
-            records.push(record);
-        }
-    }
+/// [`Error::Input`] if the folder is missing; [`Error::Io`] if it cannot be read.
+pub fn load(store: &Path, selection: &Selection) -> Result<(Vec<RunRecord>, Vec<String>)> {
+    let (mut records, damaged) = Store::existing(store)?.records()?;
+    records.retain(|record| selection.takes(record));
     sort(&mut records);
-    Ok(records)
-}
-
-/// Byte offset of a JSON error.
-fn offset(text: &[u8], error: &serde_json::Error) -> u64 {
-    let before: usize = text
-        .split_inclusive(|&byte| byte == b'\n')
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
-    (before + error.column().saturating_sub(1)) as u64
-}
-
-fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let path = entry.map_err(Error::io(folder))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name == "record.json" {
-            files.push(path);
-        } else if depth > 0 && !name.starts_with('.') && path.is_dir() {
-            find(&path, depth - 1, files)?;
-        }
-    }
-    Ok(())
+    Ok((records, damaged))
 }
 
 /// Report order: data, model, method, bits, label, λ, p, seed, id. Independent of the order of files on disk.

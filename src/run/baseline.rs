@@ -133,6 +133,7 @@ fn make_once(
         && !matches!(error, Error::Cancelled)
     {
         known()?.insert(id.to_owned(), error.to_string());
+        context.store.remove_checkpoint(&format!("baseline-{id}"));
     }
     made
 }

@@ -176,6 +176,10 @@ pub fn execute(
         Err(error) if matches!(error, Error::Cancelled) || error.stops_everything() => return Err(error),
         Err(error) => {
             may_pass = error.may_pass();
+            if !may_pass {
+                // The next attempt must not continue towards the same end.
+                context.store.remove_checkpoint(&record.id);
+            }
             record.error = Some(error.to_string());
             record.log = log.tail();
             files.clear();
@@ -230,6 +234,7 @@ fn fill(
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
     let quantized = quantize(run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
     record.interrupted = checkpoints.sessions();
+    record.provenance.checkpoint_seconds = checkpoints.total_cost().as_secs_f64();
     record.sparsity = Some(crate::train::quantized::sparsity(&quantized.tensors));
     record.epochs = quantized.epochs;
 

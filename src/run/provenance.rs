@@ -33,6 +33,7 @@ pub fn gather(device: &Device) -> Provenance {
         command: std::env::args().collect(),
         started: now(),
         finished: String::new(),
+        checkpoint_seconds: 0.0,
         energy_joules: None,
     }
 }

@@ -133,6 +133,9 @@ pub struct Provenance {
     /// End, RFC 3339 UTC.
     #[serde(default)]
     pub finished: String,
+    /// Wall time spent on writing checkpoints, part of the run's, seconds.
+    #[serde(default)]
+    pub checkpoint_seconds: f64,
     /// Energy that the machine's processor packages used meanwhile, joules; absent where the machine does not tell.
     #[serde(default)]
     pub energy_joules: Option<f64>,

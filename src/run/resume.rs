@@ -44,6 +44,8 @@ struct Times {
     last: Instant,
     /// What it cost.
     cost: Duration,
+    /// What all have cost.
+    total: Duration,
     /// When the writing of the present one began.
     begun: Instant,
     /// Earlier processes.
@@ -75,7 +77,14 @@ impl<'a> StoredCheckpoints<'a> {
         observer: &'a dyn Observer,
     ) -> Self {
         let now = Instant::now();
-        let times = Times { last: now, cost: Duration::ZERO, begun: now, sessions: Vec::new(), told: false };
+        let times = Times {
+            last: now,
+            cost: Duration::ZERO,
+            total: Duration::ZERO,
+            begun: now,
+            sessions: Vec::new(),
+            told: false,
+        };
         Self {
             store,
             id: id.into(),
@@ -91,6 +100,11 @@ impl<'a> StoredCheckpoints<'a> {
     fn times(&self) -> MutexGuard<'_, Times> {
         // A panic elsewhere leaves the times as usable as they were.
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wall time that checkpoints have cost.
+    pub fn total_cost(&self) -> Duration {
+        self.times().total
     }
 
     /// The processes before this one.
@@ -174,6 +188,8 @@ impl Checkpoints for StoredCheckpoints<'_> {
             self.observer.note(&format!("{}: no checkpoint could be written: {error}", self.id));
         }
         times.last = Instant::now();
-        times.cost = times.last.duration_since(times.begun);
+        let cost = times.last.duration_since(times.begun);
+        times.cost = cost;
+        times.total += cost;
     }
 }

@@ -83,7 +83,8 @@ impl Seen {
 /// The file system's present time, which may differ from this machine's: that of a new file. This machine's where none
 /// can be made.
 pub(super) fn present(folder: &Path) -> SystemTime {
-    let probe = tempfile::Builder::new().prefix(".time-").tempfile_in(folder);
+    let probe =
+        tempfile::Builder::new().prefix(&format!(".{}", Process::current().tag())).tempfile_in(folder);
     let time = probe.and_then(|probe| probe.as_file().metadata()?.modified());
     time.unwrap_or_else(|_| SystemTime::now())
 }
@@ -109,6 +110,11 @@ impl ClaimInfo {
 
 /// Whether a file in the claims' folder belongs to nobody any more.
 pub(super) fn is_stale(path: &Path) -> bool {
+    // Files that are not claims yet, and probes of the time, bear their writer's name.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.strip_prefix('.').is_some_and(|name| Process::life_of_writer(name) == Life::Gone) {
+        return true;
+    }
     Seen::read(path).ok().flatten().is_some_and(|seen| seen.is_stale(path))
 }
 

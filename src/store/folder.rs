@@ -40,8 +40,15 @@ pub(super) fn write(partial: &Path, target: &Path, files: &Files) -> Result<()> 
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755))?;
         }
+        // A folder can't be renamed over another: the old one steps aside first and goes with the temporary one.
         if target.exists() {
-            fs::remove_dir_all(target)?;
+            let aside = tempfile::Builder::new()
+                .prefix(&super::process::Process::current().tag())
+                .tempdir_in(partial)?;
+            match fs::rename(target, aside.path().join("old")) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         // Losing a race against another worker leaves an equal result in place.
         match fs::rename(temporary.path(), target) {
@@ -61,12 +68,32 @@ pub(super) fn write(partial: &Path, target: &Path, files: &Files) -> Result<()> 
 /// # Errors
 /// [`Error::Format`] naming the file that is not what was written.
 pub(super) fn verify(folder: &Path) -> Result<()> {
+    check(folder, |_| true)
+}
+
+/// Checks the file `name` against the digest, and that the others are there.
+///
+/// # Errors
+/// As [`verify`].
+pub(super) fn verify_only(folder: &Path, name: &str) -> Result<()> {
+    check(folder, |file| file == name)
+}
+
+fn check(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let path = folder.join(DIGEST);
     let lines = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    // An empty list would vouch for anything.
+    if lines.is_empty() {
+        return Err(Error::format(&path, 0, "not a digest file"));
+    }
     for line in lines.lines() {
         let (digest, name) =
             line.split_once("  ").ok_or_else(|| Error::format(&path, 0, "not a digest file"))?;
         let file = folder.join(name);
+        if !wanted(name) {
+            fs::metadata(&file).map_err(Error::io(&file))?;
+            continue;
+        }
         let content = fs::read(&file).map_err(Error::io(&file))?;
         if blake3::hash(&content).to_hex().as_str() != digest {
             return Err(Error::format(&file, 0, "the content is not what was written (digest differs)"));

@@ -57,8 +57,15 @@ impl Store {
     pub fn collect_garbage(&self) -> Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
         for path in self.list("claims")? {
-            if claim::is_stale(&path) {
-                remove(path, &mut removed)?;
+            if !claim::is_stale(&path) {
+                continue;
+            }
+            match name_of(&path).starts_with('.') {
+                // A worker's own file or guard.
+                true => remove(path, &mut removed)?,
+                // Taken over and released, so that a claim which another worker takes at this moment is left alone.
+                false if claim::Claim::take(&path)?.is_some() => removed.push(path),
+                false => {}
             }
         }
         for path in self.list("partial")? {

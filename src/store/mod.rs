@@ -23,6 +23,7 @@ pub use folder::Files;
 pub use import::Imported;
 pub use process::host;
 
+use crate::run::record::SCHEMA;
 use crate::run::{RunRecord, Status};
 use crate::train::Snapshot;
 use crate::{Error, Result};
@@ -35,6 +36,22 @@ pub struct Store {
     root: PathBuf,
 }
 
+/// Name of a run's record in its folder.
+const RECORD: &str = "record.json";
+
+/// Parses a record.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::Format`] with the place where it is no record.
+fn read_record(path: &Path) -> Result<RunRecord> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let lines = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
+        let offset = lines.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
+        Error::format(path, offset as u64, error.to_string())
+    })
+}
+
 /// What a look for a run found.
 pub enum Lookup {
     /// A record whose content is what was written.
@@ -43,6 +60,8 @@ pub enum Lookup {
     Missing,
     /// Something that must not be read, and why.
     Damaged(String),
+    /// A record of another version of the format, which this one leaves alone, and what it is.
+    Foreign(String),
 }
 
 impl Store {
@@ -55,7 +74,26 @@ impl Store {
             let folder = root.join(name);
             std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         }
-        Ok(Self { root: root.to_path_buf() })
+        Ok(Self::at(root))
+    }
+
+    /// A store to read from; nothing is created, and what is not there is empty.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
+    }
+
+    /// A store that is there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is not.
+    pub fn existing(root: &Path) -> Result<Self> {
+        if root.join("runs").is_dir() {
+            return Ok(Self::at(root));
+        }
+        Err(Error::input_hint(
+            format!("{}: no store is there (no folder `runs`)", root.display()),
+            "name the store with --store, or make results first with `ecqx run`",
+        ))
     }
 
     /// The folder.
@@ -73,25 +111,44 @@ impl Store {
         self.root.join("baselines").join(id)
     }
 
-    /// Looks for a run.
+    /// Looks for a run and checks all its files.
     pub fn find(&self, id: &str) -> Lookup {
+        self.look_with(id, folder::verify)
+    }
+
+    /// Looks for a run and checks its record, but not what the model file holds: for lists of many runs.
+    pub fn look(&self, id: &str) -> Lookup {
+        self.look_with(id, |folder| folder::verify_only(folder, RECORD))
+    }
+
+    fn look_with(&self, id: &str, verify: impl Fn(&Path) -> Result<()>) -> Lookup {
         let folder = self.run_folder(id);
-        if !folder.is_dir() {
-            return Lookup::Missing;
-        }
-        let verified = folder::verify(&folder).and_then(|()| {
-            let path = folder.join("record.json");
-            let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-            serde_json::from_slice::<RunRecord>(&bytes)
-                .map_err(|error| Error::format(&path, 0, error.to_string()))
-        });
-        match verified {
-            Ok(record) if record.id == id => Lookup::Found(Box::new(record)),
-            Ok(record) => {
-                Lookup::Damaged(format!("{}: holds the record of run {}", folder.display(), record.id))
+        // A folder that another worker replaces in this moment is whole at the second look.
+        for attempt in 0..2 {
+            if !folder.is_dir() {
+                continue;
             }
-            Err(error) => Lookup::Damaged(error.to_string()),
+            match verify(&folder).and_then(|()| read_record(&folder.join(RECORD))) {
+                Ok(record) if record.schema != SCHEMA => {
+                    return Lookup::Foreign(format!(
+                        "{}: a record of schema {}, this version reads {SCHEMA}",
+                        folder.display(),
+                        record.schema
+                    ));
+                }
+                Ok(record) if record.id == id => return Lookup::Found(Box::new(record)),
+                Ok(record) => {
+                    return Lookup::Damaged(format!(
+                        "{}: holds the record of run {}",
+                        folder.display(),
+                        record.id
+                    ));
+                }
+                Err(error) if attempt == 1 => return Lookup::Damaged(error.to_string()),
+                Err(_) => {}
+            }
         }
+        Lookup::Missing
     }
 
     /// Whether a run has finished with a result that is undamaged.
@@ -107,7 +164,7 @@ impl Store {
         let mut files = files.clone();
         let json = serde_json::to_vec_pretty(record)
             .map_err(|error| Error::Internal(format!("run {}: record: {error}", record.id)))?;
-        files.insert("record.json".into(), json);
+        files.insert(RECORD.into(), json);
         folder::write(&self.root.join("partial"), &self.run_folder(&record.id), &files)
     }
 
@@ -122,28 +179,47 @@ impl Store {
         folder.is_dir() && folder::verify(&folder).is_ok()
     }
 
-    /// All undamaged records by id, and messages about the damaged ones.
+    /// Ids of all runs that are there, damaged ones included, in order.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be read.
+    pub fn run_ids(&self) -> Result<Vec<String>> {
+        let names = self.list("runs")?.into_iter();
+        Ok(names.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
+    }
+
+    /// All records by id, and messages about those that are damaged or of another version. Model files are not checked.
     ///
     /// # Errors
     /// [`Error::Io`] when the store cannot be read.
     pub fn records(&self) -> Result<(Vec<RunRecord>, Vec<String>)> {
-        use rayon::prelude::*;
-        let runs = self.root.join("runs");
-        let mut ids = Vec::new();
-        for entry in std::fs::read_dir(&runs).map_err(Error::io(&runs))? {
-            ids.push(entry.map_err(Error::io(&runs))?.file_name().to_string_lossy().into_owned());
+        self.all(|id| self.look(id))
+    }
+
+    /// As [`records`](Self::records), with every file checked, baselines included.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be read.
+    pub fn verified_records(&self) -> Result<(Vec<RunRecord>, Vec<String>)> {
+        let (records, mut messages) = self.all(|id| self.find(id))?;
+        for path in self.list("baselines")? {
+            messages.extend(folder::verify(&path).err().map(|error| error.to_string()));
         }
-        ids.sort();
-        let found: Vec<Lookup> = ids.par_iter().map(|id| self.find(id)).collect();
-        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        Ok((records, messages))
+    }
+
+    fn all(&self, look: impl Fn(&str) -> Lookup + Sync) -> Result<(Vec<RunRecord>, Vec<String>)> {
+        use rayon::prelude::*;
+        let found: Vec<Lookup> = self.run_ids()?.par_iter().map(|id| look(id)).collect();
+        let (mut records, mut messages) = (Vec::new(), Vec::new());
         for lookup in found {
             match lookup {
                 Lookup::Found(record) => records.push(*record),
-                Lookup::Damaged(why) => damaged.push(why),
+                Lookup::Damaged(why) | Lookup::Foreign(why) => messages.push(why),
                 Lookup::Missing => {}
             }
         }
-        Ok((records, damaged))
+        Ok((records, messages))
     }
 
     /// Claims a run or baseline for this process; `None` when another live process has it.
@@ -159,10 +235,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the store cannot be read.
     pub fn claims(&self) -> Result<Vec<ClaimInfo>> {
-        let folder = self.root.join("claims");
-        let entries = std::fs::read_dir(&folder).map_err(Error::io(&folder))?;
-        let mut claims: Vec<ClaimInfo> =
-            entries.flatten().filter_map(|entry| ClaimInfo::read(&entry.path())).collect();
+        let paths = self.list("claims")?;
+        let mut claims: Vec<ClaimInfo> = paths.iter().filter_map(|path| ClaimInfo::read(path)).collect();
         claims.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(claims)
     }

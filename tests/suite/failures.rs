@@ -29,8 +29,9 @@ fn sweep(folder: &Path, epochs: usize, quantizers: &str) {
 }
 
 const GOOD: &str = "  - {method: uniform, bits: 4}\n";
-/// Every step overflows.
-const BAD: &str = "  - {method: lsq, bits: 4, training: {epochs: 2, optimizer: sgd, learning_rate: 1000}}\n";
+/// Overflows after some steps: nothing bounds the weights of a network that is only pruned.
+const BAD: &str =
+    "  - {method: magnitude, sparsity: 0.5, training: {epochs: 6, optimizer: sgd, learning_rate: 1000}}\n";
 
 fn output(folder: &Path, arguments: &[&str]) -> Output {
     let output = ecqx().current_dir(folder).args(arguments).output().unwrap();
@@ -129,13 +130,9 @@ fn start(folder: &Path) -> std::process::Child {
 fn interrupted_runs_continue() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    sweep(at, 40, "  - {method: ecq, bits: 4, lambda: 0.02}\n");
+    sweep(at, 12, "  - {method: ecq, bits: 4, lambda: 0.02}\n");
     assert_eq!(json(at, &["run", "sweep.yaml", "--store", "undisturbed"]).0, 0);
-    for (signals, promise) in [
-        (&["-INT"][..], "stopping at the end of the epoch"),
-        (&["-TERM"], "stopping after this step"),
-        (&["-INT", "-INT"], "stopping at the end of the epoch"),
-    ] {
+    for signals in [&["-INT"][..], &["-TERM"], &["-INT", "-INT"]] {
         let _ = std::fs::remove_dir_all(at.join("interrupted"));
         let child = start(at);
         for (number, name) in signals.iter().enumerate() {
@@ -145,7 +142,8 @@ fn interrupted_runs_continue() {
         let ended = child.wait_with_output().unwrap();
         let told = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(130), "{signals:?}: {told}");
-        assert!(signals.len() > 1 || told.contains(promise), "{signals:?}: {told}");
+        let says = told.contains("stopping at the end of the epoch");
+        assert!(signals != ["-INT"] || says, "{told}");
         assert_eq!(files(&at.join("interrupted/checkpoints")).len(), 1, "{signals:?}: {told}");
         assert_eq!(json(at, &["store", "verify", "--store", "interrupted"]).0, 0);
         let (code, value) = json(at, &["run", "sweep.yaml", "--store", "interrupted"]);
@@ -164,7 +162,7 @@ fn interrupted_runs_continue() {
 fn bad_checkpoints_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    sweep(at, 40, "  - {method: ecq, bits: 4, lambda: 0.02}\n");
+    sweep(at, 12, "  - {method: ecq, bits: 4, lambda: 0.02}\n");
     assert_eq!(json(at, &["run", "sweep.yaml", "--store", "undisturbed"]).0, 0);
     let child = start(at);
     signal(&child, "-TERM");
@@ -192,7 +190,7 @@ fn bad_checkpoints_are_ignored() {
         std::fs::remove_dir_all(at.join("interrupted/runs").join(&id)).unwrap();
     }
     // The checkpoint of another run under this one's name.
-    sweep(at, 41, "  - {method: ecq, bits: 4, lambda: 0.02}\n");
+    sweep(at, 13, "  - {method: ecq, bits: 4, lambda: 0.02}\n");
     let (_, plan) = json(at, &["plan", "sweep.yaml"]);
     let other = plan["runs"][0]["id"].as_str().unwrap();
     std::fs::write(at.join("interrupted/checkpoints").join(format!("{other}.safetensors")), good).unwrap();

@@ -75,3 +75,30 @@ fn killed_sweeps_lose_nothing_finished() {
     run(folder.path(), "undisturbed");
     assert_eq!(table(folder.path(), "killed"), table(folder.path(), "undisturbed"));
 }
+
+/// Runs a script of `tests/kill` with numbers small enough for every day; its output tells what it did.
+#[cfg(unix)]
+fn script(name: &str, numbers: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kill").join(name);
+    let mut command = Command::new("sh");
+    command.env_remove("ECQX_DATA").arg(path).arg(assert_cmd::cargo::cargo_bin("ecqx"));
+    let output = command.args(numbers).arg(folder.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    eprintln!("{told}");
+}
+
+/// Workers killed at random: results and tables equal an undisturbed sweep's, and nothing is left behind.
+#[cfg(unix)]
+#[test]
+fn killed_workers_change_nothing() {
+    script("sweep.sh", &["4", "12", "1"]);
+}
+
+/// A run killed at random moments, continued, ends with the same file byte for byte.
+#[cfg(unix)]
+#[test]
+fn killed_runs_continue_byte_for_byte() {
+    script("resume.sh", &["3"]);
+}
