@@ -59,7 +59,7 @@ impl Optimizer {
     }
 
     fn slot(&mut self, name: &str, count: usize) -> Result<&mut Slot> {
-        let second = if self.kind == OptimizerKind::Adam { count } else { 0 };
+        let second = if self.kind == OptimizerKind::Sgd { 0 } else { count };
         let slot = self
             .slots
             .entry(name.to_string())
@@ -72,13 +72,15 @@ impl Optimizer {
 
     fn adam(&self, learning_rate: f64, weight_decay: f64) -> AdamCoefficients {
         let steps = self.steps.max(1) as i32;
+        let decoupled = self.kind == OptimizerKind::AdamW;
         AdamCoefficients {
             beta1: BETA1 as f32,
             beta2: BETA2 as f32,
             step_size: (learning_rate / (1.0 - BETA1.powi(steps))) as f32,
             second_scale: (1.0 / (1.0 - BETA2.powi(steps)).sqrt()) as f32,
             epsilon: EPSILON,
-            weight_decay: weight_decay as f32,
+            weight_decay: if decoupled { 0.0 } else { weight_decay as f32 },
+            shrink: if decoupled { (1.0 - learning_rate * weight_decay) as f32 } else { 1.0 },
         }
     }
 
@@ -101,7 +103,7 @@ impl Optimizer {
         decay: f64,
     ) -> Result<()> {
         match self.kind {
-            OptimizerKind::Adam => {
+            OptimizerKind::Adam | OptimizerKind::AdamW => {
                 let coefficients = self.adam(rate, decay);
                 let slot = self.slot(name, weights.elem_count())?;
                 AdamUpdate::new(&mut slot.first, &mut slot.second, coefficients).apply(weights, gradient)?;
@@ -127,7 +129,7 @@ impl Optimizer {
             return Err(Error::Internal(format!("optimizer: the gradient of {name} has another size")));
         }
         match self.kind {
-            OptimizerKind::Adam => {
+            OptimizerKind::Adam | OptimizerKind::AdamW => {
                 let coefficients = self.adam(rate, 0.0);
                 let slot = self.slot(name, weights.len())?;
                 adam_step(weights, &mut slot.first, &mut slot.second, gradient, coefficients);
@@ -162,5 +164,23 @@ mod tests {
         sgd.update_values("w", &mut weights, &[2.0], 0.1).unwrap();
         sgd.update_values("w", &mut weights, &[0.0], 0.1).unwrap();
         assert!((weights[0] - (1.0 - 0.2 - 0.18)).abs() < 1e-6, "momentum keeps moving: {weights:?}");
+    }
+
+    /// Decoupled decay shrinks a weight by rate × decay and leaves Adam's step alone; an L2 term goes through Adam,
+    /// whose first step has the same size whatever the gradient, so that there it changes nothing.
+    #[test]
+    fn decoupled_and_l2_decay() {
+        let step = |kind| {
+            let mut optimizer = Optimizer::new(&TrainingSpec { optimizer: kind, ..TrainingSpec::default() });
+            optimizer.begin_step();
+            let weights = Tensor::new(&[2f32, -2.0], &candle_core::Device::Cpu).unwrap();
+            let gradient = Tensor::new(&[1f32, -1.0], &candle_core::Device::Cpu).unwrap();
+            optimizer.update("w", &weights, &gradient, 0.1, 0.5).unwrap();
+            weights.to_vec1::<f32>().unwrap()
+        };
+        for (kind, expected) in [(OptimizerKind::Adam, 2.0 - 0.1), (OptimizerKind::AdamW, 2.0 * 0.95 - 0.1)] {
+            let found = step(kind);
+            assert!((found[0] - expected).abs() < 1e-5 && found[0] == -found[1], "{kind:?}: {found:?}");
+        }
     }
 }

@@ -14,11 +14,11 @@ pub struct TrainingSpec {
     /// Steps after which an epoch ends early; absent: the whole split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps_per_epoch: Option<usize>,
-    /// `adam` or `sgd`.
+    /// `adam`, `adamw` or `sgd`.
     pub optimizer: OptimizerKind,
     /// Largest learning rate, above 0.
     pub learning_rate: f64,
-    /// L2 penalty on all trained weights; absent: none. In quantization-aware training it is on the parameters that are
+    /// Weight decay of all trained weights, an L2 penalty but for `adamw`; absent: none. In quantization-aware training it is on the parameters that are
     /// not quantized; absent: 5e-6, as in the reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
@@ -61,6 +61,9 @@ impl Default for TrainingSpec {
 pub enum OptimizerKind {
     /// Kingma & Ba 2015, β 0.9 and 0.999, ε 1e-8; weight decay as an L2 term in the gradient.
     Adam,
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2019): weights shrink by rate × decay at every step.
+    #[serde(rename = "adamw")]
+    AdamW,
     /// Stochastic gradient descent with momentum.
     Sgd,
 }

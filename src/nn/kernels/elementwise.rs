@@ -80,6 +80,8 @@ pub struct AdamCoefficients {
     pub epsilon: f32,
     /// L2 penalty, added to the gradient.
     pub weight_decay: f32,
+    /// Decoupled weight decay: what weights are multiplied by before the step; 1 for none.
+    pub shrink: f32,
 }
 
 /// One Adam step in place on `weights` and both moments.
@@ -101,7 +103,7 @@ pub fn adam_step(
                     let g = g + c.weight_decay * *w;
                     *m = c.beta1 * *m + (1.0 - c.beta1) * g;
                     *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
-                    *w -= c.step_size * *m / (v.sqrt() * c.second_scale + c.epsilon);
+                    *w = *w * c.shrink - c.step_size * *m / (v.sqrt() * c.second_scale + c.epsilon);
                 }
             });
         });
