@@ -132,6 +132,22 @@ const NO_WRITING: [ErrorKind; 4] = [
     ErrorKind::ReadOnlyFilesystem,
 ];
 
+/// "did you mean …?" for a message of serde's about an unknown field or variant: the nearest of the names it expected, or
+/// of `more`; `None` where nothing is near or the message is about something else.
+pub fn suggestion(message: &str, more: &[&str]) -> Option<String> {
+    let words = |text: &str| -> Vec<String> {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        text.split(|c: char| !is_name(c)).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let unknown = ["unknown field", "unknown variant"]
+        .iter()
+        .find_map(|what| message.split_once(what).and_then(|(_, rest)| words(rest).into_iter().next()))?;
+    // "…, expected one of a, b or c at line 7": the words around the names are near no key.
+    let expected = words(message.split_once("expected").map_or("", |(_, rest)| rest));
+    closest(&unknown, expected.iter().map(String::as_str).chain(more.iter().copied()))
+        .map(|near| format!("did you mean '{near}'?"))
+}
+
 /// The name in `known` closest to `given`, for "did you mean" hints; `None` if nothing is close.
 pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -140,4 +156,25 @@ pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, name)| *distance <= (name.len().max(given.len()) / 3).max(2))
         .min()
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways in which parsers quote names are understood, and what is far from everything gets no suggestion.
+    #[test]
+    fn suggestions_from_messages() {
+        let quoted = "unknown field `epoch`, expected one of `epochs`, `batch_size`";
+        let plain =
+            "unknown field `learning_rat`, expected one of epochs, learning_rate, select at line 7, column 5";
+        assert_eq!(suggestion(quoted, &[]).unwrap(), "did you mean 'epochs'?");
+        assert_eq!(suggestion(plain, &[]).unwrap(), "did you mean 'learning_rate'?");
+        assert_eq!(
+            suggestion("unknown variant `adem`, expected adam or sgd", &[]).unwrap(),
+            "did you mean 'adam'?"
+        );
+        assert_eq!(suggestion("unknown field `zzzzzzzz`, expected `epochs`", &[]), None);
+        assert_eq!(suggestion("invalid type: string, expected u32", &[]), None);
+    }
 }

@@ -3,17 +3,18 @@
 
 use super::run_spec::{BaselineSpec, ModelSpec};
 use crate::data::DatasetSpec;
-use crate::error::closest;
+use crate::error::{closest, suggestion};
 use crate::quant;
 use crate::train::TrainingSpec;
 use crate::{Error, Result};
+use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::{Location, Spanned};
 use std::path::{Path, PathBuf};
 
 /// Keys of an experiment, for suggestions.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "description",
     "dataset",
@@ -22,9 +23,12 @@ const KEYS: [&str; 10] = [
     "seeds",
     "bits",
     "training",
+    "calibration_samples",
     "quantizers",
     "figures",
 ];
+/// Where to read on.
+const REFERENCE: &str = "docs/experiments.md describes every key";
 /// Keys of a quantizer entry that are not parameters of its method.
 const ENTRY_KEYS: [&str; 5] = ["method", "bits", "seeds", "training", "relevance"];
 
@@ -37,7 +41,7 @@ struct Raw {
     description: String,
     dataset: Spanned<DatasetSpec>,
     model: Spanned<Value>,
-    baseline: Spanned<Map<String, Value>>,
+    baseline: Spanned<RawBaseline>,
     #[serde(default)]
     seeds: Option<Spanned<OneOrMany<u64>>>,
     #[serde(default)]
@@ -46,10 +50,25 @@ struct Raw {
     training: Option<Spanned<TrainingSpec>>,
     #[serde(default = "default_calibration")]
     calibration_samples: usize,
-    quantizers: Vec<Spanned<Map<String, Value>>>,
+    quantizers: Vec<Spanned<RawEntry>>,
     #[serde(default)]
     figures: Option<Vec<Spanned<String>>>,
 }
+
+/// `baseline` as it stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBaseline {
+    #[serde(default)]
+    checkpoint: Option<String>,
+    #[serde(default)]
+    train: Option<Spanned<TrainingSpec>>,
+    #[serde(default)]
+    seed: Option<u64>,
+}
+
+/// An entry of `quantizers` as it stands: which keys it may have depends on its method.
+type RawEntry = IndexMap<String, Spanned<Value>>;
 
 fn default_calibration() -> usize {
     256
@@ -126,8 +145,8 @@ impl Experiment {
 
     /// Reads and checks YAML text; `path` is for messages and for files named relative to it.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let raw: Raw = serde_saphyr::from_str(text)
-            .map_err(|error| syntax_error(&error, path, &KEYS, "docs/experiments.md describes every key"))?;
+        let raw: Raw =
+            serde_saphyr::from_str(text).map_err(|error| syntax_error(&error, path, &KEYS, REFERENCE))?;
         Checker { path }.check(raw)
     }
 }
@@ -145,15 +164,8 @@ pub(crate) fn syntax_error(
         Some(location) => format!("{}:{}:{}", path.display(), location.line(), location.column()),
         None => path.display().to_string(),
     };
-    let unknown =
-        message.split_once("unknown field").and_then(|(_, rest)| rest.split(['`', '\'', '"']).nth(1));
-    let hint = unknown.and_then(|key| {
-        let expected = message.split_once("expected").map_or("", |(_, rest)| rest);
-        let known: Vec<&str> = expected.split(['`', '\'', '"']).skip(1).step_by(2).collect();
-        closest(key, known.into_iter().chain(keys.iter().copied()))
-            .map(|near| format!("did you mean '{near}'?"))
-    });
-    Error::Input { message: format!("{place}: {message}"), hint: hint.or_else(|| Some(otherwise.into())) }
+    let hint = suggestion(&message, keys).unwrap_or_else(|| otherwise.into());
+    Error::Input { message: format!("{place}: {message}"), hint: Some(hint) }
 }
 
 struct Checker<'a> {
@@ -175,7 +187,7 @@ impl Checker<'_> {
     }
 
     fn wrong(&self, at: Location, what: impl std::fmt::Display) -> Error {
-        Error::input_hint(format!("{}: {what}", self.place(at)), "docs/experiments.md describes every key")
+        Error::input_hint(format!("{}: {what}", self.place(at)), REFERENCE)
     }
 
     fn check(&self, raw: Raw) -> Result<Experiment> {
@@ -249,52 +261,43 @@ impl Checker<'_> {
         }
     }
 
-    fn baseline(&self, baseline: Spanned<Map<String, Value>>) -> Result<BaselineSpec> {
+    fn baseline(&self, baseline: Spanned<RawBaseline>) -> Result<BaselineSpec> {
         let at = baseline.referenced;
-        let mut map = baseline.value;
-        let seed = match map.remove("seed") {
-            None => 0,
-            Some(value) => {
-                value.as_u64().ok_or_else(|| self.wrong(at, "baseline: seed must be a whole number"))?
+        let RawBaseline { checkpoint, train, seed } = baseline.value;
+        match (checkpoint, train, seed) {
+            (Some(path), None, None) => Ok(BaselineSpec::Checkpoint(path)),
+            (None, Some(recipe), seed) => {
+                recipe.value.check().map_err(self.locate(recipe.referenced))?;
+                Ok(BaselineSpec::Train { recipe: recipe.value, seed: seed.unwrap_or(0) })
             }
-        };
-        let (checkpoint, train) = (map.remove("checkpoint"), map.remove("train"));
-        if let Some(key) = map.keys().next() {
-            let near =
-                closest(key, ["checkpoint", "train", "seed"]).map(|near| format!("did you mean '{near}'?"));
-            let message = format!("{}: baseline: unknown key '{key}'", self.place(at));
-            return Err(Error::Input { message, hint: near });
-        }
-        match (checkpoint, train) {
-            (Some(Value::String(path)), None) => Ok(BaselineSpec::Checkpoint(path)),
-            (None, Some(recipe)) => {
-                let recipe: TrainingSpec = serde_json::from_value(recipe)
-                    .map_err(|error| self.wrong(at, format!("baseline.train: {error}")))?;
-                recipe.check().map_err(self.locate(at))?;
-                Ok(BaselineSpec::Train { recipe, seed })
+            _ => {
+                Err(self.wrong(at, "baseline: either {checkpoint: PATH} or {train: {epochs: …, …}, seed: …}"))
             }
-            _ => Err(self.wrong(at, "baseline: either {checkpoint: PATH} or {train: {epochs: …, …}}")),
         }
     }
 
     fn entry(
         &self,
-        entry: Spanned<Map<String, Value>>,
+        entry: Spanned<RawEntry>,
         bits: Option<&[u32]>,
         seeds: &[u64],
         training: Option<&TrainingSpec>,
     ) -> Result<Entry> {
         let at = entry.referenced;
         let mut map = entry.value;
-        let name = match map.remove("method") {
-            Some(Value::String(name)) => name,
+        let (name, method) = match map.shift_remove("method") {
+            Some(Spanned { value: Value::String(name), referenced, .. }) => {
+                let method = quant::method(&name).map_err(self.locate(referenced))?;
+                (name, method)
+            }
             _ => return Err(self.wrong(at, "a quantizer needs 'method: NAME'")),
         };
-        let method = quant::method(&name).map_err(self.locate(at))?;
-        let take = |map: &mut Map<String, Value>, key: &str| map.remove(key);
+        let take = |map: &mut RawEntry, key: &str| {
+            map.shift_remove(key).map(|found| (found.value, found.referenced))
+        };
         let own_bits = match take(&mut map, "bits") {
             None => None,
-            Some(value) => {
+            Some((value, at)) => {
                 let list: OneOrMany<u32> = serde_json::from_value(value).map_err(|_| {
                     self.wrong(at, format!("{name}: bits must be a whole number or a list of them"))
                 })?;
@@ -315,7 +318,7 @@ impl Checker<'_> {
         }
         let seeds = match take(&mut map, "seeds") {
             None => seeds.to_vec(),
-            Some(value) => serde_json::from_value::<OneOrMany<u64>>(value)
+            Some((value, at)) => serde_json::from_value::<OneOrMany<u64>>(value)
                 .map_err(|_| {
                     self.wrong(at, format!("{name}: seeds must be a whole number or a list of them"))
                 })?
@@ -323,23 +326,25 @@ impl Checker<'_> {
         };
         let training = match take(&mut map, "training") {
             None => training.cloned(),
-            Some(Value::Null) => None,
-            Some(value) => {
-                let recipe: TrainingSpec = serde_json::from_value(value)
-                    .map_err(|error| self.wrong(at, format!("{name}: training: {error}")))?;
+            Some((Value::Null, _)) => None,
+            Some((value, at)) => {
+                let recipe: TrainingSpec = serde_json::from_value(value).map_err(|error| Error::Input {
+                    message: format!("{}: {name}: training: {error}", self.place(at)),
+                    hint: Some(suggestion(&error.to_string(), &[]).unwrap_or_else(|| REFERENCE.into())),
+                })?;
                 recipe.check().map_err(self.locate(at))?;
                 Some(recipe)
             }
         };
         let relevance = take(&mut map, "relevance");
-        if relevance.is_some() && !method.needs_relevance {
-            return Err(self.wrong(at, format!("{name} uses no relevance")));
+        if let (Some((_, at)), false) = (&relevance, method.needs_relevance) {
+            return Err(self.wrong(*at, format!("{name} uses no relevance")));
         }
         let known = method.parameters.iter().map(|parameter| parameter.name).chain(quant::options::COMMON);
         let known: Vec<&str> = known.chain(ENTRY_KEYS).collect();
-        if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
+        if let Some((key, value)) = map.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             return Err(Error::Input {
-                message: format!("{}: {name} has no parameter '{key}'", self.place(at)),
+                message: format!("{}: {name} has no parameter '{key}'", self.place(value.referenced)),
                 hint: Some(match closest(key, known.iter().copied()) {
                     Some(near) => format!("did you mean '{near}'?"),
                     None => format!("it has {}", known.join(", ")),
@@ -347,6 +352,8 @@ impl Checker<'_> {
             });
         }
         let place = self.place(at);
-        Ok(Entry { method: name, place, bits, seeds, training, parameters: map, relevance })
+        let parameters = map.into_iter().map(|(key, found)| (key, found.value)).collect();
+        let relevance = relevance.map(|(value, _)| value);
+        Ok(Entry { method: name, place, bits, seeds, training, parameters, relevance })
     }
 }
