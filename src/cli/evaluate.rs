@@ -26,7 +26,7 @@ pub struct Args {
     /// Part of the data set
     #[arg(long, value_parser = parse_split, default_value = "test")]
     split: Split,
-    /// Image normalisation: dataset (its own), imagenet or none
+    /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
     #[arg(long)]
     normalization: Option<String>,
 }

@@ -45,7 +45,7 @@ pub struct Args {
     /// How many samples of the data set, from its beginning, without augmentation
     #[arg(long, value_name = "N", default_value_t = 64)]
     samples: usize,
-    /// Image normalisation: dataset (its own), imagenet or none
+    /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
     #[arg(long)]
     normalization: Option<String>,
     /// Explain this class for all samples, instead of each sample's true class

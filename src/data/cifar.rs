@@ -1,7 +1,7 @@
 //! CIFAR-10 and CIFAR-100 in the publisher's binary form: per record the label byte(s), then 3 × 32 × 32 pixel bytes.
 
 use super::images::{ImageAugmentation, ImageParts, ImageSet, Records};
-use super::{Dataset, DatasetSpec, Digest, Family, read_file};
+use super::{Dataset, DatasetSpec, Digest, Family, Normalization, read_file};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +50,8 @@ struct Format {
     classes: usize,
     /// Label bytes per record; the last one is the class.
     label_bytes: usize,
+    /// Normalization where the spec names none.
+    normalization: &'static str,
     mean_std: (&'static [f32], &'static [f32]),
 }
 
@@ -66,6 +68,8 @@ static FORMAT10: Format = Format {
     names: "batches.meta.txt",
     classes: 10,
     label_bytes: 1,
+    // What the published checkpoints of CIFAR-10 expect, the pretrained ResNet-20 among them.
+    normalization: "imagenet",
     mean_std: CIFAR10_MEAN_STD,
 };
 
@@ -76,6 +80,7 @@ static FORMAT100: Format = Format {
     names: "fine_label_names.txt",
     classes: 100,
     label_bytes: 2,
+    normalization: "dataset",
     mean_std: CIFAR100_MEAN_STD,
 };
 
@@ -103,6 +108,8 @@ impl Format {
         read(self.test, &mut test)?;
         let count = train.labels.len();
         let validation = train.split_off(count - spec.validation_count(count, VALIDATION)?, PIXELS);
+        let mut spec = spec.clone();
+        spec.normalization.get_or_insert_with(|| Normalization::Preset(self.normalization.into()));
         let parts = ImageParts {
             classes: self.class_names(&folder),
             shape: [3, 32, 32],
@@ -112,7 +119,7 @@ impl Format {
             mean_std: self.mean_std,
             augmentation: ImageAugmentation { flip: true, crop_padding: 4 },
         };
-        Ok(Arc::new(ImageSet::new(spec, parts, digest)?))
+        Ok(Arc::new(ImageSet::new(&spec, parts, digest)?))
     }
 
     /// Appends the records of one file. Any whole number of records is taken: the official files hold 10,000.
