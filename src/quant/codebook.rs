@@ -42,8 +42,17 @@ impl Codebook {
     ///
     /// Returns `None` when no step can be laid: no finite weight differs from zero.
     pub fn from_weights(weights: &[f32], bits: u32) -> Option<Self> {
+        Self::over(weights, bits, weights.iter().any(|&w| w < 0.0))
+    }
+
+    /// As [`from_weights`](Self::from_weights), with levels on both sides of zero even where no weight is negative (the
+    /// reference's `uint_support=False`).
+    pub fn signed(weights: &[f32], bits: u32) -> Option<Self> {
+        Self::over(weights, bits, true)
+    }
+
+    fn over(weights: &[f32], bits: u32, signed: bool) -> Option<Self> {
         let mut magnitudes: Vec<f32> = weights.iter().filter(|w| w.is_finite()).map(|w| w.abs()).collect();
-        let signed = weights.iter().any(|&w| w < 0.0);
         let (lowest, highest) = match signed {
             false => (0, (1 << bits) - 1),
             true if positive_side_wins(weights) => (-(1 << (bits - 1)) + 1, 1 << (bits - 1)),

@@ -157,7 +157,8 @@ impl Quantizer for Ecqx {
         let (running, p, band) = (&self.relevance, self.p, self.band);
         Ok(self.core.assign(weights, |index, codebook, costs| {
             let values = weights[index].values;
-            match relevance.and(running.get(index)) {
+            // Without an entropy term the nearest level stays, whatever the relevance (as in the reference).
+            match relevance.and(running.get(index)).filter(|_| !costs.is_nearest()) {
                 Some(running) => {
                     let found = search(values, codebook.zero(), costs, running, p, band);
                     (found.positions, found.warning)

@@ -43,6 +43,13 @@ pub struct EntropyCosts {
     pub warning: Option<&'static str>,
 }
 
+impl EntropyCosts {
+    /// Whether no level costs anything: Λ is zero or the layer is degenerate, and every weight takes its nearest level.
+    pub fn is_nearest(&self) -> bool {
+        self.penalties.iter().all(|penalty| *penalty == 0.0)
+    }
+}
+
 /// The costs of one layer's levels from the distribution of its weights over them. `scale` is the layer's [`decay`].
 pub fn costs(weights: &[f32], codebook: &Codebook, term: &EntropyTerm, scale: f64) -> EntropyCosts {
     let levels = codebook.values();
