@@ -153,10 +153,17 @@ fn references(object: Object, path: &Path) -> Result<Vec<(String, Reference)>> {
     Ok(found)
 }
 
-/// The entries of a dict or of an `OrderedDict` (a reduce or build around a dict).
+/// Entries that Python writes as one group.
+const GROUP: usize = 1000;
+
+/// The entries of a dict or of an `OrderedDict` (a reduce or build around a dict), in its order.
 fn dictionary(object: Object) -> Option<Vec<(Object, Object)>> {
     match object {
-        Object::Dict(entries) => Some(entries),
+        Object::Dict(mut entries) => {
+            // candle's parser takes the entries of a group from the last to the first.
+            entries.chunks_mut(GROUP).for_each(<[_]>::reverse);
+            Some(entries)
+        }
         Object::Build { callable, .. } => dictionary(*callable),
         _ => None,
     }
