@@ -5,7 +5,7 @@ use crate::Error;
 use crate::codec;
 use std::path::PathBuf;
 
-/// List the tensors of a bitstream: shapes, bytes, bits per value beside the entropy
+/// List the units and tensors of a bitstream: shapes, bytes, bits per value beside the entropy bound
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Bitstream
@@ -19,14 +19,27 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let tensors = codec::inspect(&bytes)
         .map_err(|error| Error::format(&args.input, error.offset as u64, error.message))?;
     let values: usize = tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+    let units = codec::units(&bytes)
+        .map_err(|error| Error::format(&args.input, error.offset as u64, error.message))?;
+    let entropy: f64 = tensors.iter().map(|t| t.entropy * t.shape.iter().product::<usize>() as f64).sum();
+    let (bits, entropy) = (8.0 * bytes.len() as f64 / values.max(1) as f64, entropy / values.max(1) as f64);
     if global.json {
-        println!("{}", serde_json::json!({"bytes": bytes.len(), "values": values, "tensors": tensors}));
+        println!(
+            "{}",
+            serde_json::json!({
+                "bytes": bytes.len(), "values": values, "bits_per_value": bits, "entropy": entropy,
+                "units": units, "tensors": tensors,
+            })
+        );
         return Ok(super::DONE);
     }
     println!(
         "{:<40} {:<8} {:>20} {:>9} {:>10} {:>11} {:>9}",
         "tensor", "kind", "shape", "offset", "bytes", "bits/value", "entropy"
     );
+    for unit in units.iter().filter(|unit| unit.kind != codec::DATA_UNIT) {
+        println!("{:<70} {:>9} {:>10}", format!("({})", unit.kind), unit.offset, unit.bytes);
+    }
     for tensor in &tensors {
         let kind = match (tensor.kind, tensor.qp) {
             (_, Some(qp)) => format!("f{}{qp}", if tensor.dependent_quantization { " dq " } else { " " }),
@@ -43,12 +56,15 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             tensor.entropy
         );
     }
-    let units: usize = tensors.iter().map(|tensor| tensor.bytes).sum();
     println!(
-        "{} tensors, {values} values, {} bytes, {} of them headers of the stream",
-        tensors.len(),
+        "{:<40} {:<8} {:>20} {:>9} {:>10} {:>11.4} {:>9.4}",
+        format!("{} units, {} tensors", units.len(), tensors.len()),
+        "",
+        format!("{values} values"),
+        "",
         bytes.len(),
-        bytes.len() - units
+        bits,
+        entropy
     );
     Ok(super::DONE)
 }

@@ -2,8 +2,11 @@
 
 use super::Global;
 use super::evaluate::options as key_values;
+use crate::codec::{EncodeOptions, model_file};
 use crate::model::checkpoint::{self, StateDict};
-use crate::quant::quantizer::{Content, QuantizedTensor, Relevances, StepInfo, WeightTensor};
+use crate::quant::quantizer::{
+    Content, QuantizedTensor, Relevances, StepInfo, WeightTensor, replace_undefined,
+};
 use crate::quant::{self, codebook::Codebook};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -44,8 +47,8 @@ pub struct Args {
     /// Another parameter of the method, as KEY=VALUE (several times)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where the result goes
-    #[arg(long, value_name = "OUT.safetensors")]
+    /// Where the result goes; a name that ends in .nnc gives a model file, the bitstream that holds everything
+    #[arg(long, value_name = "OUT.safetensors|OUT.nnc")]
     output: PathBuf,
 }
 
@@ -110,10 +113,15 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         )
         .into());
     }
-    let values: Vec<Vec<f32>> = names
+    let mut values: Vec<Vec<f32>> = names
         .iter()
         .map(|name| Ok(state[name].to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
         .collect::<Result<_>>()?;
+    for (name, values) in names.iter().zip(&mut values) {
+        if let Some(warning) = replace_undefined(name, values) {
+            eprintln!("warning: {warning}");
+        }
+    }
     let weights: Vec<WeightTensor<'_>> = names
         .iter()
         .zip(&values)
@@ -135,14 +143,18 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     };
     quantizer.initialize(&weights)?;
     let tensors = quantizer.assign(&weights, relevance.as_ref(), StepInfo::POST_TRAINING)?;
-    for warning in quantizer.take_warnings() {
+    let all = state.iter().filter(|(name, tensor)| is_weight(name, tensor)).map(|(name, _)| name.as_str());
+    for warning in quantizer.take_warnings().into_iter().chain(scope.warnings(all)) {
         eprintln!("warning: {warning}");
     }
-    let written = output(&state, &tensors)?;
-    checkpoint::write_safetensors(
-        &args.output,
-        written.iter().map(|(name, tensor)| (name.as_str(), tensor)),
-    )?;
+    if args.output.extension().is_some_and(|extension| extension == "nnc") {
+        let (bytes, _) = model_file::write(&model(&state, &tensors)?, &EncodeOptions::default())?;
+        crate::store::write_atomically(&args.output, |file| std::io::Write::write_all(file, &bytes))?;
+    } else {
+        let written = output(&state, &tensors)?;
+        let written = written.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        checkpoint::write_safetensors(&args.output, written)?;
+    }
     let layers: Vec<Value> = tensors.iter().map(describe).collect();
     if global.json {
         println!("{}", json!({"method": args.method, "bits": args.bits, "layers": layers}));
@@ -216,4 +228,19 @@ fn output(state: &StateDict, tensors: &[QuantizedTensor]) -> Result<StateDict> {
         }
     }
     Ok(out)
+}
+
+/// All tensors of the checkpoint, the quantized ones as levels.
+fn model(state: &StateDict, tensors: &[QuantizedTensor]) -> Result<Vec<QuantizedTensor>> {
+    state
+        .iter()
+        .map(|(name, tensor)| match tensors.iter().find(|quantized| quantized.name == *name) {
+            Some(quantized) => Ok(quantized.clone()),
+            None => {
+                let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                let (name, shape) = (name.clone(), tensor.dims().to_vec());
+                Ok(QuantizedTensor { name, shape, content: Content::Values(values) })
+            }
+        })
+        .collect()
 }

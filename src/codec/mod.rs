@@ -11,8 +11,10 @@ mod golden;
 pub mod model_file;
 mod tensor;
 mod unit;
+mod units;
 
 pub use unit::{EncodeOptions, TensorSummary, decode, encode, encode_with_sizes, inspect};
+pub use units::{DATA_UNIT, UnitSummary, units};
 
 /// A named tensor in a bitstream.
 #[derive(Clone, Debug, PartialEq)]

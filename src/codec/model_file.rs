@@ -8,7 +8,7 @@
 use super::{CodecError, Element, ElementData, EncodeOptions, decode, encode_with_sizes};
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Step sizes of uniform codebooks.
 const STEPS: &str = ".ecqx.steps";
@@ -74,6 +74,12 @@ pub fn read(bytes: &[u8]) -> Result<Vec<QuantizedTensor>, CodecError> {
             (CODEBOOKS, ElementData::Integers(values)) => codebooks.clone_from(values),
             _ => elements.push(element),
         }
+    }
+    if steps.is_empty() && codebooks.is_empty() {
+        // Not a model file of ours but a coded `ecqx quantize`: the weights are there, so their levels may go.
+        let names: HashSet<String> = elements.iter().map(|element| element.name.clone()).collect();
+        let beside = |name: &str| name.strip_suffix(".levels").is_some_and(|weight| names.contains(weight));
+        elements.retain(|element| !beside(&element.name));
     }
     let mut explicit = parse_codebooks(&codebooks).ok_or_else(|| wrong(format!("{CODEBOOKS} is damaged")))?;
     let mut steps = steps.into_iter().map(|bits| f32::from_bits(bits as u32));

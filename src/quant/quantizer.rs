@@ -16,6 +16,18 @@ pub struct WeightTensor<'a> {
     pub values: &'a [f32],
 }
 
+/// Makes weights that are not numbers zero, before a method sees them; what to warn of, if any is not finite.
+pub fn replace_undefined(name: &str, values: &mut [f32]) -> Option<String> {
+    let count = values.iter().filter(|value| !value.is_finite()).count();
+    values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+    (count > 0).then(|| {
+        format!(
+            "{name}: {count} of {} weights are not finite: those that are no numbers count as zero",
+            values.len()
+        )
+    })
+}
+
 /// A quantized weight tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizedTensor {

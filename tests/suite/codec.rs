@@ -65,6 +65,13 @@ fn inspect_adds_up() {
     let units: u64 = tensors.iter().map(|tensor| tensor["bytes"].as_u64().unwrap()).sum();
     assert_eq!(json["bytes"].as_u64().unwrap(), units + tensors[0]["offset"].as_u64().unwrap());
     assert_eq!(json["values"], 668);
+    let listed = json["units"].as_array().unwrap();
+    assert_eq!(listed.iter().map(|unit| unit["bytes"].as_u64().unwrap()).sum::<u64>(), json["bytes"]);
+    let kinds: Vec<&str> = listed.iter().map(|unit| unit["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds[..4], ["start unit", "parameter set", "topology", "data unit"]);
+    let bits = 8.0 * json["bytes"].as_f64().unwrap() / 668.0;
+    assert_eq!(json["bits_per_value"].as_f64().unwrap(), bits);
+    assert!(json["entropy"].as_f64().unwrap() < bits);
     assert!(tensors[0]["entropy"].as_f64().unwrap() > 0.5);
     let (code, out, _) = command(folder.path(), &["inspect", "out.nnc"]);
     assert_eq!(code, 0);

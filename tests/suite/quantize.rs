@@ -70,6 +70,73 @@ fn every_method_writes_values_levels_and_steps() {
     }
 }
 
+/// As a model file: the same weights come back, steps and codebooks are in it. A coded safetensors result gives weights too,
+/// rounded as floats are.
+#[test]
+fn model_files_are_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    checkpoint(at);
+    let command = |arguments: &[&str]| {
+        ecqx().current_dir(at).args(arguments).assert().success();
+    };
+    let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    for method in ["ecq", "kmeans", "lsq"] {
+        let quantize = ["quantize", "--weights", "weights.safetensors", "--method", method, "--bits", "3"];
+        command(&[&quantize[..], &["--output", "model.nnc"]].concat());
+        command(&[&quantize[..], &["--output", "out.safetensors"]].concat());
+        command(&["encode", "out.safetensors", "coded.nnc", "--qp", "-60"]);
+        let expected = checkpoint::read(&at.join("out.safetensors")).unwrap();
+        let model = checkpoint::read(&at.join("model.nnc")).unwrap();
+        assert_eq!(model.keys().collect::<Vec<_>>(), ["fc1.weight", "fc1.bias", "fc2.weight"]);
+        let coded = checkpoint::read(&at.join("coded.nnc")).unwrap();
+        for name in ["fc1.weight", "fc2.weight"] {
+            assert_eq!(flat(&model[name]), flat(&expected[name]), "{method} {name}");
+            // qp −60: a step of 2^−15; dependent quantization may take the next but one.
+            let close =
+                flat(&coded[name]).iter().zip(flat(&expected[name])).all(|(a, b)| (a - b).abs() < 1e-4);
+            assert!(close, "{method} {name}");
+        }
+    }
+}
+
+/// What is wrong with a layer is said, and the result is finite: weights that are no numbers become zero, a pattern that
+/// fits no weight does not pass in silence.
+#[test]
+fn degenerate_layers_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensor = |values: Vec<f32>| Tensor::from_vec(values, (4, 4), &Device::Cpu).unwrap();
+    let wave = |i: usize| (i as f32 * 0.7).sin();
+    let broken = tensor((0..16).map(|i| if i == 5 { f32::NAN } else { wave(i) }).collect());
+    let (equal, zero) = (tensor(vec![0.25; 16]), tensor(vec![0.0; 16]));
+    let away = tensor((0..16).map(|i| wave(i).signum() + 0.01 * wave(i)).collect());
+    let tensors =
+        [("nan.weight", &broken), ("equal.weight", &equal), ("zero.weight", &zero), ("away.weight", &away)];
+    checkpoint::write_safetensors(&folder.path().join("weights.safetensors"), tensors).unwrap();
+    for method in ["ecq", "uniform", "ecqx"] {
+        let mut arguments = vec!["--weights", "weights.safetensors", "--method", method, "--bits", "3"];
+        arguments.extend(["--set", "layer_bits={\"fcc*\": 2}"]);
+        if method == "ecqx" {
+            arguments.extend(["--relevance", "weights.safetensors"]);
+        }
+        let (code, _, err) = quantize(folder.path(), &arguments);
+        assert_eq!(code, 0, "{err}");
+        let after = checkpoint::read(&folder.path().join("out.safetensors")).unwrap();
+        let values = after["nan.weight"].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(values.iter().all(|value| value.is_finite()) && values[5] == 0.0, "{method}: {values:?}");
+        assert!(err.contains("nan.weight: 1 of 16 weights are not finite"), "{err}");
+        assert!(err.contains("no weight is called 'fcc*'"), "{err}");
+        if method != "uniform" {
+            assert!(err.contains("equal.weight: the entropy scale"), "{err}");
+            assert!(err.contains("zero.weight: no finite weight differs from zero"), "{err}");
+            assert!(err.contains("away.weight: no weight is nearest to zero"), "{err}");
+        }
+        if method == "ecqx" {
+            assert!(err.contains("nan.weight: relevance is zero everywhere or not finite"), "{err}");
+        }
+    }
+}
+
 /// Mistakes are exit code 2 and say what is missing.
 #[test]
 fn mistakes_are_explained() {
@@ -86,6 +153,7 @@ fn mistakes_are_explained() {
         (&["--method", "ecq", "--bits", "4", "--set", "lambd=1"], "did you mean 'lambda'"),
         (&["--method", "ecq", "--bits", "4", "--set", "lambda"], "no '='"),
         (&["--method", "ecq", "--bits", "4", "--exclude", "*"], "nothing to quantize"),
+        (&["--method", "ecq", "--bits", "4", "--profile", "refrence"], "did you mean 'reference'"),
     ] {
         let arguments = [&["--weights", "weights.safetensors"], arguments].concat();
         let (code, _, err) = quantize(folder.path(), &arguments);
@@ -111,6 +179,9 @@ fn pretrained_network_matches_the_reference() {
         let arguments = [&arguments[..], &["--bits", &bits, "--lambda", &lambda]].concat();
         let (code, json, err) = quantize(folder.path(), &arguments);
         assert_eq!(code, 0, "{err}");
+        // In the order of the state dict, whatever the pickle's reader does.
+        assert_eq!(json["layers"][0]["name"], "conv1.weight");
+        assert_eq!(json["layers"][19]["name"], "linear.weight");
         for layer in json["layers"].as_array().unwrap() {
             let name = layer["name"].as_str().unwrap();
             let (found, expected) =
