@@ -103,6 +103,16 @@ fn plan_with(
     let mut seen = HashSet::new();
     let mut wanted = Vec::new();
     for (experiment, grid) in load(&selection.specs)? {
+        if let Some(run) = grid.runs.first() {
+            // Whether the model takes the data is known before anything is trained; it is the same for all runs.
+            let dataset = context.dataset(&run.dataset)?;
+            context.network(run, dataset.as_ref()).map_err(|error| match error {
+                Error::Input { message, hint } => {
+                    Error::Input { message: format!("{}: {message}", experiment.path.display()), hint }
+                }
+                other => other,
+            })?;
+        }
         for run in grid.runs {
             if let Some(filter) = &filter
                 && !filter.is_match(run.label())

@@ -10,7 +10,7 @@ mod resnet_cifar;
 mod vgg16;
 pub mod yaml;
 
-use crate::error::closest;
+use crate::error::{closest, suggestion};
 use crate::nn::Network;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -81,8 +81,21 @@ pub fn build(name: &str, input_shape: &[usize], classes: usize, options: &Option
 
 /// Reads a model's options into its settings.
 fn options<T: DeserializeOwned>(name: &str, options: &Options) -> Result<T> {
-    serde_json::from_value(serde_json::Value::Object(options.clone()))
-        .map_err(|error| Error::input(format!("model {name}: {error}")))
+    serde_json::from_value(serde_json::Value::Object(options.clone())).map_err(|error| Error::Input {
+        hint: suggestion(&error.to_string(), &[]),
+        message: format!("model {name}: {error}"),
+    })
+}
+
+/// Checks name and options before any data is at hand.
+///
+/// # Errors
+/// As [`build`], for what no data set could mend.
+pub fn check_options(name: &str, options: &Options) -> Result<()> {
+    let model = model(name)?;
+    // Images or a matrix of coefficients: whatever a model is for, it takes one of them.
+    let [images, audio] = [&[3, 32, 32][..], &[1, 49, 10]].map(|shape| (model.build)(shape, 10, options));
+    images.or(audio).map(|_| ())
 }
 
 fn no_options(name: &str, options: &Options) -> Result<()> {
@@ -131,6 +144,14 @@ mod tests {
         assert!(error.is_users());
         assert!(error.hint().unwrap().contains("resnet20"), "{error:?}");
         let options = serde_json::from_str(r#"{"dropuot": 0.1}"#).unwrap();
-        assert!(build("mlp-gsc", &[1, 49, 10], 10, &options).unwrap_err().to_string().contains("dropuot"));
+        let error = build("mlp-gsc", &[1, 49, 10], 10, &options).unwrap_err();
+        assert!(
+            error.to_string().contains("dropuot") && error.hint().unwrap().contains("'dropout'"),
+            "{error:?}"
+        );
+        assert!(check_options("mlp-gsc", &options).is_err());
+        for model in MODELS {
+            check_options(model.name, &Options::new()).unwrap();
+        }
     }
 }

@@ -117,7 +117,11 @@ fn assignments() {
             let listed = (name, case["bitwidth"].as_u64().unwrap());
             assert!(DEGENERATE.contains(&listed), "{listed:?} is not in the list of degenerate cases");
             assert!(plain.warning.is_some(), "{listed:?}: no warning");
-            assert_eq!(plain.boundaries.assign(&weights), nearest(&weights, &codebook.values()), "{listed:?}");
+            assert_eq!(
+                plain.boundaries.assign(&weights),
+                nearest(&weights, &codebook.values()),
+                "{listed:?}"
+            );
             degenerate += 1;
             continue;
         }

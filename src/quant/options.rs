@@ -1,7 +1,7 @@
 //! Options shared by all methods, and how a method reads its own.
 
 use super::registry::Method;
-use crate::error::closest;
+use crate::error::{closest, suggestion};
 use crate::nn::kernels::elementwise::vectorised;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -74,6 +74,8 @@ pub fn profile(parameters: &Map<String, Value>) -> Profile {
 #[derive(Clone, Debug)]
 pub struct Scope {
     excluded: Vec<GlobMatcher>,
+    /// Whether the user named them.
+    own_exclusions: bool,
     exclude_ends: bool,
     bits: Option<u32>,
     overrides: Vec<(GlobMatcher, u32)>,
@@ -93,6 +95,7 @@ impl Scope {
         };
         let wrong =
             |key: &str, what: &str| Error::input(format!("method {}: {key} must be {what}", method.name));
+        let own_exclusions = parameters.contains_key("exclude");
         let excluded = match parameters.remove("exclude") {
             None => DEFAULT_EXCLUDED.iter().map(|text| pattern(text)).collect::<Result<_>>()?,
             Some(value) => {
@@ -117,7 +120,20 @@ impl Scope {
                 overrides.push((pattern(&text)?, bits));
             }
         }
-        Ok(Self { excluded, exclude_ends, bits, overrides })
+        Ok(Self { excluded, own_exclusions, exclude_ends, bits, overrides })
+    }
+
+    /// What to warn of: patterns of the user's that fit none of the weights.
+    pub fn warnings<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let names: Vec<&str> = names.collect();
+        let excluded =
+            self.excluded.iter().filter(|_| self.own_exclusions).map(|pattern| ("exclude", pattern));
+        let overrides = self.overrides.iter().map(|(pattern, _)| ("layer_bits", pattern));
+        excluded
+            .chain(overrides)
+            .filter(|(_, pattern)| !names.iter().any(|name| pattern.is_match(name)))
+            .map(|(key, pattern)| format!("{key}: no weight is called '{}'", pattern.glob()))
+            .collect()
     }
 
     /// Of all weights in layer order those that are quantized.
@@ -170,8 +186,10 @@ pub fn settings<T: DeserializeOwned>(method: &Method, parameters: &Map<String, V
             )));
         }
     }
-    serde_json::from_value(Value::Object(parameters.clone()))
-        .map_err(|error| Error::input(format!("method {}: {error}", method.name)))
+    serde_json::from_value(Value::Object(parameters.clone())).map_err(|error| Error::Input {
+        hint: suggestion(&error.to_string(), &[]),
+        message: format!("method {}: {error}", method.name),
+    })
 }
 
 /// A quantizer's state as JSON.

@@ -10,13 +10,13 @@ use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
-use crate::quant::quantizer::{Content, QuantizedTensor};
+use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
 use crate::quant::{self};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
 use crate::store::{Files, Lookup, Store};
 use crate::train::quantized::{
-    Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware,
+    Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
 };
 use crate::train::{Checkpoints, Observer, evaluate};
 use crate::{Error, Result};
@@ -280,6 +280,11 @@ fn quantize(
     let (mut quantizer, scope) =
         quant::build(&run.quantizer.method, run.quantizer.bits, &run.quantizer.parameters)?;
     let names = quantizable(parameters, &scope);
+    if names.is_empty() {
+        return Err(Error::input(format!("{}: `exclude` leaves nothing to quantize", run.label())));
+    }
+    let (parameters, undefined) = defined(parameters, &names)?;
+    let parameters = &parameters;
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
         true => Some(relevance::build(
             run.quantizer.relevance.as_ref(),
@@ -312,12 +317,27 @@ fn quantize(
     if let Ok(quantized) = &quantized {
         record.warnings.clone_from(&quantized.warnings);
     }
-    for warning in quantizer.take_warnings() {
+    let of_names = undefined.into_iter().chain(scope.warnings(weight_names(parameters)));
+    for warning in quantizer.take_warnings().into_iter().chain(of_names) {
         if !record.warnings.contains(&warning) {
             record.warnings.push(warning);
         }
     }
     quantized
+}
+
+/// A copy in which weights that are not numbers are zero, and what to warn of.
+fn defined(parameters: &Parameters, names: &[String]) -> Result<(Parameters, Vec<String>)> {
+    let parameters = parameters.deep_copy()?;
+    let mut warnings = Vec::new();
+    for name in names {
+        let mut values = parameters.values(name)?;
+        if let Some(warning) = replace_undefined(name, &mut values) {
+            parameters.set_values(name, &values)?;
+            warnings.push(warning);
+        }
+    }
+    Ok((parameters, warnings))
 }
 
 /// All tensors of the file in layer order: quantized ones as levels, the others as they are.

@@ -196,7 +196,7 @@ impl Checker<'_> {
             return Err(self
                 .wrong(raw.name.referenced, "name: letters, digits, '-', '_' and '.' only, and not empty"));
         }
-        crate::data::family(&raw.dataset.value.name).map_err(self.locate(raw.dataset.referenced))?;
+        raw.dataset.value.check().map_err(self.locate(raw.dataset.referenced))?;
         let model = self.model(raw.model)?;
         let baseline = self.baseline(raw.baseline)?;
         let seeds = match raw.seeds {
@@ -248,7 +248,7 @@ impl Checker<'_> {
         };
         match (options.remove("name"), options.remove("file")) {
             (Some(Value::String(name)), None) => {
-                crate::model::model(&name).map_err(self.locate(at))?;
+                crate::model::check_options(&name, &options).map_err(self.locate(at))?;
                 Ok(ModelSpec { name: Some(name), description: None, options })
             }
             (None, Some(Value::String(file))) if options.is_empty() => {

@@ -2,6 +2,7 @@
 
 use super::experiment::{Entry, Experiment};
 use super::run_spec::{QuantizerSpec, RunSpec, canonical};
+use crate::error::suggestion;
 use crate::{Error, Result, quant};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -64,6 +65,7 @@ pub fn expand(experiment: &Experiment) -> Result<Grid> {
 fn at(entry: &Entry, error: Error) -> Error {
     match error {
         Error::Input { message, hint } => {
+            let hint = hint.or_else(|| suggestion(&message, &[]));
             Error::Input { message: format!("{}: {message}", entry.place), hint }
         }
         other => other,

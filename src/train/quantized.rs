@@ -37,10 +37,14 @@ pub struct Quantized {
     pub warnings: Vec<String>,
 }
 
-/// Names of the weights to quantize: role `Weight` and in the method's scope.
+/// Names of all weights of convolutions and linear layers, in layer order.
+pub fn weight_names(parameters: &Parameters) -> impl Iterator<Item = &str> {
+    parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight).map(|(name, _)| name)
+}
+
+/// Names of the weights to quantize: those in the method's scope.
 pub fn quantizable(parameters: &Parameters, scope: &Scope) -> Vec<String> {
-    let weights = parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight);
-    scope.select(weights.map(|(name, _)| name))
+    scope.select(weight_names(parameters))
 }
 
 /// Writes quantized values into the model.

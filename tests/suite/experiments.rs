@@ -38,11 +38,37 @@ fn mistakes_in_a_specification() {
         ("epochs: 1,", "epochs: 0,", "epochs must lie in"),
         ("relevance: taylor", "relevance: tailor", "did you mean 'taylor'"),
         ("sparsity: 0.5", "sparsity: 1.5", "sparsity must lie in"),
+        ("epochs: 1,", "epoch: 1,", "spec.yaml:5:11: unknown field"),
+        ("epochs: 1,", "epoch: 1,", "did you mean 'epochs'"),
+        ("sparsity: 0.5}", "sparsity: 0.5, training: {epoch: 2}}", "did you mean 'epochs'"),
+        ("{train: 192,", "{trian: 192,", "did you mean 'train'"),
+        ("name: embedded-audio,", "name: embedded-audio, image_size: 9,", "no setting `image_size`"),
+        ("model: mlp-gsc", "model: {name: mlp-gsc, dropuot: 0.2}", "did you mean 'dropout'"),
+        ("relevance: taylor", "relevance: {lrp: {composit: epsilon_plus}}", "did you mean 'composite'"),
+        ("relevance: taylor", "relevance: {lrp: {composite: epsilon_pls}}", "did you mean 'epsilon_plus'"),
+        ("relevance: taylor", "profile: refrence", "did you mean 'reference'"),
+        (
+            "method: magnitude,",
+            "method: magnitude, relevance: lrp,",
+            "spec.yaml:10:36: magnitude uses no relevance",
+        ),
+        ("method: magnitude,", "method: ternary,", "ternary has no parameter 'sparsity'"),
+        ("  train: {epochs", "  checkpoint: x.pt\n  train: {epochs", "baseline: either"),
     ] {
         let (code, message) = stderr_of(&TINY.replacen(from, to, 1), &["validate"]);
         assert_eq!(code, 2, "{to}: {message}");
         assert!(message.contains(expected), "{to}: {message}");
         assert!(message.contains("spec.yaml"), "{to}: no place in {message}");
+    }
+}
+
+/// A model that cannot take the data set's inputs is refused before anything is trained.
+#[test]
+fn impossible_pairs() {
+    for command in ["plan", "run"] {
+        let (code, message) = stderr_of(&TINY.replace("mlp-gsc", "resnet20"), &[command]);
+        assert_eq!(code, 2, "{message}");
+        assert!(message.contains("spec.yaml: model resnet20 needs images"), "{message}");
     }
 }
 
