@@ -83,9 +83,10 @@ fn distributions() {
 /// highest level in use equals that of zero (mostly because zero itself is the lowest one), λ_max divides by nothing, and
 /// every weight goes to the lowest level: most negative, or zero where there is none. Ours: the nearest levels and a
 /// warning in the record.
-const DEGENERATE: [(&str, u64); 8] = [
+const DEGENERATE: [(&str, u64); 9] = [
     ("skew_pos_16x16", 2),
     ("skew_neg_16x16", 2),
+    ("skew_neg_16x16", 3),
     ("nonneg_16x16", 2),
     ("nonneg_16x16", 4),
     ("nonneg_haszero_12x12", 2),
@@ -152,7 +153,7 @@ fn assignments() {
 
 /// A whole network of four layers through the quantizers, as the reference's `ecq()` does it: the entropy term's decay
 /// knows the largest layer, biases stay. Levels exact without relevance, at most 0.1 % of a layer's weights different
-/// with it. One layer degenerates at 2 bit (see above), where ours differs on purpose and its layer is left out.
+/// with it. One layer degenerates at 2 and 3 bit (see above): there ours differs on purpose.
 #[test]
 fn whole_network() {
     let (golden, single) = (load("ecq_model.json.gz"), load("entropy_assign.json.gz"));
@@ -202,12 +203,7 @@ fn whole_network() {
                     "{label}: {warnings:?}"
                 );
                 let index = names.iter().position(|name| *name == tensor.name).unwrap();
-                let positions = nearest(&values[index], &codebook.values());
-                let lowest = codebook.range().0;
-                assert!(
-                    levels.iter().zip(positions).all(|(&level, at)| level == i32::from(at) + lowest),
-                    "{label}"
-                );
+                assert_eq!(*positions, nearest(&values[index], &codebook.values()), "{label}");
                 (degenerate, comparable) = (degenerate + 1, false);
                 continue;
             }
@@ -225,7 +221,7 @@ fn whole_network() {
             assert!((found - expected).abs() <= 1e-3, "{case}: sparsity {found} {expected}");
         }
     }
-    assert_eq!((layers, degenerate), (64 * 4 - 12, 12));
+    assert_eq!((layers, degenerate), (64 * 4 - 24, 24));
 }
 
 /// The signed gradient scaling of the reference.

@@ -88,11 +88,11 @@ fn element(tensor: &QuantizedTensor) -> Element {
     Element { name: tensor.name.clone(), shape: tensor.shape.clone(), data }
 }
 
-/// Relevance of every layer: the signed sum within 0.1 % of the reference's (of its float64 value where the reference's
-/// float32 has lost more), the median of the absolute values within 3 % of
-/// float64 (PyTorch in float32: 2.2 %). Mean and maximum of the absolute
-/// values, which the table also has, are ruled by the few pre-activations below 1e-5 that relevance is divided by: there
-/// the reference's own float32 is up to 58 % away from float64, so they say nothing about an implementation.
+/// Relevance of every layer: the signed sum within 0.1 % of the reference's and of float64's, the median of the absolute
+/// values within 3 % of float64 (PyTorch in float32: 2.2 % or 9.7 %, by its convolution). Mean and maximum of the absolute
+/// values, which the table also has, are ruled by the few pre-activations below 1e-5 that relevance is divided by: the
+/// reference's float32 is up to 14 and 37 % away from float64 there, and float64 moves by 11 and 22 % when only the
+/// pixels are rounded otherwise, so they say nothing about an implementation (docs/relevance.md has the table).
 #[test]
 fn relevance_statistics_match() {
     let Some(real) = real() else { return };
@@ -118,8 +118,8 @@ fn relevance_statistics_match() {
 
 /// Zeros of all rows of the table: those of every layer equal to the reference's (within 2 weights) without relevance.
 /// With relevance, zeros of the whole network within 0.2 %, of at least nine layers in ten within 0.2 % and of all within
-/// 2 % (the relevance of some layers is only known to a few percent, see above). And accuracy, on the rows where the
-/// network still works and which this test takes time for: within 0.05 points without relevance, 0.3 with.
+/// 2 % (the relevance of some layers is only known to a few percent, see above). And the accuracy
+/// of some rows; `all_accuracies_match` takes the time for all.
 #[test]
 fn post_training_rows_match() {
     let Some(real) = real() else { return };
@@ -150,11 +150,30 @@ fn post_training_rows_match() {
             assert_eq!(bytes.len() as u64, row["int_bytes"].as_u64().unwrap(), "{row}");
         }
         assert!(difference.abs() <= 0.002 * weights, "{row}: {difference} zeros too many");
-        let (bits, expected) = (row["bits"].as_u64().unwrap(), row["top1"].as_f64().unwrap());
-        if expected > 20.0 && bits == 4 && row["Lambda"].as_f64().unwrap() > 0.02 {
-            let (found, allowed) = (real.top1(&tensors), if with_relevance { 0.3 } else { 0.05 });
-            assert!((found - expected).abs() <= allowed + 1e-9, "{row}: top-1 {found}");
+        if row["bits"] == 4 && row["Lambda"].as_f64().unwrap() > 0.02 {
+            check_top1(&real, row, &tensors);
         }
     }
     assert!(within * 10 >= layers * 9, "{within} of {layers} layers within 0.2 %");
+}
+
+/// Accuracy of a row on which the network still works: within 0.05 points without relevance, 0.3 with.
+fn check_top1(real: &Real, row: &Value, tensors: &[QuantizedTensor]) {
+    let expected = row["top1"].as_f64().unwrap();
+    if expected > 20.0 {
+        let (found, allowed) = (real.top1(tensors), if row["p"].is_null() { 0.05 } else { 0.3 });
+        eprintln!("{} bit, Λ {}, p {}: {found}, expected {expected}", row["bits"], row["Lambda"], row["p"]);
+        assert!((found - expected).abs() <= allowed + 1e-9, "{row}: top-1 {found}");
+    }
+}
+
+/// Accuracy of all rows.
+#[test]
+#[ignore = "minutes: sixteen passes over the test images; run it with --ignored"]
+fn all_accuracies_match() {
+    let Some(real) = real() else { return };
+    let relevance = real.relevance();
+    for row in real.golden["rows"].as_array().unwrap() {
+        check_top1(&real, row, &real.quantize(row, &relevance));
+    }
 }
