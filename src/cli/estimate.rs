@@ -1,8 +1,8 @@
 //! How long the rest of a sweep may take, from what finished runs have measured.
 
 use super::experiments::{Planned, State};
-use crate::run::RunRecord;
-use std::collections::BTreeMap;
+use crate::run::EpochMetrics;
+use std::collections::{BTreeMap, HashMap};
 
 /// What finished runs of one kind took.
 #[derive(Default)]
@@ -16,12 +16,13 @@ struct Measured {
 }
 
 impl Measured {
-    fn add(&mut self, record: &RunRecord) {
-        let epochs = record.epochs.iter().filter(|epoch| epoch.epoch > 0);
+    /// Takes in the epochs of a run, and its total where it has finished.
+    fn add(&mut self, epochs: &[EpochMetrics], total: Option<f64>) {
+        let epochs = epochs.iter().filter(|epoch| epoch.epoch > 0);
         let (count, seconds) = epochs.fold((0, 0.0), |(n, sum), epoch| (n + 1, sum + epoch.seconds));
         self.epochs += count;
         self.epoch_seconds += seconds;
-        self.rest.push((record.seconds - seconds).max(0.0));
+        self.rest.extend(total.map(|total| (total - seconds).max(0.0)));
     }
 
     /// Seconds for a run of `epochs` epochs; `None` where they have to be known and none was measured.
@@ -29,30 +30,40 @@ impl Measured {
         let mut rest = self.rest.clone();
         rest.sort_by(f64::total_cmp);
         // The median: the first run of a baseline has trained it too.
-        let rest = rest.get(rest.len() / 2)?;
+        let rest = rest.get(rest.len() / 2).copied();
         match (epochs, self.epochs) {
-            (0, _) => Some(*rest),
+            (0, _) => rest,
             (_, 0) => None,
-            (epochs, n) => Some(rest + epochs as f64 * self.epoch_seconds / n as f64),
+            // While no run has finished, its epochs are what is known.
+            (epochs, n) => Some(rest.unwrap_or(0.0) + epochs as f64 * self.epoch_seconds / n as f64),
         }
     }
 }
 
 /// Seconds of work in the unfinished runs, by one worker: epochs × their measured mean by data set, model and method, or
-/// by data set and model where the method has none yet. `None` when nothing is left or a part is unknown.
-pub(super) fn seconds_left(planned: &[Planned]) -> Option<f64> {
+/// by data set and model where the method has none yet. `in_flight` has the epochs that unfinished runs have done, by id.
+/// `None` when nothing is left or a part is unknown.
+pub(super) fn seconds_left(
+    planned: &[Planned],
+    in_flight: &HashMap<String, Vec<EpochMetrics>>,
+) -> Option<f64> {
     let (mut by_method, mut by_model) = (BTreeMap::new(), BTreeMap::new());
     let model = |p: &Planned| (p.run.dataset.name.clone(), p.run.model_name());
     for p in planned {
-        if let State::Done(record) = &p.state {
-            let method = (model(p), p.run.quantizer.method.clone());
-            by_method.entry(method).or_insert_with(Measured::default).add(record);
-            by_model.entry(model(p)).or_insert_with(Measured::default).add(record);
-        }
+        let (epochs, total) = match (&p.state, in_flight.get(&p.id)) {
+            (State::Done(record), _) => (&record.epochs, Some(record.seconds)),
+            (_, Some(epochs)) => (epochs, None),
+            _ => continue,
+        };
+        let method = (model(p), p.run.quantizer.method.clone());
+        by_method.entry(method).or_insert_with(Measured::default).add(epochs, total);
+        by_model.entry(model(p)).or_insert_with(Measured::default).add(epochs, total);
     }
     let mut total = None;
     for p in planned.iter().filter(|p| !matches!(p.state, State::Done(_))) {
         let epochs = p.run.training.as_ref().map_or(0, |training| training.epochs);
+        let done = in_flight.get(&p.id).map_or(0, |epochs| epochs.iter().filter(|e| e.epoch > 0).count());
+        let epochs = epochs.saturating_sub(done);
         let own = by_method.get(&(model(p), p.run.quantizer.method.clone()));
         let cost = own
             .and_then(|measured| measured.cost(epochs))

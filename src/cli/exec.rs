@@ -18,11 +18,14 @@ pub struct Args {
     #[arg(long, value_name = "JSON|FILE", required_unless_present = "plan", conflicts_with = "plan")]
     spec: Option<String>,
     /// A plan: what `ecqx plan SPEC… --format json` printed
-    #[arg(long, value_name = "FILE", requires = "index")]
+    #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
     /// Position in the plan's wave, from 0
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "plan")]
     index: Option<usize>,
+    /// Do every entry of the wave that nobody has done or claimed, and wait for those that others are doing
+    #[arg(long, requires = "plan", conflicts_with = "index")]
+    all: bool,
     /// Which list of the plan the index is for
     #[arg(long, value_enum, default_value = "runs", requires = "plan")]
     wave: Wave,
@@ -50,6 +53,10 @@ struct Entry {
     id: Option<String>,
     /// Where it stands, for messages.
     place: String,
+    /// Whether it is one of all entries of a plan, which other workers do too.
+    all: bool,
+    /// Whether it was new when the plan was made.
+    new: bool,
 }
 
 impl Args {
@@ -68,7 +75,7 @@ impl Args {
                     true => Work::Baseline(Box::new(parse(&text, &place)?)),
                     false => Work::Run(Box::new(parse(&text, &place)?)),
                 };
-                Ok(Entry { work, experiment: "exec".into(), id: None, place })
+                Ok(Entry { work, experiment: "exec".into(), id: None, place, all: false, new: true })
             }
             // The argument parser demands one of the two.
             (None, None) => Err(Error::input("give --spec or --plan")),
@@ -76,8 +83,10 @@ impl Args {
     }
 
     fn planned(&self, path: &Path) -> Result<Entry> {
-        let mut plan = Plan::load(path)?;
-        let index = self.index.unwrap_or(0);
+        let index = self.index.ok_or_else(|| {
+            Error::input_hint("--plan needs --index N", "or --all for everything that is left")
+        })?;
+        let plan = Plan::load(path)?;
         let place = format!("{}, {}[{index}]", path.display(), self.wave.name());
         if index >= plan.len(self.wave) {
             return Err(Error::input_hint(
@@ -85,18 +94,30 @@ impl Args {
                 "`ecqx plan SPEC --format json` writes plans",
             ));
         }
-        Ok(match self.wave {
+        Ok(self.entry(&plan, index, place))
+    }
+
+    fn entry(&self, plan: &Plan, index: usize, place: String) -> Entry {
+        let all = self.all;
+        match self.wave {
             Wave::Runs => {
-                let run = plan.runs.swap_remove(index);
+                let run = plan.runs[index].clone();
                 let work = Work::Run(Box::new(run.spec));
-                Entry { work, experiment: run.experiment, id: Some(run.id), place }
+                Entry {
+                    work,
+                    experiment: run.experiment,
+                    id: Some(run.id),
+                    place,
+                    all,
+                    new: run.state == "new",
+                }
             }
             Wave::Baselines => {
-                let baseline = plan.baselines.swap_remove(index);
+                let baseline = plan.baselines[index].clone();
                 let work = Work::Baseline(Box::new(baseline.spec));
-                Entry { work, experiment: baseline.experiment, id: Some(baseline.id), place }
+                Entry { work, experiment: baseline.experiment, id: Some(baseline.id), place, all, new: true }
             }
-        })
+        }
     }
 }
 
@@ -116,26 +137,77 @@ impl Entry {
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     interrupt::install()?;
+    let open = || -> Result<Context> {
+        let store = Store::open(&args.store)?;
+        let mut context =
+            Context::new(store, global.data_dir(), args.checkpoint_dir.clone(), global.device()?);
+        args.options.configure(&mut context);
+        Ok(context)
+    };
+    if let (Some(path), true) = (&args.plan, args.all) {
+        let plan = Plan::load(path)?;
+        return Ok(all(args, &plan, &open()?, global)?);
+    }
     let entry = args.load()?;
-    let mut context = Context::new(
-        Store::open(&args.store)?,
-        global.data_dir(),
-        args.checkpoint_dir.clone(),
-        global.device()?,
-    );
-    args.options.configure(&mut context);
+    Ok(one(&open()?, &entry, &args.options, global)?)
+}
+
+/// One entry.
+fn one(context: &Context, entry: &Entry, options: &RunOptions, global: &Global) -> Result<u8> {
     let outcome = match &entry.work {
-        Work::Run(run) => do_run(&context, run, &entry, &args.options, global),
-        Work::Baseline(spec) => do_baseline(&context, spec, &entry, global),
+        Work::Run(run) => do_run(context, run, entry, options, global),
+        Work::Baseline(spec) => do_baseline(context, spec, entry, global),
     };
     match outcome {
         Err(Error::Cancelled) => Ok(super::INTERRUPTED),
-        outcome => Ok(outcome?),
+        outcome => outcome,
     }
 }
 
-fn claimed(id: &str) -> u8 {
-    eprintln!("{id}: claimed by another process");
+/// A worker: all entries of a wave. One whose worker is killed elsewhere is taken over, so entries that others have
+/// claimed are looked at again until they are done.
+fn all(args: &Args, plan: &Plan, context: &Context, global: &Global) -> Result<u8> {
+    // One JSON object per process: there is none for many entries.
+    let quiet = Global { json: false, ..global.clone() };
+    let mut waiting: Vec<usize> = (0..plan.len(args.wave)).collect();
+    let (total, mut code) = (waiting.len(), super::DONE);
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        let mut claimed = Vec::new();
+        for index in waiting {
+            if interrupt::cancelled() {
+                return Ok(super::INTERRUPTED);
+            }
+            let entry = args.entry(plan, index, format!("{}[{index}]", args.wave.name()));
+            match one(context, &entry, &args.options, &quiet) {
+                Ok(super::DONE) => {}
+                Ok(super::CLAIMED) => claimed.push(index),
+                Ok(super::INTERRUPTED) => return Ok(super::INTERRUPTED),
+                Ok(other) => code = other,
+                // A baseline that cannot be made is no reason to leave the others.
+                Err(error) if args.wave == Wave::Baselines => {
+                    eprintln!("error: {}: {error}", entry.place);
+                    code = super::FAILED;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        waiting = claimed;
+        if waiting.len() == before {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+    }
+    if global.json {
+        println!("{}", serde_json::json!({"entries": total, "failed": code == super::FAILED}));
+    }
+    Ok(code)
+}
+
+fn claimed(id: &str, entry: &Entry) -> u8 {
+    // A worker over a whole plan meets the others' claims all the time.
+    if !entry.all {
+        eprintln!("{id}: claimed by another process");
+    }
     super::CLAIMED
 }
 
@@ -152,13 +224,15 @@ fn do_run(
     let settled = || match context.store.find(&id) {
         Lookup::Found(record) if record.status == Status::Done => Some(record),
         Lookup::Found(record) if !options.may_try(record.attempts) => Some(record),
+        // Another worker of the same plan has just tried it.
+        Lookup::Found(record) if entry.all && entry.new => Some(record),
         _ => None,
     };
     let mut status = "already done";
     let record = match settled() {
         Some(record) => *record,
         None => {
-            let Some(_claim) = context.store.claim(&id)? else { return Ok(claimed(&id)) };
+            let Some(_claim) = context.store.claim(&id)? else { return Ok(claimed(&id, entry)) };
             // Another process may have finished it between the two looks.
             match settled() {
                 Some(record) => *record,
@@ -170,7 +244,7 @@ fn do_run(
         }
     };
     let failed = record.status == Status::Failed;
-    if failed && status == "already done" {
+    if failed && status == "already done" && !entry.all {
         eprintln!("{id}: failed {} times and is not tried again; --retry-failed does", record.attempts);
     }
     if global.json {
@@ -206,7 +280,7 @@ fn do_baseline(context: &Context, spec: &BaselineRun, entry: &Entry, global: &Gl
     let there = context.store.has_baseline(&id);
     let holder = format!("baseline-{id}");
     if !there && context.store.claims()?.iter().any(|claim| claim.id == holder && !claim.stale) {
-        return Ok(claimed(&id));
+        return Ok(claimed(&id, entry));
     }
     let progress = Progress::new(1);
     let watch = progress.start(&entry.experiment, "baseline", 0);

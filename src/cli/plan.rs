@@ -58,7 +58,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         count(2),
         missing.len()
     );
-    match super::estimate::seconds_left(&planned) {
+    match super::estimate::seconds_left(&planned, &Default::default()) {
         Some(seconds) => println!("estimated time for the rest: {}", super::run::duration(seconds)),
         None if count(1) + count(2) > 0 => {
             println!("estimated time: unknown until a run of each experiment is done")

@@ -5,6 +5,7 @@ use super::estimate;
 use super::experiments::{self, Planned, Selection, State};
 use super::run::duration;
 use crate::run::Context;
+use crate::spec::BaselineSpec;
 use crate::store::ClaimInfo;
 use console::{Term, truncate_str};
 use std::collections::{BTreeSet, HashMap};
@@ -41,6 +42,8 @@ struct Group {
 struct Working {
     /// Experiment, label, seed.
     what: String,
+    /// Epochs done and to do, where it trains and has a checkpoint.
+    epochs: Option<(usize, usize)>,
     claim: ClaimInfo,
 }
 
@@ -69,11 +72,16 @@ impl Overview {
         let mut names = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
         for p in &planned {
+            let baseline = match &p.run.baseline {
+                BaselineSpec::Train { recipe, .. } => recipe.epochs,
+                BaselineSpec::Checkpoint(_) => 0,
+            };
             names
                 .entry(format!("baseline-{}", p.baseline))
-                .or_insert_with(|| format!("{}: baseline", p.experiment));
+                .or_insert_with(|| (format!("{}: baseline", p.experiment), baseline));
             if !matches!(p.state, State::Done(_)) {
-                names.insert(p.id.clone(), name(p));
+                let epochs = p.run.training.as_ref().map_or(0, |training| training.epochs);
+                names.insert(p.id.clone(), (name(p), epochs));
             }
             let at = groups.iter().position(|group| group.experiment == p.experiment).unwrap_or_else(|| {
                 groups.push(Group { experiment: p.experiment.clone(), done: 0, failed: 0, total: 0 });
@@ -87,15 +95,22 @@ impl Overview {
             }
         }
         let stale = claims.iter().filter(|claim| claim.stale).count();
+        let mut in_flight = HashMap::new();
         let working: Vec<Working> = claims
             .into_iter()
-            .filter_map(|claim| Some(Working { what: names.get(&claim.id)?.clone(), claim }))
+            .filter_map(|claim| {
+                let (what, epochs) = names.get(&claim.id)?.clone();
+                let done = (epochs > 0).then(|| context.store.epochs_so_far(&claim.id)).flatten();
+                let epochs = done.as_ref().map(|done| (done.len(), epochs));
+                in_flight.extend(done.map(|done| (claim.id.clone(), done)));
+                Some(Working { what, epochs, claim })
+            })
             .collect();
         let live = working.iter().filter(|working| !working.claim.stale);
         let workers =
             live.map(|working| (&working.claim.host, working.claim.pid)).collect::<BTreeSet<_>>().len();
         let failed = planned.iter().filter(|p| matches!(p.state, State::Failed)).map(name).collect();
-        let seconds_left = estimate::seconds_left(&planned);
+        let seconds_left = estimate::seconds_left(&planned, &in_flight);
         Ok(Self { groups, working, failed, stale, workers, seconds_left })
     }
 
@@ -116,6 +131,8 @@ impl Overview {
                 serde_json::json!({
                     "id": working.claim.id, "what": working.what, "host": working.claim.host,
                     "pid": working.claim.pid, "stale": working.claim.stale,
+                    "epochs_done": working.epochs.map(|(done, _)| done),
+                    "epochs": working.epochs.map(|(_, all)| all),
                 })
             })
             .collect();
@@ -161,7 +178,8 @@ impl Overview {
         for working in &self.working {
             let ClaimInfo { host, pid, stale, .. } = &working.claim;
             let note = if *stale { "  (stale: its process is gone)" } else { "" };
-            lines.push(format!("  {}  on {host} (process {pid}){note}", working.what));
+            let epochs = working.epochs.map_or(String::new(), |(done, all)| format!("  epoch {done}/{all}"));
+            lines.push(format!("  {}{epochs}  on {host} (process {pid}){note}", working.what));
         }
         lines.extend(self.failed.iter().map(|what| format!("  failed: {what}")));
         if self.stale > 0 {

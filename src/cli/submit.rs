@@ -31,9 +31,12 @@ pub struct Args {
     /// Largest number of tasks in one Slurm array [default: the site's MaxArraySize − 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     array_limit: Option<u32>,
-    /// How often the local engine starts a run again whose process was killed
+    /// Try failed runs again although their retries are used up
+    #[arg(long)]
+    retry_failed: bool,
+    /// How often the local engine starts a worker again whose process was killed
     #[arg(long, value_name = "N", default_value_t = 2)]
-    max_retries: u32,
+    max_restarts: u32,
 }
 
 impl Args {
@@ -45,7 +48,7 @@ impl Args {
             workers: self.workers.map(|n| n as usize),
             engine_options: self.engine_option.clone(),
             array_limit: self.array_limit.map(|n| n as usize),
-            max_retries: self.max_retries as usize,
+            max_restarts: self.max_restarts as usize,
         })
     }
 
@@ -60,6 +63,9 @@ impl Args {
         folders.dedup();
         for folder in folders {
             exec.extend(["--checkpoint-dir".into(), text(&folder)]);
+        }
+        if self.retry_failed {
+            exec.push("--retry-failed".into());
         }
         let device = match options.resources.gpus {
             Some(_) if global.device == "cpu" => "cuda".to_owned(),
@@ -77,7 +83,7 @@ impl Args {
         }
         let folder = Submission::folder(&store, &self.engine, &plan)?;
         let working_folder = absolute(Path::new("."))?;
-        Ok(Submission { plan, folder, working_folder, exec, device, options })
+        Ok(Submission { plan, folder, store, working_folder, exec, device, options })
     }
 }
 

@@ -1,27 +1,23 @@
-//! Worker processes of this machine: as many `ecqx exec` at a time as there are workers, each with its share of the cores.
+//! Worker processes of this machine: `ecqx exec --all`, as often as there are workers, each with its share of the cores.
 
 use super::plan::Wave;
 use super::shell::line;
 use super::submission::Submission;
 use super::{Engine, Outcome, Watch};
 use crate::{Error, Result};
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 /// The pool.
 pub(super) struct Local;
 
 /// How often a child is looked at.
 const POLL: Duration = Duration::from_millis(20);
-/// Pause before an entry that another process has claimed is tried again.
-const CLAIMED_PAUSE: Duration = Duration::from_secs(1);
-/// `ecqx exec`: another process is computing the entry.
-const CLAIMED: i32 = 75;
-/// `ecqx exec`: stopped on request.
-const INTERRUPTED: i32 = 130;
+/// How often the store is looked at.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Workers and the threads of each: together no more than the cores.
 fn shares(submission: &Submission) -> (usize, usize) {
@@ -47,13 +43,11 @@ impl Engine for Local {
         let (workers, threads) = shares(submission);
         let mut script =
             format!("# {workers} at a time, {threads} thread(s) each; a killed one is started again\n");
-        for wave in [Wave::Baselines, Wave::Runs] {
-            for index in 0..submission.plan.len(wave) {
-                script += &format!("{} {index}\n", line(&submission.words(wave, threads)));
-            }
-            if wave == Wave::Baselines && !submission.plan.baselines.is_empty() {
-                script += "# the runs begin when the baselines have ended\n";
-            }
+        for wave in [Wave::Baselines, Wave::Runs].into_iter().filter(|wave| submission.plan.len(*wave) > 0) {
+            let command = line(&words(submission, wave, threads));
+            script += &format!("# {}\n", wave.name());
+            script += &format!("{command} &\n").repeat(workers.min(submission.plan.len(wave)));
+            script += "wait\n";
         }
         Ok(script)
     }
@@ -63,15 +57,22 @@ impl Engine for Local {
         let (workers, threads) = shares(submission);
         let plural = if workers == 1 { "" } else { "s" };
         watch.note(&format!("{workers} worker{plural} with {threads} thread(s) each"));
-        for wave in [Wave::Baselines, Wave::Runs] {
-            let pool = Pool::new(submission, wave, threads, watch);
-            pool.work(workers)?;
+        for wave in [Wave::Baselines, Wave::Runs].into_iter().filter(|wave| submission.plan.len(*wave) > 0) {
+            let pool = Pool { submission, wave, threads, watch, kills: AtomicUsize::new(0) };
+            pool.work(workers.min(submission.plan.len(wave)))?;
             if watch.interrupts() > 0 {
                 return Ok(Outcome { finished: false, interrupted: true });
             }
         }
         Ok(Outcome { finished: true, interrupted: false })
     }
+}
+
+/// A worker's command: every entry that nobody has done or claimed, data sets opened once.
+fn words(submission: &Submission, wave: Wave, threads: usize) -> Vec<String> {
+    let mut words = submission.words(wave, threads);
+    words.push("--all".into());
+    words
 }
 
 fn refuse_gpus(submission: &Submission) -> Result<()> {
@@ -84,78 +85,75 @@ fn refuse_gpus(submission: &Submission) -> Result<()> {
     }
 }
 
-/// An entry that waits for a worker.
-struct Task {
-    index: usize,
-    kills: usize,
-    not_before: Instant,
-    /// Whether its claim was reported already.
-    reported: bool,
-}
-
 /// One wave.
 struct Pool<'a> {
     submission: &'a Submission,
     wave: Wave,
     threads: usize,
     watch: &'a dyn Watch,
-    waiting: Mutex<VecDeque<Task>>,
-    done: Mutex<usize>,
+    /// How often a worker's process was killed.
+    kills: AtomicUsize,
 }
 
-impl<'a> Pool<'a> {
-    fn new(submission: &'a Submission, wave: Wave, threads: usize, watch: &'a dyn Watch) -> Self {
-        let now = Instant::now();
-        let tasks = (0..submission.plan.len(wave)).map(|index| Task {
-            index,
-            kills: 0,
-            not_before: now,
-            reported: false,
-        });
-        let waiting = Mutex::new(tasks.collect());
-        Self { submission, wave, threads, watch, waiting, done: Mutex::new(0) }
-    }
-
+impl Pool<'_> {
     fn work(&self, workers: usize) -> Result<()> {
+        let over = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..workers).map(|_| scope.spawn(|| self.worker())).collect();
+            let handles: Vec<_> = (0..workers)
+                .map(|number| {
+                    let over = &over;
+                    scope.spawn(move || {
+                        let result = self.worker(number);
+                        over.fetch_add(1, Ordering::Relaxed);
+                        result
+                    })
+                })
+                .collect();
+            let mut progress = Progress::new(self.submission, self.wave);
+            while over.load(Ordering::Relaxed) < workers {
+                std::thread::sleep(LOOK);
+                progress.tell(self.watch);
+            }
+            progress.tell(self.watch);
             handles.into_iter().try_for_each(|handle| {
                 handle.join().unwrap_or_else(|_| Err(Error::Internal("a worker panicked".into())))
             })
         })
     }
 
-    fn push(&self, task: Task) {
-        if let Ok(mut waiting) = self.waiting.lock() {
-            waiting.push_back(task);
-        }
-    }
-
-    fn worker(&self) -> Result<()> {
-        while self.watch.interrupts() == 0 {
-            let Some(task) = self.waiting.lock().ok().and_then(|mut waiting| waiting.pop_front()) else {
-                return Ok(());
-            };
-            if task.not_before > Instant::now() {
-                self.push(task);
-                std::thread::sleep(POLL);
-                continue;
+    /// Keeps one worker's process alive until everything is done.
+    fn worker(&self, number: usize) -> Result<()> {
+        let log = self.submission.logs().join(format!("{}-worker-{number}.log", self.wave.name()));
+        loop {
+            let status = self.execute(&log)?;
+            match status.code() {
+                // Failed runs are rows of the store; interrupted ones have their checkpoint.
+                Some(0 | 1 | 130) => return Ok(()),
+                Some(code) => {
+                    self.watch
+                        .note(&format!("worker {number} ended with exit code {code}, see {}", log.display()));
+                    return Ok(());
+                }
+                None if self.watch.interrupts() > 0 => return Ok(()),
+                None => {
+                    let kills = self.kills.fetch_add(1, Ordering::Relaxed);
+                    if kills >= self.submission.options.max_restarts {
+                        self.watch.note(&format!("worker {number} was killed ({status}): not started again"));
+                        return Ok(());
+                    }
+                    self.watch.note(&format!("worker {number} was killed ({status}): started again"));
+                }
             }
-            let status = self.execute(task.index)?;
-            self.judge(task, status);
         }
-        Ok(())
     }
 
-    /// Starts the command for an entry and waits for it.
-    fn execute(&self, index: usize) -> Result<ExitStatus> {
-        let words = self.submission.words(self.wave, self.threads);
-        let log = self.submission.logs().join(format!("{}-{index}.log", self.wave.name()));
-        let file: File = OpenOptions::new().create(true).append(true).open(&log).map_err(Error::io(&log))?;
+    /// Starts a worker's process and waits for it.
+    fn execute(&self, log: &Path) -> Result<ExitStatus> {
+        let words = words(self.submission, self.wave, self.threads);
+        let file: File = OpenOptions::new().create(true).append(true).open(log).map_err(Error::io(log))?;
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
-            .arg(index.to_string())
             .current_dir(&self.submission.working_folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -182,43 +180,54 @@ impl<'a> Pool<'a> {
             std::thread::sleep(POLL);
         }
     }
+}
 
-    /// Says how an entry ended; what can still be done returns to the queue.
-    fn judge(&self, mut task: Task, status: ExitStatus) {
-        let label = match self.wave {
-            Wave::Baselines => &self.submission.plan.baselines[task.index].label,
-            Wave::Runs => &self.submission.plan.runs[task.index].label,
-        };
-        let seed = match self.wave {
-            Wave::Baselines => String::new(),
-            Wave::Runs => format!(" seed={}", self.submission.plan.runs[task.index].seed),
-        };
-        let name = format!("{}: {label}{seed}", self.wave.name());
-        let word = match status.code() {
-            Some(0) => "done".to_owned(),
-            Some(CLAIMED) => {
-                if !task.reported {
-                    self.watch.note(&format!("{name}: being computed by another process, waiting for it"));
+/// What the store has of a wave: an engine's output is never read, its own workers' neither.
+struct Progress<'a> {
+    submission: &'a Submission,
+    wave: Wave,
+    /// When each entry's result was written, as far as it was told.
+    written: Vec<Option<SystemTime>>,
+    told: usize,
+}
+
+impl<'a> Progress<'a> {
+    fn new(submission: &'a Submission, wave: Wave) -> Self {
+        let mut new = Self { submission, wave, written: Vec::new(), told: 0 };
+        new.written = (0..submission.plan.len(wave)).map(|index| new.result(index)).collect();
+        new
+    }
+
+    fn id(&self, index: usize) -> &str {
+        match self.wave {
+            Wave::Baselines => &self.submission.plan.baselines[index].id,
+            Wave::Runs => &self.submission.plan.runs[index].id,
+        }
+    }
+
+    fn result(&self, index: usize) -> Option<SystemTime> {
+        let folder = self.submission.store.join(self.wave.name()).join(self.id(index));
+        std::fs::metadata(folder.join("record.json")).and_then(|metadata| metadata.modified()).ok()
+    }
+
+    /// One line for each result that is new.
+    fn tell(&mut self, watch: &dyn Watch) {
+        for index in 0..self.written.len() {
+            let now = self.result(index);
+            if now.is_none() || now == self.written[index] {
+                continue;
+            }
+            self.written[index] = now;
+            self.told += 1;
+            let name = match self.wave {
+                Wave::Baselines => format!("baseline of {}", self.submission.plan.baselines[index].label),
+                Wave::Runs => {
+                    let run = &self.submission.plan.runs[index];
+                    format!("{}: {} seed={}", run.experiment, run.label, run.seed)
                 }
-                task.reported = true;
-                task.not_before = Instant::now() + CLAIMED_PAUSE;
-                return self.push(task);
-            }
-            Some(INTERRUPTED) => return,
-            Some(code) => format!("FAILED (exit code {code}), see {}", self.submission.logs().display()),
-            None if self.watch.interrupts() > 0 => return,
-            None if task.kills < self.submission.options.max_retries => {
-                task.kills += 1;
-                self.watch.note(&format!("{name}: its process was killed ({status}): started again"));
-                return self.push(task);
-            }
-            None => format!("FAILED: its process was killed ({status}) {} times", task.kills + 1),
-        };
-        let count = self.done.lock().map_or(0, |mut done| {
-            *done += 1;
-            *done
-        });
-        self.watch.note(&format!("[{count}/{}] {name}  {word}", self.submission.plan.len(self.wave)));
+            };
+            watch.note(&format!("[{}/{}] {name}", self.told, self.written.len()));
+        }
     }
 }
 
@@ -247,6 +256,7 @@ mod tests {
         Submission {
             plan: Plan { baselines: Vec::new(), runs: vec![run; runs] },
             folder: PathBuf::from("/s"),
+            store: PathBuf::from("/store"),
             working_folder: PathBuf::from("/"),
             exec: vec!["ecqx".into(), "exec".into()],
             device: "cpu".into(),

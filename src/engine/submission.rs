@@ -19,8 +19,8 @@ pub struct Options {
     pub engine_options: Vec<String>,
     /// Largest number of tasks in one array.
     pub array_limit: Option<usize>,
-    /// How often a run is started again after its process was killed.
-    pub max_retries: usize,
+    /// How often workers are started again after their processes were killed.
+    pub max_restarts: usize,
 }
 
 /// A plan on its way to an engine.
@@ -30,6 +30,8 @@ pub struct Submission {
     pub plan: Plan,
     /// Folder of the plan's file and of logs, absolute.
     pub folder: PathBuf,
+    /// Folder of results, absolute.
+    pub store: PathBuf,
     /// Folder in which commands run, absolute.
     pub working_folder: PathBuf,
     /// `ecqx exec` with everything but the entry, the threads and the device.
@@ -87,7 +89,7 @@ impl Submission {
         self.options.resources.cpus.unwrap_or(1)
     }
 
-    /// The command for an entry as words, without its index.
+    /// The command for a wave as words, without the choice of entries (`--index N`, `--all`).
     pub fn words(&self, wave: Wave, threads: usize) -> Vec<String> {
         let mut words = self.exec.clone();
         words.extend(["--threads".into(), threads.to_string()]);
@@ -95,13 +97,13 @@ impl Submission {
             words.extend(["--device".into(), self.device.clone()]);
         }
         words.extend(["--plan".into(), self.plan_file().display().to_string()]);
-        words.extend(["--wave".into(), wave.name().into(), "--index".into()]);
+        words.extend(["--wave".into(), wave.name().into()]);
         words
     }
 
     /// The command for the entry that the shell expression `index` names; replaces the shell, so that signals reach it.
     pub(super) fn shell_command(&self, wave: Wave, index: &str) -> String {
-        format!("exec {} \"{index}\"", shell::line(&self.words(wave, self.cpus())))
+        format!("exec {} --index \"{index}\"", shell::line(&self.words(wave, self.cpus())))
     }
 }
 

@@ -16,6 +16,7 @@ mod folder;
 mod garbage;
 mod import;
 mod process;
+mod progress;
 
 pub use atomic::write_atomically;
 pub use claim::{Claim, ClaimInfo};
@@ -239,6 +240,11 @@ impl Store {
         let mut claims: Vec<ClaimInfo> = paths.iter().filter_map(|path| ClaimInfo::read(path)).collect();
         claims.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(claims)
+    }
+
+    /// The epochs that a run (`ID`) or baseline (`baseline-ID`) in flight has finished, as far as its checkpoint tells.
+    pub fn epochs_so_far(&self, id: &str) -> Option<Vec<crate::run::EpochMetrics>> {
+        progress::epochs(&self.checkpoint_file(id))
     }
 
     fn checkpoint_file(&self, id: &str) -> PathBuf {

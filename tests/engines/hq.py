@@ -10,6 +10,9 @@ import re
 import sys
 from datetime import timedelta
 
+# The client's progress bar is not for logs; tqdm reads this when it is imported.
+os.environ["TQDM_DISABLE"] = "1"
+
 from hyperqueue import Client, Job
 from hyperqueue.ffi.protocol import ResourceRequest
 from hyperqueue.output import StdioDef

@@ -112,13 +112,14 @@ fn baselines_are_a_first_wave() {
     assert!(text.contains("other.json, runs[0]") && text.contains("plan again"), "{text}");
 }
 
-/// The local engine does every run once, submits nothing twice, and starts a run again whose process was killed; the
+/// The local engine does every run once, submits nothing twice, and starts a worker again whose process was killed; the
 /// merged table is that of `run`.
 #[test]
 fn local_workers_complete_a_sweep() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    std::fs::write(at.join("spec.yaml"), SPEC).unwrap();
+    // With training a run takes long enough to be caught at work.
+    std::fs::write(at.join("spec.yaml"), format!("{SPEC}training: {{epochs: 2, batch_size: 32}}\n")).unwrap();
     let submit = ["submit", "spec.yaml", "--engine", "local", "--workers", "2", "--resources", "cpus=1"];
     let mut killed = false;
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("ecqx"))
@@ -162,7 +163,8 @@ fn engines_print_what_they_would_run() {
         value["script"].as_str().unwrap().to_owned()
     };
     let local = script(&["local", "--workers", "2"]);
-    assert_eq!(local.lines().filter(|line| line.contains(" exec ")).count(), RUNS + 1, "{local}");
+    assert_eq!(local.lines().filter(|line| line.contains("--wave runs --all &")).count(), 2, "{local}");
+    assert_eq!(local.lines().filter(|line| line.contains("--wave baselines --all &")).count(), 1, "{local}");
     let slurm = script(&["slurm", "--array-limit", "4", "--resources", "cpus=2,memory=1.5G,time=90m,gpus=1"]);
     for part in [
         "--array=0-3 ",
@@ -232,6 +234,7 @@ fn mistakes_with_engines_are_named() {
         &submit(&["--engine", "slurm", "--resources", "gpus=0.5", "--print"]),
         &["whole graphics processors"],
     );
+    refused(&["exec", "--plan", "key.json"], &["--index N", "--all"]);
     let exec = |plan: &'static str| ["exec", "--plan", plan, "--index", "0"];
     refused(&exec("cut.json"), &["cut.json:1:", "EOF"]);
     refused(&exec("key.json"), &["key.json:1:", "quantiser", "did you mean 'quantizer'"]);

@@ -3,6 +3,7 @@
 mod codec;
 mod engines;
 mod errors;
+mod expected;
 mod experiments;
 mod explain;
 mod failures;
