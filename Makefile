@@ -11,7 +11,7 @@ PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)
 
-.PHONY: help build reproduce test test-engines check lint bench bench-reference doc clean
+.PHONY: help results build reproduce test test-engines check lint bench bench-reference doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ build: ## Build the release binary
 
 reproduce: build ## Run the experiments for the data that is there, then write tables and figures
 	ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
+
+results: build ## Make the committed tables and figures again from the committed records
+	for folder in results/*/; do $(BINARY) report --raw $$folder/records.parquet --output $$folder || exit 1; done
 
 test: ## Run all tests (those on real data run where ECQX_DATA is set)
 	$(CARGO) test --release --locked

@@ -9,6 +9,9 @@ use indexmap::IndexMap;
 /// `\usepackage{booktabs}` and nothing else.
 pub struct Latex;
 
+/// Columns of sentences and digests, which no page is wide enough for.
+const HIDDEN: [&str; 5] = ["verdict", "configuration", "differs", "dataset_digest", "baseline_digest"];
+
 /// Columns that become part of the caption where a table has them among those it compares within.
 const CAPTION: [&str; 3] = ["dataset", "model", "bits"];
 
@@ -28,6 +31,10 @@ impl Exporter for Latex {
             let name = frame.columns()[column].name().as_str();
             CAPTION.contains(&name) && table.compare_within.contains(&name)
         });
+        let shown: Vec<usize> = shown
+            .into_iter()
+            .filter(|&column| !HIDDEN.contains(&frame.columns()[column].name().as_str()))
+            .collect();
         let mut groups: IndexMap<Vec<String>, Vec<usize>> = IndexMap::new();
         for row in 0..frame.height() {
             let key =
@@ -75,7 +82,17 @@ fn environment(
          \\label{{tab:{label}}}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n{} \\\\\n\\midrule\n",
         names.join(" & ")
     );
+    let mut last = None;
     for &row in rows {
+        // A little space between the working points of the main table.
+        let block = match shown.first() {
+            Some(&column) if frame.columns()[column].name() == "point" => Some(cell(frame, column, row)?),
+            _ => None,
+        };
+        if last.is_some() && last != block {
+            text += "\\addlinespace\n";
+        }
+        last = block;
         let mut cells = Vec::with_capacity(shown.len());
         for &column in shown {
             let value = cell(frame, column, row)?;
@@ -103,7 +120,7 @@ fn escape(text: &str) -> String {
             '<' => "$<$".into(),
             '>' => "$>$".into(),
             '|' => "$|$".into(),
-            '"' => "\\textquotedbl{}".into(),
+            '"' => "''".into(),
             'λ' => "$\\lambda$".into(),
             'Λ' => "$\\Lambda$".into(),
             'β' => "$\\beta$".into(),

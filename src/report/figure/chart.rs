@@ -1,26 +1,17 @@
 //! The chart that most figures share: panels side by side with common axes, lines with markers and error bars, an
-//! optional dashed baseline, one legend below. Lengths are in units of 1/20 mm at a column width of 8 cm.
+//! optional dashed baseline, one legend below.
 
 use super::Drawing;
 use super::axis::Axis;
-use super::render::FONT;
+use super::canvas::{GREY, MARKER, TEXT, TITLE, WIDTH, dashes, failed, stroke, width, write, write_upwards};
+use super::legend::{LINE, Legend};
 use super::style::{Area, Style};
-use crate::{Error, Result};
+use crate::Result;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
-/// Width of a drawing: 8 cm.
-pub(super) const WIDTH: u32 = 1600;
 /// Height of the plots of one row.
 const HEIGHT: [i32; 2] = [900, 560];
-/// Sizes of text: 7 points and a little more.
-pub(super) const TEXT: i32 = 50;
-const TITLE: i32 = 56;
-/// Characters are about this wide, as a share of their size.
-const CHARACTER: f64 = 0.52;
-const MARKER: i32 = 15;
-const LINE: i32 = 68;
-pub(super) const GREY: RGBColor = RGBColor(175, 175, 175);
 
 /// One point.
 pub(super) struct Spot {
@@ -83,38 +74,6 @@ pub(super) struct Chart<'a> {
     pub floor: Option<f64>,
     /// Names of x and y in the CSV.
     pub columns: [&'a str; 2],
-}
-
-pub(super) fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Internal(format!("figure: {error}"))
-}
-
-/// Width of a text.
-pub(super) fn width(text: &str, size: i32) -> i32 {
-    (text.chars().count() as f64 * f64::from(size) * CHARACTER).ceil() as i32
-}
-
-/// Writes a text.
-pub(super) fn write(
-    area: &Area<'_>,
-    text: &str,
-    at: (i32, i32),
-    size: i32,
-    anchor: (HPos, VPos),
-) -> Result<()> {
-    let style = (FONT, size).into_font().color(&BLACK).pos(Pos::new(anchor.0, anchor.1));
-    area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
-}
-
-/// Writes a text from bottom to top around `at`.
-pub(super) fn write_upwards(area: &Area<'_>, text: &str, at: (i32, i32), size: i32) -> Result<()> {
-    let font = (FONT, size).into_font().transform(FontTransform::Rotate270);
-    let style = font.color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
-    area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
-}
-
-pub(super) fn stroke(area: &Area<'_>, points: Vec<(i32, i32)>, colour: RGBColor, width: u32) -> Result<()> {
-    area.draw(&PathElement::new(points, colour.stroke_width(width))).map_err(failed)
 }
 
 /// The rectangle of one plot.
@@ -315,71 +274,5 @@ impl Chart<'_> {
             }
         }
         text
-    }
-}
-
-fn dashes(area: &Area<'_>, from: i32, to: i32, y: i32) -> Result<()> {
-    let mut x = from;
-    while x < to {
-        stroke(area, vec![(x, y), ((x + 24).min(to), y)], BLACK, 4)?;
-        x += 40;
-    }
-    Ok(())
-}
-
-/// What an entry of the legend shows.
-enum Sign {
-    Series(Style, bool),
-    Dashes,
-    Wide,
-}
-
-/// Entries below the plots, in columns.
-struct Legend {
-    entries: Vec<(String, Sign)>,
-    columns: i32,
-}
-
-impl Legend {
-    fn new(chart: &Chart<'_>) -> Self {
-        let mut entries: Vec<(String, Sign)> = Vec::new();
-        for line in chart.panels.iter().flat_map(|panel| &panel.lines) {
-            if !line.name.is_empty() && !entries.iter().any(|(name, _)| *name == line.name) {
-                entries.push((line.name.clone(), Sign::Series(line.style, line.joined)));
-            }
-        }
-        if chart.panels.iter().any(|panel| panel.baseline.is_some()) {
-            entries.push((chart.baseline.into(), Sign::Dashes));
-        }
-        if chart.panels.iter().any(|panel| panel.backdrop.len() > 1) {
-            entries.push((chart.backdrop.into(), Sign::Wide));
-        }
-        let longest = entries.iter().map(|(name, _)| width(name, TEXT)).max().unwrap_or(0);
-        let columns = ((WIDTH as i32 - 60) / (longest + 130)).clamp(1, entries.len().max(1) as i32);
-        Self { entries, columns }
-    }
-
-    fn height(&self) -> i32 {
-        (self.entries.len() as i32 + self.columns - 1) / self.columns * LINE + 24
-    }
-
-    fn draw(&self, area: &Area<'_>, top: i32) -> Result<()> {
-        let wide = (WIDTH as i32 - 60) / self.columns;
-        for (index, (name, sign)) in self.entries.iter().enumerate() {
-            let (row, column) = (index as i32 / self.columns, index as i32 % self.columns);
-            let (x, y) = (40 + column * wide, top + row * LINE + LINE / 2);
-            match sign {
-                Sign::Series(style, joined) => {
-                    if *joined {
-                        stroke(area, vec![(x, y), (x + 90, y)], style.colour, 6)?;
-                    }
-                    style.mark(area, (x + 45, y), MARKER)?;
-                }
-                Sign::Dashes => dashes(area, x, x + 90, y)?,
-                Sign::Wide => stroke(area, vec![(x, y), (x + 90, y)], GREY, 16)?,
-            }
-            write(area, name, (x + 110, y), TEXT, (HPos::Left, VPos::Center))?;
-        }
-        Ok(())
     }
 }

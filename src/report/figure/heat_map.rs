@@ -1,6 +1,6 @@
 //! Inputs and their relevance one above the other, as heat maps.
 
-use super::chart::{TEXT, WIDTH, failed, width, write};
+use super::canvas::{TEXT, WIDTH, failed, width, write};
 use super::style::Area;
 use super::{Drawing, Figure, Source};
 use crate::{Error, Result};
@@ -142,7 +142,9 @@ fn draw(
                 (left + x as i32 * wide / across as i32, top + y as i32 * tall / down as i32)
             };
             for (top, colour) in [(top, input), (top + tall + MARGIN, diverging(relevance / scale))] {
-                let ends = [corner(x, y, top), corner(x + 1, y + 1, top)];
+                let (right, bottom) = corner(x + 1, y + 1, top);
+                // Overlap: neighbours that only touch leave a white line when they are smoothed.
+                let ends = [corner(x, y, top), (right + 2, bottom + 2)];
                 area.draw(&Rectangle::new(ends, colour.filled())).map_err(failed)?;
             }
             *csv += &format!("{index},{},{row},{column},{},{relevance}\n", map.title, at(0));

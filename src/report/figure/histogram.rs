@@ -1,7 +1,7 @@
 //! Histogram of one layer's weights with the levels and the regions assigned to them, for ECQ and ECQx.
 
 use super::axis::Axis;
-use super::chart::{TEXT, WIDTH, failed, stroke, write, write_upwards};
+use super::canvas::{TEXT, WIDTH, failed, stroke, write, write_upwards};
 use super::style::Area;
 use super::{Drawing, Figure, Group, Insight, Source};
 use crate::Result;
@@ -150,7 +150,7 @@ fn bars(
             below += count;
             let to = y.place(share(below), bottom, top);
             if from > to {
-                let corners = [(edge(bin), to), (edge(bin + 1), from)];
+                let corners = [(edge(bin), to), (edge(bin + 1) + 1, from)];
                 area.draw(&Rectangle::new(corners, COLOURS[kind(*level)].1.filled())).map_err(failed)?;
             }
         }

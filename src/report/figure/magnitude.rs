@@ -1,6 +1,6 @@
 //! Relevance against magnitude: one two-dimensional histogram per layer, with the correlation of the two.
 
-use super::chart::{TEXT, WIDTH, failed, stroke, width, write};
+use super::canvas::{TEXT, WIDTH, failed, stroke, width, write};
 use super::render::FONT;
 use super::style::Area;
 use super::{Drawing, ExplainedLayer, Figure, Source};
@@ -70,7 +70,7 @@ pub fn relevance_over_magnitude(layers: &[ExplainedLayer]) -> Result<Drawing> {
         let foot = rows * row + 10;
         write(&area, "|weight| / largest", (WIDTH as i32 / 2, foot), TEXT, (HPos::Center, VPos::Top))?;
         let middle = (TEXT / 2 + 12, (rows * row) / 2);
-        super::chart::write_upwards(&area, "√(|relevance| / largest)", middle, TEXT)?;
+        super::canvas::write_upwards(&area, "√(|relevance| / largest)", middle, TEXT)?;
         area.present().map_err(failed)?;
     }
     Ok(Drawing { svg, csv })
@@ -85,7 +85,8 @@ fn cell(area: &Area<'_>, layer: &ExplainedLayer, at: (i32, i32), side: i32, csv:
         for (relevance, &count) in line.iter().enumerate().filter(|(_, count)| **count > 0) {
             let colour = shade((count as f64).ln_1p() / largest.ln_1p());
             let (x, y) = (at.0 + place(w), at.1 + side - place(relevance + 1));
-            let end = (at.0 + place(w + 1), at.1 + side - place(relevance));
+            // Overlap: neighbours that only touch leave a white line when they are smoothed.
+            let end = (at.0 + place(w + 1) + 2, at.1 + side - place(relevance) + 2);
             area.draw(&Rectangle::new([(x, y), end], colour.filled())).map_err(failed)?;
             *csv += &format!("{},{r},{w},{relevance},{count}\n", layer.name);
         }

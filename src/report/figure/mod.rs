@@ -4,10 +4,12 @@
 mod ablation;
 mod accuracy;
 mod axis;
+mod canvas;
 mod chart;
 mod depth;
 mod heat_map;
 mod histogram;
+mod legend;
 mod magnitude;
 mod render;
 mod style;

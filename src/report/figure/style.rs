@@ -1,6 +1,6 @@
 //! Colours and markers. A method looks the same in every figure; shape differs wherever colour does.
 
-use super::chart::failed;
+use super::canvas::failed;
 use crate::Result;
 use plotters::coord::Shift;
 use plotters::prelude::*;

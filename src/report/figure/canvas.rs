@@ -1,0 +1,60 @@
+//! What all figures draw with: sizes, text, strokes. Lengths are in units of 1/20 mm at a column width of 8 cm.
+
+use super::render::FONT;
+use super::style::Area;
+use crate::{Error, Result};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Width of a drawing: 8 cm.
+pub(super) const WIDTH: u32 = 1600;
+/// Sizes of text. The backend divides them by 1.24: 7 points at 8 cm and a little more.
+pub(super) const TEXT: i32 = 60;
+pub(super) const TITLE: i32 = 66;
+/// Radius of a marker.
+pub(super) const MARKER: i32 = 15;
+pub(super) const GREY: RGBColor = RGBColor(175, 175, 175);
+/// Characters are about this wide, as a share of their size.
+const CHARACTER: f64 = 0.43;
+
+pub(super) fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Internal(format!("figure: {error}"))
+}
+
+/// Width of a text.
+pub(super) fn width(text: &str, size: i32) -> i32 {
+    (text.chars().count() as f64 * f64::from(size) * CHARACTER).ceil() as i32
+}
+
+/// Writes a text.
+pub(super) fn write(
+    area: &Area<'_>,
+    text: &str,
+    at: (i32, i32),
+    size: i32,
+    anchor: (HPos, VPos),
+) -> Result<()> {
+    let style = (FONT, size).into_font().color(&BLACK).pos(Pos::new(anchor.0, anchor.1));
+    area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
+}
+
+/// Writes a text from bottom to top around `at`.
+pub(super) fn write_upwards(area: &Area<'_>, text: &str, at: (i32, i32), size: i32) -> Result<()> {
+    let font = (FONT, size).into_font().transform(FontTransform::Rotate270);
+    let style = font.color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
+    area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
+}
+
+pub(super) fn stroke(area: &Area<'_>, points: Vec<(i32, i32)>, colour: RGBColor, width: u32) -> Result<()> {
+    area.draw(&PathElement::new(points, colour.stroke_width(width))).map_err(failed)
+}
+
+/// A dashed level line.
+pub(super) fn dashes(area: &Area<'_>, from: i32, to: i32, y: i32) -> Result<()> {
+    let mut x = from;
+    while x < to {
+        stroke(area, vec![(x, y), ((x + 24).min(to), y)], BLACK, 4)?;
+        x += 40;
+    }
+    Ok(())
+}
