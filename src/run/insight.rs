@@ -15,10 +15,12 @@ use crate::report::statistics::correlation;
 use crate::spec::RunSpec;
 use crate::train::batches;
 use crate::train::quantized::{Calibration, calibrate, post_training, quantizable};
-use serde_json::{Map as Object, Value, json};
+use serde_json::{Value, json};
 
 /// Inputs in the figure of heat maps.
 const MAPS: usize = 6;
+/// The default's flat rule in the first layer gives every input of a fully connected layer the same relevance.
+const MAP_COMPOSITE: &str = "epsilon_plus";
 
 /// The strengths at which one layer's assignment is shown.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +94,7 @@ fn maps(
     }
     let indices: Vec<usize> = (0..count).map(|i| (2 * i + 1) * all / (2 * count)).collect();
     let batch = batches::read(dataset, Split::Test, &indices, &context.device)?;
-    let settings = lrp::Settings::parse(&Value::Object(Object::new()), Profile::Default)?;
+    let settings = lrp::Settings::parse(&json!({"composite": MAP_COMPOSITE}), Profile::Default)?;
     let found =
         lrp::explain(&settings, network, parameters, &batch.inputs, &batch.targets, lrp::Wanted::Everything)?;
     let Some(relevance) = found.input else { return Ok(Vec::new()) };

@@ -9,8 +9,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 pub(super) const HEAT_MAPS: Figure = Figure {
     name: "relevance_heat_maps",
-    about: "inputs (above) and the relevance of their values for the true class (below), summed over channels: red for, \
-            blue against it; audio: cepstral coefficients upwards, time to the right",
+    about: "inputs (above) and the relevance of their values for the true class (below; LRP, composite epsilon_plus), \
+            summed over channels: red for, blue against it; audio: cepstral coefficients upwards, time to the right",
     draw: Source::Weights(|_, insight| match insight.maps.is_empty() {
         true => Ok(None),
         false => heat_maps(&insight.maps).map(Some),
