@@ -100,7 +100,6 @@ fn plan_with(
         .map(|text| Glob::new(text).map(|glob| glob.compile_matcher()))
         .transpose()
         .map_err(|error| Error::input(format!("--filter: {error}")))?;
-    let mut seen = HashSet::new();
     let mut wanted = Vec::new();
     for (experiment, grid) in load(&selection.specs)? {
         if let Some(run) = grid.runs.first() {
@@ -120,12 +119,16 @@ fn plan_with(
             {
                 continue;
             }
-            let (id, baseline) = context.ids(&run)?;
-            if seen.insert(id.clone()) {
-                wanted.push((experiment.name.clone(), run, id, baseline));
-            }
+            wanted.push((experiment.name.clone(), run));
         }
     }
+    let ids: Result<Vec<(String, String)>> = wanted.par_iter().map(|(_, run)| context.ids(run)).collect();
+    let mut seen = HashSet::new();
+    let wanted = wanted
+        .into_iter()
+        .zip(ids?)
+        .map(|((experiment, run), (id, baseline))| (experiment, run, id, baseline));
+    let wanted: Vec<_> = wanted.filter(|(_, _, id, _)| seen.insert(id.clone())).collect();
     if wanted.is_empty() {
         return Err(Error::input_hint(
             "no run is selected",

@@ -17,9 +17,9 @@ name: resume
 dataset: {name: embedded-images, samples: {train: 64, validation: 16, test: 16}}
 model: resnet20
 baseline:
-  train: {epochs: 2, batch_size: 4, steps_per_epoch: 6, optimizer: sgd, learning_rate: 0.05, select: best_validation}
+  train: {epochs: 1, batch_size: 4, steps_per_epoch: 6, optimizer: sgd, learning_rate: 0.05, select: best_validation}
 bits: [4]
-training: {epochs: 3, batch_size: 4, steps_per_epoch: 6, select: best_validation}
+training: {epochs: 2, batch_size: 4, steps_per_epoch: 6, select: best_validation}
 quantizers:
   - {method: ecqx, lambda: 0.02}
 YAML
@@ -61,6 +61,7 @@ while [ $number -lt "$interruptions" ]; do
   [ "$after" = "$before" ] || continued=$((continued + 1))
   compare interrupted
 done
+echo "$interruptions interruptions of a run of $took ms, $continued continued inside training: all equal"
 kills=0
 until kill_after $((took / 8 + $(random $((took / 4 + 1))))) often; do
   kills=$((kills + 1))
@@ -70,5 +71,4 @@ compare often
 "$ecqx" store gc --store often > /dev/null
 left=$(find often/claims often/partial often/checkpoints -mindepth 1 | wc -l)
 [ "$left" = 0 ] || { echo "left behind: $left files"; exit 1; }
-echo "$interruptions interruptions of a run of $took ms, $continued continued inside training: all equal"
 echo "killed $kills times before it finished: equal, nothing left behind"

@@ -28,10 +28,10 @@ name: sweep
 dataset: {name: embedded-audio, samples: {train: 256, validation: 64, test: 64}}
 model: {file: small.yaml}
 baseline:
-  train: {epochs: 4, batch_size: 8}
+  train: {epochs: 2, batch_size: 8}
 seeds: [$(seq -s , "$seeds")]
 bits: [2, 4]
-training: {epochs: 30, batch_size: 4, select: best_validation}
+training: {epochs: 6, batch_size: 8, select: best_validation}
 quantizers:
   - {method: ecqx, lambda: [0.01, 0.05]}
   - {method: ecq, lambda: [0.01, 0.05]}
@@ -42,7 +42,7 @@ YAML
 random() {
   echo $(($(od -An -N4 -tu4 /dev/urandom) % $1))
 }
-"$ecqx" run sweep.yaml --threads 1 --store undisturbed --json 2> undisturbed.log > undisturbed.json
+"$ecqx" run sweep.yaml --jobs "$workers" --threads "$workers" --store undisturbed --json 2> undisturbed.log > undisturbed.json
 runs=$(sed 's/.*"runs":\([0-9]*\).*/\1/' undisturbed.json)
 "$ecqx" plan sweep.yaml --format json --store undisturbed > plan.json
 
@@ -82,7 +82,7 @@ while [ $number -lt "$workers" ]; do
   number=$((number + 1))
   eval "wait \$process$number" 2> /dev/null || true
 done
-"$ecqx" run sweep.yaml --threads 1 --store killed --json 2>> last.log > last.json
+"$ecqx" run sweep.yaml --jobs "$workers" --threads "$workers" --store killed --json 2>> last.log > last.json
 took=$(($(date +%s) - begin))
 
 "$ecqx" store gc --store killed > gc.log
