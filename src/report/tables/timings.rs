@@ -91,6 +91,8 @@ pub fn provenance(records: &[RunRecord]) -> Result<Table> {
     let columns = vec![
         text("id", records, field(|r| r.id.clone())),
         text("git_revision", records, |r| r.provenance.git_revision.clone()),
+        text("git_changes", records, |r| r.provenance.git_changes.clone()),
+        text("folder_revision", records, |r| r.provenance.folder_revision.clone()),
         text("version", records, field(|r| r.provenance.version.clone())),
         text("rustc", records, field(|r| r.provenance.rustc.clone())),
         text("features", records, field(|r| r.provenance.features.join(" "))),
@@ -102,6 +104,11 @@ pub fn provenance(records: &[RunRecord]) -> Result<Table> {
         text("baseline_digest", records, field(|r| r.provenance.baseline_digest.clone())),
         text("command", records, field(|r| r.provenance.command.join(" "))),
         text("started", records, field(|r| r.provenance.started.clone())),
+        text("finished", records, field(|r| r.provenance.finished.clone())),
+        integer("attempts", records, |r| Some(u64::from(r.attempts))),
+        integer("interruptions", records, |r| Some(r.interrupted.len() as u64)),
+        real("checkpoint_seconds", records, |r| Some(r.provenance.checkpoint_seconds)),
+        real("energy_joules", records, |r| r.provenance.energy_joules),
     ];
     Ok(Table { reproducible: false, ..Table::data("provenance", "Provenance of each run", frame(columns)?) })
 }
