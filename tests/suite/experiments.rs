@@ -65,10 +65,17 @@ fn mistakes_in_a_specification() {
 /// A model that cannot take the data set's inputs is refused before anything is trained.
 #[test]
 fn impossible_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let model =
+        "name: small\ninput_shape: [7]\nlayers:\n  - {name: fc, kind: linear, inputs: 7, outputs: 12}\n";
+    std::fs::write(folder.path().join("small.yaml"), model).unwrap();
+    let spec = TINY.replace("model: mlp-gsc", "model: {file: small.yaml}");
+    std::fs::write(folder.path().join("spec.yaml"), spec).unwrap();
     for command in ["plan", "run"] {
-        let (code, message) = stderr_of(&TINY.replace("mlp-gsc", "resnet20"), &[command]);
-        assert_eq!(code, 2, "{message}");
-        assert!(message.contains("spec.yaml: model resnet20 needs images"), "{message}");
+        let output = ecqx().current_dir(folder.path()).args([command, "spec.yaml"]).output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("spec.yaml: model small takes [7]"), "{message}");
     }
 }
 
