@@ -6,8 +6,9 @@ use candle_core::{Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ecqx::model;
 use ecqx::nn::init::initialise;
-use ecqx::nn::kernels::batch_norm::{self, Planes};
-use ecqx::nn::kernels::conv2d::{ConvShape, backward_input, backward_weight, forward};
+use ecqx::nn::kernels::batch_norm::{Norm, Planes};
+use ecqx::nn::kernels::conv2d::{Accuracy, ConvShape, backward_input, backward_weight, forward};
+use ecqx::nn::kernels::epilogue::Epilogue;
 use ecqx::nn::{Mode, ops};
 use ecqx::rng::Rng;
 use std::hint::black_box;
@@ -51,17 +52,18 @@ fn convolutions(criterion: &mut Criterion) {
         };
         let x = random(BATCH * ins * size * size, "x");
         let weight = random(outs * ins * 9, "weight");
-        let mut out = random(BATCH * outs * out_size * out_size, "out");
-        let gradient = out.clone();
-        let (mut of_x, mut of_weight) = (x.clone(), weight.clone());
+        let gradient = random(BATCH * outs * out_size * out_size, "gradient");
+        let epilogue = Epilogue::default();
         let mut group = criterion.benchmark_group(format!("conv 3x3 {ins}-{outs} at {size} stride {stride}"));
-        group.sample_size(10).throughput(Throughput::Elements((out.len() * ins * 9) as u64));
-        group.bench_function("forward", |b| b.iter(|| forward(&shape, &x, &weight, None, &mut out)));
+        group.sample_size(10).throughput(Throughput::Elements((gradient.len() * ins * 9) as u64));
+        group.bench_function("forward", |b| {
+            b.iter(|| black_box(forward(&shape, &x, &weight, &epilogue, Accuracy::Near)))
+        });
         group.bench_function("input gradient", |b| {
-            b.iter(|| backward_input(&shape, &gradient, &weight, &mut of_x));
+            b.iter(|| black_box(backward_input(&shape, &gradient, &weight, Accuracy::Near)));
         });
         group.bench_function("weight gradient", |b| {
-            b.iter(|| backward_weight(&shape, &gradient, &x, &mut of_weight));
+            b.iter(|| black_box(backward_weight(&shape, &gradient, &x, Accuracy::Near)));
         });
         group.finish();
     }
@@ -71,14 +73,15 @@ fn batch_norms(criterion: &mut Criterion) {
     let planes = Planes { channels: 16, area: 1024 };
     let x = random(BATCH * 16 * 1024, "x");
     let (scale, shift) = (random(16, "scale"), random(16, "shift"));
-    let (_, statistics) = batch_norm::forward_training(planes, &x, &scale, &shift, 1e-5);
+    let norm = Norm { planes, scale: &scale, shift: &shift, epsilon: 1e-5, relu: true };
+    let (_, statistics) = norm.forward_training(&x);
     let mut group = criterion.benchmark_group("batch norm 16 at 32");
     group.sample_size(20).throughput(Throughput::Bytes(4 * x.len() as u64));
     group.bench_function("forward", |b| {
-        b.iter(|| black_box(batch_norm::forward_training(planes, &x, &scale, &shift, 1e-5)));
+        b.iter(|| black_box(norm.forward_training(&x)));
     });
     group.bench_function("gradients", |b| {
-        b.iter(|| black_box(batch_norm::backward(planes, &x, &x, &scale, &statistics, 1e-5, true)));
+        b.iter(|| black_box(norm.backward(&x, &x, &statistics, true)));
     });
     group.finish();
 }
@@ -105,7 +108,7 @@ fn steps(criterion: &mut Criterion) {
             });
         });
         group.bench_function("inference", |b| {
-            b.iter(|| black_box(network.forward(&parameters, &input, Mode::Evaluation).expect("forward")));
+            b.iter(|| black_box(network.infer(&parameters, &input).expect("forward")));
         });
         group.finish();
     }

@@ -1,17 +1,21 @@
-//! Times of training steps and of inference, for `make bench-reference`: prints one JSON object of milliseconds.
+//! Times of training steps and of inference, for `make bench-reference`: prints one JSON object.
 //! `step_times MODEL plain|ecq|ecqx|inference REPEATS`, MODEL mlp, resnet20 or vgg16; threads: `RAYON_NUM_THREADS`.
+//! `step_times gemm peak REPEATS` times a product of 1024×1024 matrices, what the machine can do at best.
+//!
+//! Beside the times (milliseconds): `peak_bytes`, the largest resident size of the process; `needed_bytes`, what a
+//! backward pass needs at least (kept values, parameters, gradients, the optimizer's memory); `operations`, additions and
+//! multiplications of the convolutions and linear layers of a step by the direct sums.
+
+mod harness;
 
 use candle_core::{Device, Tensor};
-use ecqx::data::{Dataset, Split};
-use ecqx::nn::Network;
+use ecqx::model;
 use ecqx::nn::init::initialise;
-use ecqx::relevance::{self, Context};
+use ecqx::nn::kernels::gemm::{Matrix, multiply};
+use ecqx::nn::{Mode, Network, Operation};
 use ecqx::rng::Rng;
-use ecqx::train::quantized::{QuantizationAware, quantizable, quantization_aware};
-use ecqx::train::{NoCheckpoints, Observer, TrainingSpec, plain};
-use ecqx::{model, quant};
 use serde_json::json;
-use std::sync::Mutex;
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// As in the program.
@@ -19,124 +23,83 @@ use std::time::Instant;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 64;
+const INFERENCE_BATCH: usize = 256;
+const PEAK_SIZE: usize = 1024;
 
-/// Random inputs in memory.
-struct Noise {
-    shape: Vec<usize>,
-    classes: Vec<String>,
-    samples: usize,
-    values: Vec<f32>,
-}
-
-impl Dataset for Noise {
-    fn name(&self) -> &str {
-        "noise"
-    }
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-    fn input_shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn len(&self, split: Split) -> usize {
-        if split == Split::Train { self.samples } else { 0 }
-    }
-    fn digest(&self) -> &str {
-        "noise"
-    }
-    fn fill(
-        &self,
-        _: Split,
-        indices: &[usize],
-        _: Option<&mut Rng>,
-        inputs: &mut [f32],
-        targets: &mut [u32],
-    ) -> ecqx::Result<()> {
-        let size: usize = self.shape.iter().product();
-        for ((output, target), &index) in inputs.chunks_exact_mut(size).zip(targets).zip(indices) {
-            let start = index % BATCH * size;
-            output.copy_from_slice(&self.values[start..start + size]);
-            *target = (index % self.classes.len()) as u32;
-        }
-        Ok(())
-    }
-}
-
-/// Notes when each step ends.
-struct Clock(Mutex<Vec<Instant>>);
-
-impl Observer for Clock {
-    fn step(&self, _: usize, _: usize, _: usize, _: usize, _: f64) {
-        if let Ok(mut ends) = self.0.lock() {
-            ends.push(Instant::now());
-        }
-    }
-}
-
-fn network(name: &str) -> ecqx::Result<(Network, Vec<usize>, usize)> {
+fn network(name: &str) -> ecqx::Result<Network> {
     let (shape, classes, registered) = match name {
         "mlp" => (vec![735], 12, "mlp-gsc"),
         _ => (vec![3, 32, 32], 10, name),
     };
-    Ok((model::build(registered, &shape, classes, &model::Options::new())?, shape, classes))
+    model::build(registered, &shape, classes, &model::Options::new())
+}
+
+/// Operations of one sample, forwards; and of those, the ones of the first layer.
+fn operations(network: &Network) -> (usize, usize) {
+    let of_layer = |index: usize| match network.layers()[index].operation {
+        Operation::Linear { inputs, outputs, .. } => 2 * inputs * outputs,
+        Operation::Conv2d { in_channels, groups, kernel, .. } => {
+            let values: usize = network.output_shape(index).iter().product();
+            2 * values * in_channels / groups * kernel[0] * kernel[1]
+        }
+        _ => 0,
+    };
+    let all: Vec<usize> = (0..network.layers().len()).map(of_layer).filter(|&count| count > 0).collect();
+    (all.iter().sum(), all.first().copied().unwrap_or(0))
+}
+
+/// Bytes that a step of `BATCH` samples needs at least: the values that the backward pass reads, each once, and four
+/// times the parameters (values, gradients, two moments).
+fn needed(network: &Network) -> ecqx::Result<usize> {
+    let parameters = initialise(network, &Device::Cpu, 1)?;
+    let shape = [vec![BATCH], network.input_shape.clone()].concat();
+    let input = Tensor::from_vec(harness::noise(shape.iter().product()), shape, &Device::Cpu)?;
+    let mut rng = Rng::stream(1, "dropout");
+    let trace = network.forward(&parameters, &input, Mode::Training(&mut rng))?;
+    let mut seen = HashSet::new();
+    let kept = trace.values.iter().filter(|value| seen.insert(value.id()));
+    let kept: usize = kept.map(|value| 4 * value.elem_count()).sum();
+    Ok(kept + 4 * 4 * parameters.scalars())
+}
+
+/// Milliseconds of a matrix product.
+fn product_times(repeats: usize) -> Vec<f64> {
+    let values = harness::noise(PEAK_SIZE * PEAK_SIZE);
+    let matrix = Matrix::new(&values, PEAK_SIZE, PEAK_SIZE);
+    let mut out = vec![0.0; values.len()];
+    let mut times = Vec::new();
+    for _ in 0..=repeats {
+        let start = Instant::now();
+        multiply(&mut out, matrix, matrix, false, true);
+        times.push(start.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.remove(0);
+    times
 }
 
 fn main() -> ecqx::Result<()> {
-    // In the pool, as `ecqx run` trains: work need not be handed over from outside.
-    rayon::scope(|_| run())
-}
-
-fn run() -> ecqx::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, kind, repeats] = arguments.as_slice() else {
-        panic!("usage: step_times MODEL plain|ecq|ecqx|inference REPEATS")
+        panic!("usage: step_times MODEL plain|ecq|ecqx|inference REPEATS, or step_times gemm peak REPEATS")
     };
     let repeats: usize = repeats.parse().expect("a number of repeats");
-    let (network, shape, classes) = network(name)?;
-    let parameters = initialise(&network, &Device::Cpu, 1)?;
-    let mut rng = Rng::stream(1, "noise");
-    let size: usize = shape.iter().product();
-    let values: Vec<f32> = (0..256 * size).map(|_| rng.normal()).collect();
-    let mut times = Vec::new();
-    if kind == "inference" {
-        let shape = [vec![256], shape].concat();
-        let input = Tensor::from_vec(values, shape, &Device::Cpu)?;
-        for _ in 0..=repeats {
-            let start = Instant::now();
-            network.infer(&parameters, &input)?;
-            times.push(start.elapsed().as_secs_f64() * 1000.0);
+    // In the pool, as `ecqx run` trains: work need not be handed over from outside.
+    let result = rayon::scope(|_| -> ecqx::Result<_> {
+        if name == "gemm" {
+            return Ok(json!({"milliseconds": product_times(repeats), "operations": 2 * PEAK_SIZE.pow(3)}));
         }
-        times.remove(0);
-    } else {
-        let classes = (0..classes).map(|class| class.to_string()).collect();
-        let dataset = Noise { shape, classes, samples: (repeats + 1) * BATCH, values };
-        let clock = Clock(Mutex::new(vec![Instant::now()]));
-        let spec =
-            TrainingSpec { epochs: 1, batch_size: BATCH, learning_rate: 1e-4, ..TrainingSpec::default() };
-        if kind == "plain" {
-            plain::train(&network, &parameters, &dataset, &spec, 1, &clock, &NoCheckpoints)?;
+        let network = network(name)?;
+        let (forward, first) = operations(&network);
+        let (times, operations) = if kind == "inference" {
+            (harness::inference(&network, INFERENCE_BATCH, repeats)?, INFERENCE_BATCH * forward)
         } else {
-            let settings = json!({"lambda": 0.05});
-            let settings = settings.as_object().expect("an object");
-            let (mut quantizer, scope) = quant::build(kind, Some(4), settings)?;
-            let mut measure = relevance::build(None, Context::default())?;
-            quantization_aware(
-                &network,
-                &parameters,
-                &quantizable(&parameters, &scope),
-                quantizer.as_mut(),
-                Some(measure.as_mut()),
-                &dataset,
-                &QuantizationAware { spec: &spec, seed: 1 },
-                &clock,
-                &NoCheckpoints,
-            )?;
-        }
-        let ends = clock.0.into_inner().expect("no thread panicked");
-        // The first step includes the initial assignment.
-        times.extend(ends.windows(2).skip(1).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1000.0));
-    }
-    let peak = ecqx::run::peak_memory();
-    println!("{}", json!({"model": name, "kind": kind, "milliseconds": times, "peak_bytes": peak}));
+            (harness::training(&network, kind, BATCH, repeats)?, BATCH * (3 * forward - first))
+        };
+        let peak = ecqx::run::peak_memory();
+        Ok(json!({
+            "milliseconds": times, "operations": operations, "peak_bytes": peak, "needed_bytes": needed(&network)?,
+        }))
+    })?;
+    println!("{result}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 """Steps of ecqx beside the same steps in PyTorch, interleaved in the same minutes; prints a Markdown table of ratios.
 
 The PyTorch side is written for this comparison, vectorised: assignment by a running minimum over levels, the search for
-beta by counting thresholds, relevance by one vector-Jacobian product per rule. Usage: bench.py STEP_TIMES [ROUNDS]
+beta by counting thresholds, relevance by one vector-Jacobian product per rule. Usage: bench.py STEP_TIMES [ROUNDS [MODELS [STEPS]]]
 """
 
 import json
@@ -288,28 +288,41 @@ def ours(binary, name, kind, repeats):
     return json.loads(output.stdout)
 
 
+def gflops(result):
+    """Billions of operations per second at the median time; operations by the direct sums."""
+    return result["operations"] / statistics.median(result["milliseconds"]) / 1e6
+
+
 def main():
     binary = sys.argv[1]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    names = sys.argv[3].split(",") if len(sys.argv) > 3 else ["mlp", "resnet20", "vgg16"]
+    kinds = sys.argv[4].split(",") if len(sys.argv) > 4 else ["plain", "inference", "ecq", "ecqx"]
     torch.set_num_threads(THREADS)
     repeats = {"mlp": 40, "resnet20": 6, "vgg16": 3}
-    print(f"torch {torch.__version__}, {THREADS} threads, batch {BATCH} (inference 256), medians of {rounds} rounds\n")
-    print("| model | step | ecqx, ms | PyTorch, ms | ratio | ecqx over its plain step | peak memory, MB |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    for name in repeats:
+    print(f"torch {torch.__version__}, {THREADS} threads, batch {BATCH} (inference 256), medians of {rounds} rounds")
+    print("Of the peak: operations by the direct sums over those of a 1024x1024x1024 product in the same minute.\n")
+    print("| model | step | ecqx, ms | PyTorch, ms | ratio | over own plain step | of the peak | peak memory, MB | over needed |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    for name in names:
         plain = None
-        for kind in ("plain", "inference", "ecq", "ecqx"):
-            a, b, peak = [], [], 0
+        for kind in kinds:
+            a, b, shares, peak, needed = [], [], [], 0, 1
             for _ in range(rounds):
+                most = gflops(ours(binary, "gemm", "peak", 20))
                 result = ours(binary, name, kind, repeats[name])
                 a.append(statistics.median(result["milliseconds"]))
-                peak = max(peak, result["peak_bytes"] or 0)
+                shares.append(gflops(result) / most)
+                peak, needed = max(peak, result["peak_bytes"] or 0), result["needed_bytes"]
                 b.append(statistics.median(torch_times(name, kind, repeats[name])))
             ratio = statistics.median(x / y for x, y in zip(a, b))
             a, b = statistics.median(a), statistics.median(b)
             plain = a if kind == "plain" else plain
-            own = "" if kind == "inference" else f"{a / plain:.2f}"
-            print(f"| {name} | {kind} | {a:.1f} | {b:.1f} | {ratio:.2f} | {own} | {peak / 1e6:.0f} |", flush=True)
+            own = "" if kind == "inference" or plain is None else f"{a / plain:.2f}"
+            share = f"{100 * statistics.median(shares):.0f} %" if kind in ("plain", "inference") else ""
+            over = f"{peak / needed:.1f}" if kind != "inference" else ""
+            row = [name, kind, f"{a:.1f}", f"{b:.1f}", f"{ratio:.2f}", own, share, f"{peak / 1e6:.0f}", over]
+            print("| " + " | ".join(row) + " |", flush=True)
 
 
 main()

@@ -3,9 +3,10 @@
 //! It calls the same backward functions as automatic differentiation, but adds gradients up only where a value has
 //! several readers, frees values as soon as no earlier layer needs them, and skips the network's input.
 
+use super::forward::{Saved, Trace};
 use super::layer::{Layer, Operation};
-use super::network::{Network, Saved, Trace};
-use super::ops::{self, BatchNormGradients, Conv2dGeometry, Pool2dGeometry};
+use super::network::Network;
+use super::ops::{self, Accuracy, BatchNormGradients, Conv2dGeometry, Pool2dGeometry};
 use super::parameters::{Parameters, Role};
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -40,35 +41,60 @@ impl Network {
         if !gradient.device().is_cpu() {
             return automatic(parameters, &trace, gradient);
         }
+        // From inside the pool the threads take over each kernel's pieces without waking up first.
+        rayon::scope(|_| self.backward_here(parameters, trace, gradient))
+    }
+
+    fn backward_here(&self, parameters: &Parameters, trace: Trace, gradient: &Tensor) -> Result<Gradients> {
         let Trace { mut values, mut saved } = trace;
         if values.len() != self.layers().len() + 1 || saved.len() != self.layers().len() {
             return Err(Error::Internal("a trace of another network".into()));
         }
         let mut gradients = Gradients::default();
-        let mut of_values: Vec<Option<Tensor>> = vec![None; values.len()];
-        of_values[self.layers().len()] = Some(gradient.detach());
+        // What the readers of each value have sent back so far.
+        let mut of_values: Vec<Vec<Tensor>> = vec![Vec::new(); values.len()];
+        of_values[self.layers().len()].push(gradient.detach());
+        let mut fused = false;
         for (index, layer) in self.layers().iter().enumerate().rev() {
-            let output = values.pop();
-            let kept = saved.pop();
-            let (Some(output), Some(kept), Some(gradient)) = (output, kept, of_values[index + 1].take())
-            else {
-                continue;
-            };
+            let (output, kept) = (values.pop(), saved.pop());
+            let arrived = std::mem::take(&mut of_values[index + 1]);
+            let (Some(output), Some(kept), false) = (output, kept, arrived.is_empty()) else { continue };
             let sources = self.sources(index);
-            let step = Step { layer, parameters, gradient, x: &values[sources[0]], output, kept };
+            if let Saved::Fused = kept {
+                // The layer before takes the ReLU into account.
+                of_values[sources[0]] = arrived;
+                fused = true;
+                continue;
+            }
+            let relu = std::mem::take(&mut fused);
+            let masked = relu && !matches!(layer.operation, Operation::BatchNorm { .. });
+            let gradient = sum(arrived, masked.then_some(&output))?;
+            let step = Step { layer, parameters, gradient, x: &values[sources[0]], output, kept, relu };
             let wanted = sources.iter().any(|&source| source > 0);
             let of_input = step.run(wanted, &mut gradients)?;
             for &source in sources.iter().filter(|&&source| source > 0) {
-                let Some(of_input) = &of_input else { continue };
-                let slot = &mut of_values[source];
-                *slot = Some(match slot.take() {
-                    None => of_input.clone(),
-                    Some(sum) => ops::add(&sum, of_input)?,
-                });
+                of_values[source].extend(of_input.clone());
             }
         }
         Ok(gradients)
     }
+}
+
+/// The sum of gradients, passed back through the ReLU that gave `output` where there is one.
+fn sum(mut gradients: Vec<Tensor>, output: Option<&Tensor>) -> Result<Tensor> {
+    let Some(mut last) = gradients.pop() else {
+        return Err(Error::Internal("a sum of no gradients".into()));
+    };
+    while let Some(next) = gradients.pop() {
+        match output.filter(|_| gradients.is_empty()) {
+            Some(output) => return Ok(ops::relu_backward_sum(&next, &last, output)?),
+            None => last = ops::add(&next, &last)?,
+        }
+    }
+    Ok(match output {
+        Some(output) => ops::relu_backward(&last, output)?,
+        None => last,
+    })
 }
 
 /// The gradients by candle's automatic differentiation: on other devices than the processor.
@@ -92,6 +118,8 @@ struct Step<'a> {
     x: &'a Tensor,
     output: Tensor,
     kept: Saved,
+    /// Whether a ReLU is part of the layer. All but batch norms get a gradient that has passed it.
+    relu: bool,
 }
 
 impl Step<'_> {
@@ -123,7 +151,7 @@ impl Step<'_> {
             }
             Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
                 let weight = self.parameter("weight")?;
-                let geometry = Conv2dGeometry { stride, padding, dilation, groups };
+                let geometry = Conv2dGeometry { stride, padding, dilation, groups, accuracy: Accuracy::Near };
                 set("weight", ops::conv2d_backward_weight(gradient, x, weight.dims(), &geometry)?);
                 if bias {
                     set("bias", ops::channel_sum(gradient)?);
@@ -135,7 +163,9 @@ impl Step<'_> {
                 let weight = self.parameter("weight")?;
                 let BatchNormGradients { input, weight, bias } = match &self.kept {
                     Saved::Statistics(mean, variance) => {
-                        ops::batch_norm_training_backward(gradient, x, weight, mean, variance, epsilon)?
+                        let shift = self.relu.then(|| self.parameter("bias")).transpose()?;
+                        let statistics = (mean, variance);
+                        ops::batch_norm_training_backward(gradient, x, weight, shift, statistics, epsilon)?
                     }
                     _ => {
                         let (mean, variance) =
@@ -214,6 +244,38 @@ mod tests {
                     // Frozen normalisation sums its two gradient parts in another order.
                     assert!(error <= 1e-4 * largest, "{name} {parameter}: {error} of {largest}");
                 }
+            }
+        }
+    }
+
+    /// Inference, which computes layers together and drops values, gives the logits of the layer-by-layer pass.
+    #[test]
+    fn inference_agrees_with_the_layers() {
+        let mut options = model::Options::new();
+        options.insert("batch_norm".into(), true.into());
+        let plain = model::Options::new();
+        let image = vec![3, 32, 32];
+        let models =
+            [("resnet20", &image, &plain), ("vgg16", &image, &plain), ("mlp-gsc", &vec![490], &options)];
+        for (name, shape, options) in models {
+            let network = model::build(name, shape, 10, options).unwrap();
+            let parameters = initialise(&network, &Device::Cpu, 1).unwrap();
+            let mut rng = Rng::stream(5, name);
+            for (name, parameter) in parameters.iter() {
+                if parameter.role == Role::Statistic || parameter.role == Role::Affine {
+                    let count = parameter.var.elem_count();
+                    let values: Vec<f32> = (0..count).map(|_| rng.range(0.5, 1.5)).collect();
+                    parameters.set_values(name, &values).unwrap();
+                }
+            }
+            let values: Vec<f32> = (0..3 * shape.iter().product::<usize>()).map(|_| rng.normal()).collect();
+            let input = Tensor::from_vec(values, [vec![3], shape.clone()].concat(), &Device::Cpu).unwrap();
+            let logits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let expected = logits(network.forward(&parameters, &input, Mode::Evaluation).unwrap().logits());
+            let actual = logits(&network.infer(&parameters, &input).unwrap());
+            let largest = expected.iter().fold(0.0f32, |l, v| l.max(v.abs()));
+            for (a, e) in actual.iter().zip(&expected) {
+                assert!((a - e).abs() <= 1e-5 * largest, "{name}: {a} instead of {e}");
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Not here: architectures (in [`crate::model`]), optimizers and loops (in [`crate::train`]).
 
+pub mod forward;
 pub mod gradient;
 pub mod init;
 pub mod kernels;
@@ -10,7 +11,8 @@ pub mod network;
 pub mod ops;
 pub mod parameters;
 
+pub use forward::{Mode, Trace};
 pub use gradient::Gradients;
 pub use layer::{Layer, Operation};
-pub use network::{Mode, Network, Trace};
+pub use network::Network;
 pub use parameters::{Parameter, ParameterShape, Parameters, Role};

@@ -1,22 +1,11 @@
-//! The layer graph: checked once when built, then walked (forward here, relevance in [`crate::relevance`]).
+//! The layer graph, checked once when built. The walks over it are elsewhere: [`super::forward`], [`super::gradient`],
+//! [`crate::relevance`].
 
 use super::layer::{INPUT, Layer, Operation};
-use super::ops::{self, BatchNormOutput, Conv2dGeometry, Pool2dGeometry};
-use super::parameters::{ParameterShape, Parameters, Role};
-use crate::rng::Rng;
+use super::ops::{Conv2dGeometry, Pool2dGeometry};
+use super::parameters::{ParameterShape, Role};
 use crate::{Error, Result, error::closest};
-use candle_core::Tensor;
 use std::collections::HashMap;
-
-/// Whether a forward pass trains or evaluates.
-pub enum Mode<'a> {
-    /// Batch norm uses running statistics, dropout does nothing.
-    Evaluation,
-    /// Batch norm uses the batch and updates its running statistics in place; dropout draws from the generator.
-    Training(&'a mut Rng),
-    /// As `Training`, but batch norm stays frozen on its running statistics.
-    TrainingFrozenNorm(&'a mut Rng),
-}
 
 /// A network: layers in topological order with explicit inputs; the last layer gives the logits.
 #[derive(Clone, Debug)]
@@ -27,37 +16,13 @@ pub struct Network {
     pub input_shape: Vec<usize>,
     /// Number of classes: the length of the logits.
     pub classes: usize,
-    layers: Vec<Layer>,
+    pub(super) layers: Vec<Layer>,
     /// For each layer, the positions of its inputs: 0 is the network input, i + 1 the output of layer i.
-    sources: Vec<Vec<usize>>,
+    pub(super) sources: Vec<Vec<usize>>,
     /// Output shape of each layer without the batch axis.
     shapes: Vec<Vec<usize>>,
-}
-
-/// The values of one forward pass.
-pub struct Trace {
-    /// `values[0]` is the input, `values[i + 1]` the output of layer i.
-    pub values: Vec<Tensor>,
-    /// What the gradient of each layer needs besides inputs, output and parameters.
-    pub(super) saved: Vec<Saved>,
-}
-
-/// What one layer keeps for its gradient.
-pub(super) enum Saved {
-    /// Nothing.
-    Nothing,
-    /// Mean and biased variance that a batch norm took from the batch.
-    Statistics(Tensor, Tensor),
-    /// The factors of a dropout.
-    Mask(Tensor),
-}
-
-impl Trace {
-    /// The last layer's output, (batch, classes).
-    pub fn logits(&self) -> &Tensor {
-        // A trace always holds at least the input.
-        &self.values[self.values.len() - 1]
-    }
+    /// For each layer, whether the next one alone reads its output.
+    pub(super) chained: Vec<bool>,
 }
 
 impl Network {
@@ -97,7 +62,15 @@ impl Network {
         let Some(&[classes]) = shapes.last().map(Vec::as_slice) else {
             return Err(Error::input(format!("model {name}: the last layer must give a vector of logits")));
         };
-        Ok(Self { name: name.into(), input_shape: input_shape.to_vec(), classes, layers, sources, shapes })
+        let mut readers = vec![0; layers.len() + 1];
+        sources.iter().flatten().for_each(|&source: &usize| readers[source] += 1);
+        let chained = (0..layers.len())
+            .map(|index| {
+                readers[index + 1] == 1 && sources.get(index + 1).is_some_and(|next| *next == [index + 1])
+            })
+            .collect();
+        let input_shape = input_shape.to_vec();
+        Ok(Self { name: name.into(), input_shape, classes, layers, sources, shapes, chained })
     }
 
     /// The layers in order.
@@ -150,48 +123,6 @@ impl Network {
         }
         all
     }
-
-    /// Runs the layers on `input` (batch, …).
-    ///
-    /// # Errors
-    /// When the input or a parameter does not fit, or memory runs out.
-    pub fn forward(&self, parameters: &Parameters, input: &Tensor, mut mode: Mode<'_>) -> Result<Trace> {
-        let mut values = Vec::with_capacity(self.layers.len() + 1);
-        let mut saved = Vec::with_capacity(self.layers.len());
-        values.push(input.clone());
-        for (layer, sources) in self.layers.iter().zip(&self.sources) {
-            let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source]).collect();
-            let (out, kept) = run_layer(layer, parameters, &inputs, &mut mode)?;
-            values.push(out);
-            saved.push(kept);
-        }
-        Ok(Trace { values, saved })
-    }
-
-    /// The logits alone, in evaluation mode: each value is dropped as soon as no later layer reads it.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn infer(&self, parameters: &Parameters, input: &Tensor) -> Result<Tensor> {
-        let mut last_use = vec![0; self.layers.len() + 1];
-        for (index, sources) in self.sources.iter().enumerate() {
-            sources.iter().for_each(|&source| last_use[source] = index);
-        }
-        let mut values: Vec<Option<Tensor>> = vec![Some(input.detach())];
-        for (index, (layer, sources)) in self.layers.iter().zip(&self.sources).enumerate() {
-            let inputs: Vec<&Tensor> = sources.iter().filter_map(|&source| values[source].as_ref()).collect();
-            if inputs.len() != sources.len() {
-                return Err(Error::Internal(format!("layer {} reads a value that is gone", layer.name)));
-            }
-            // Detached, or the tensor would keep its inputs alive.
-            let out = run_layer(layer, parameters, &inputs, &mut Mode::Evaluation)?.0.detach();
-            for &source in sources.iter().filter(|&&source| last_use[source] == index) {
-                values[source] = None;
-            }
-            values.push(Some(out));
-        }
-        values.pop().flatten().ok_or_else(|| Error::Internal("a network without layers".into()))
-    }
 }
 
 /// Shape of a layer's output without the batch axis, or what does not fit.
@@ -218,8 +149,13 @@ fn output_shape(operation: &Operation, inputs: &[&[usize]]) -> std::result::Resu
             if stride.contains(&0) || dilation.contains(&0) || kernel.contains(&0) {
                 return Err("kernel, stride and dilation must be positive".into());
             }
-            let geometry =
-                Conv2dGeometry { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
+            let geometry = Conv2dGeometry {
+                stride: *stride,
+                padding: *padding,
+                dilation: *dilation,
+                groups: *groups,
+                ..Conv2dGeometry::default()
+            };
             match *input {
                 [channels, height, width] if channels == *in_channels => geometry
                     .output_size([height, width], *kernel)
@@ -266,71 +202,4 @@ fn output_shape(operation: &Operation, inputs: &[&[usize]]) -> std::result::Resu
             )),
         },
     }
-}
-
-fn run_layer(
-    layer: &Layer,
-    parameters: &Parameters,
-    inputs: &[&Tensor],
-    mode: &mut Mode<'_>,
-) -> Result<(Tensor, Saved)> {
-    let x = inputs[0];
-    let parameter = |suffix: &str| parameters.tensor(&format!("{}.{suffix}", layer.name));
-    let out = match layer.operation {
-        Operation::Linear { bias, .. } => {
-            let bias = if bias { Some(parameter("bias")?) } else { None };
-            ops::linear(x, parameter("weight")?, bias)?
-        }
-        Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
-            let bias = if bias { Some(parameter("bias")?) } else { None };
-            let geometry = Conv2dGeometry { stride, padding, dilation, groups };
-            ops::conv2d(x, parameter("weight")?, bias, &geometry)?
-        }
-        Operation::BatchNorm { epsilon, momentum, .. } => {
-            let (weight, bias) = (parameter("weight")?, parameter("bias")?);
-            let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
-            if let Mode::Training(_) = mode {
-                let normalised = ops::batch_norm_training(x, weight, bias, epsilon)?;
-                for (name, running, batch) in [
-                    ("running_mean", mean, &normalised.mean),
-                    ("running_var", variance, &normalised.variance),
-                ] {
-                    let blended = ((running.detach() * (1.0 - momentum))? + (batch * momentum)?)?;
-                    parameters.set_tensor(&format!("{}.{name}", layer.name), &blended)?;
-                }
-                let BatchNormOutput { output, mean, biased, .. } = normalised;
-                return Ok((output, Saved::Statistics(mean, biased)));
-            } else {
-                ops::batch_norm_evaluation(x, weight, bias, &mean.detach(), &variance.detach(), epsilon)?
-            }
-        }
-        Operation::Relu => ops::relu(x)?,
-        Operation::MaxPool2d { kernel, stride, padding } => {
-            ops::max_pool2d(x, &Pool2dGeometry { kernel, stride, padding })?
-        }
-        Operation::AvgPool2d { kernel, stride, padding } => {
-            ops::avg_pool2d(x, &Pool2dGeometry { kernel, stride, padding })?
-        }
-        Operation::GlobalAvgPool => ops::global_avg_pool(x)?,
-        Operation::Flatten => x.flatten_from(1)?,
-        Operation::Add => {
-            let mut sum = x.clone();
-            for other in &inputs[1..] {
-                sum = ops::add(&sum, other)?;
-            }
-            sum
-        }
-        Operation::Shortcut { stride, out_channels, .. } => ops::shortcut(x, stride, out_channels)?,
-        Operation::Dropout { rate } => match mode {
-            Mode::Evaluation => x.clone(),
-            Mode::Training(rng) | Mode::TrainingFrozenNorm(rng) => {
-                if rate <= 0.0 {
-                    return Ok((x.clone(), Saved::Nothing));
-                }
-                let mask = ops::dropout_mask(x, rate, rng)?;
-                return Ok(((x * &mask)?, Saved::Mask(mask)));
-            }
-        },
-    };
-    Ok((out, Saved::Nothing))
 }

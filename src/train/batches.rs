@@ -71,13 +71,20 @@ pub fn training_epoch(
         Some(state) => Rng::restore(state),
         None => Rng::stream(epoch.seed, &format!("augmentation epoch {}", epoch.number)),
     };
-    // The background thread must not leave the run's own pool of threads.
+    // As many threads as the run has, but threads of its own: a data set's parallel loops would otherwise run on those
+    // that all runs of the process share.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(rayon::current_num_threads())
+        .thread_name(|index| format!("batches-{index}"))
+        .build()
+        .map_err(|error| Error::Internal(format!("threads for batches: {error}")))?;
     let (sender, receiver) = sync_channel::<Result<(Batch, RngState)>>(AHEAD);
     std::thread::scope(|scope| {
         let order = &order;
         scope.spawn(move || {
             for indices in order.chunks(epoch.batch_size).take(epoch.steps).skip(epoch.done) {
-                let batch = fill(dataset, Split::Train, indices, Some(&mut augmentation), device);
+                let batch =
+                    pool.install(|| fill(dataset, Split::Train, indices, Some(&mut augmentation), device));
                 let failed = batch.is_err();
                 // The loop hung up: it has failed and needs no more.
                 if sender.send(batch.map(|batch| (batch, augmentation.state()))).is_err() || failed {
@@ -93,4 +100,42 @@ pub fn training_epoch(
         drop(receiver);
         Ok::<_, Error>(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data;
+    use serde_json::json;
+    use std::path::Path;
+
+    /// Inputs and classes of some batches of an epoch, drawn in a pool of so many threads.
+    fn batches(threads: usize, seed: u64, number: usize) -> Vec<(Vec<f32>, Vec<u32>)> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let dataset = data::open(
+            &serde_json::from_value(json!({"name": "embedded-images"})).unwrap(),
+            Path::new("nowhere"),
+        )
+        .unwrap();
+        let epoch = Epoch { seed, number, batch_size: 48, steps: 4, done: 0, augmentation: None };
+        let mut seen = Vec::new();
+        pool.install(|| {
+            training_epoch(dataset.as_ref(), &epoch, &Device::Cpu, |_, batch, _| {
+                seen.push((batch.inputs.flatten_all()?.to_vec1()?, batch.targets));
+                Ok(())
+            })
+        })
+        .unwrap();
+        seen
+    }
+
+    /// Order and augmentation depend on seed and epoch alone: not on threads, nor on which batch was asked for when.
+    #[test]
+    fn batches_depend_on_seed_and_epoch_alone() {
+        let first = batches(1, 7, 1);
+        assert_eq!(first.len(), 4);
+        assert_eq!(first, batches(3, 7, 1));
+        assert_ne!(first, batches(1, 8, 1));
+        assert_ne!(first, batches(1, 7, 2));
+    }
 }

@@ -1,12 +1,10 @@
-//! Convolution through im2col and matrix products: samples are cut over the threads, and where images are small
-//! several are unfolded side by side, so that the products stay wide.
+//! Convolution: chooses the way to compute it. What the ways are stands in their own modules.
 //!
 //! Images are (batch, channels, height, width), weights (out, in / groups, kernel height, kernel width), row-major.
 
-use super::gemm::{Matrix, multiply};
-use super::{direct, direct_weight};
-use rayon::prelude::*;
-use std::cell::RefCell;
+use super::buffer::written;
+use super::epilogue::Epilogue;
+use super::{direct, direct_weight, unfold, winograd};
 
 /// Everything about a convolution but its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,311 +28,117 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    fn input_len(&self) -> usize {
+    pub(super) fn input_len(&self) -> usize {
         self.input.iter().product()
     }
 
-    fn output_len(&self) -> usize {
+    pub(super) fn output_len(&self) -> usize {
         self.output.iter().product()
     }
 
-    fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         self.output[1] * self.output[2]
     }
 
     /// Rows of the unfolded matrix of one group.
-    fn patch(&self) -> usize {
+    pub(super) fn patch(&self) -> usize {
         self.input[0] / self.groups * self.kernel[0] * self.kernel[1]
     }
 
-    /// A 1×1 convolution that reads the image as it lies in memory.
-    fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
+    /// Whether there is nothing to add up.
+    fn is_empty(&self) -> bool {
+        self.batch == 0 || self.input_len() == 0 || self.output_len() == 0
     }
 
-    /// Samples whose patches are unfolded side by side.
-    fn samples_per_product(&self) -> usize {
-        (COLUMNS / self.positions().max(1)).clamp(1, self.samples_per_piece())
-    }
-
-    /// Samples per thread when the batch is cut evenly; at least one.
-    fn samples_per_piece(&self) -> usize {
-        self.batch.div_ceil(rayon::current_num_threads()).max(1)
+    fn check(&self, x: &[f32], weight: &[f32]) {
+        assert!(x.len() == self.batch * self.input_len() && weight.len() == self.output[0] * self.patch());
     }
 }
 
-/// Columns that a product should have at least, where the batch gives as many.
-const COLUMNS: usize = 256;
-
-thread_local! {
-    /// Unfolded patches and reordered planes, reused from call to call.
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+/// How exact the results of a convolution have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accuracy {
+    /// Errors are about 1e-6 of the largest values within two rows and columns: right for training and inference.
+    Near,
+    /// Every value is a sum of its own products alone, so its error is one of its own terms: for what is divided by
+    /// small results afterwards, as relevance is.
+    Local,
 }
 
-/// Lends two buffers of the given lengths with unspecified content.
-fn with_scratch<R>(lengths: [usize; 2], work: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
-    SCRATCH.with(|cell| {
-        // Nested use (never expected) gets its own buffers instead of a panic.
-        let mut buffers = cell.take();
-        for (buffer, length) in buffers.iter_mut().zip(lengths) {
-            if buffer.len() < length {
-                buffer.resize(length, 0.0);
+/// `conv(x, weight)`, then `epilogue`.
+///
+/// # Panics
+/// When the slices do not fit `s`: a caller's defect.
+pub fn forward(
+    s: &ConvShape,
+    x: &[f32],
+    weight: &[f32],
+    epilogue: &Epilogue<'_>,
+    accuracy: Accuracy,
+) -> Vec<f32> {
+    s.check(x, weight);
+    assert!(epilogue.fits(s.output[0]), "the epilogue has another number of channels");
+    // SAFETY: each of the ways below writes every result of every sample.
+    let (out, ()) = unsafe {
+        written(s.batch * s.output_len(), |out| {
+            if out.is_empty() {
+            } else if accuracy == Accuracy::Near && winograd::applies(s) {
+                winograd::forward(s, x, weight, epilogue, out);
+            } else if direct::applies(s) {
+                direct::forward(s, x, weight, epilogue, out);
+            } else {
+                unfold::forward(s, x, weight, epilogue, out);
             }
-        }
-        let [columns, planes] = &mut buffers;
-        let result = work(&mut columns[..lengths[0]], &mut planes[..lengths[1]]);
-        cell.replace(buffers);
-        result
-    })
-}
-
-/// Reorders the channels of one group of some samples, (sample, channel, position), to (channel, sample, position).
-fn gather_planes(s: &ConvShape, samples: &[f32], group: usize, gathered: &mut [f32]) {
-    let (positions, channels) = (s.positions(), s.output[0] / s.groups);
-    let count = samples.len() / s.output_len();
-    for (index, sample) in samples.chunks_exact(s.output_len()).enumerate() {
-        let planes = sample[group * channels * positions..].chunks_exact(positions);
-        for (channel, plane) in planes.take(channels).enumerate() {
-            gathered[(channel * count + index) * positions..][..positions].copy_from_slice(plane);
-        }
-    }
-}
-
-/// The range of output columns (or rows) whose input index `out · stride + offset − padding` lies in `0..limit`.
-fn valid(
-    outputs: usize,
-    limit: usize,
-    stride: usize,
-    offset: usize,
-    padding: usize,
-) -> std::ops::Range<usize> {
-    let first = padding.saturating_sub(offset).div_ceil(stride).min(outputs);
-    let end = if limit + padding > offset { (limit + padding - offset - 1) / stride + 1 } else { 0 };
-    first..end.clamp(first, outputs)
-}
-
-/// Unfolds one group of one sample: row (channel, kernel row, kernel column), column = `start` + output position, in a matrix of
-/// `width` columns.
-fn im2col(s: &ConvShape, image: &[f32], columns: &mut [f32], width: usize, start: usize) {
-    let [_, height, image_width] = s.input;
-    let [_, out_height, out_width] = s.output;
-    let mut rows = columns.chunks_exact_mut(width).map(|row| &mut row[start..][..out_height * out_width]);
-    for channel in image.chunks_exact(height * image_width) {
-        for ky in 0..s.kernel[0] {
-            let ys = valid(out_height, height, s.stride[0], ky * s.dilation[0], s.padding[0]);
-            for kx in 0..s.kernel[1] {
-                let offset = kx * s.dilation[1];
-                let xs = valid(out_width, image_width, s.stride[1], offset, s.padding[1]);
-                let Some(row) = rows.next() else { return };
-                for (y, line) in row.chunks_exact_mut(out_width).enumerate() {
-                    if !ys.contains(&y) {
-                        line.fill(0.0);
-                        continue;
-                    }
-                    let source = &channel
-                        [(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * image_width..]
-                        [..image_width];
-                    line[..xs.start].fill(0.0);
-                    line[xs.end..].fill(0.0);
-                    if xs.is_empty() {
-                        continue;
-                    }
-                    let start = xs.start * s.stride[1] + offset - s.padding[1];
-                    let inner = &mut line[xs.clone()];
-                    if s.stride[1] == 1 {
-                        inner.copy_from_slice(&source[start..start + inner.len()]);
-                    } else {
-                        inner
-                            .iter_mut()
-                            .zip(source[start..].iter().step_by(s.stride[1]))
-                            .for_each(|(o, &v)| *o = v);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The adjoint of [`im2col`]: adds every column back to where it was read.
-fn col2im(s: &ConvShape, columns: &[f32], image: &mut [f32], width: usize, start: usize) {
-    let [_, height, image_width] = s.input;
-    let [_, out_height, out_width] = s.output;
-    let mut rows = columns.chunks_exact(width).map(|row| &row[start..][..out_height * out_width]);
-    for channel in image.chunks_exact_mut(height * image_width) {
-        for ky in 0..s.kernel[0] {
-            let ys = valid(out_height, height, s.stride[0], ky * s.dilation[0], s.padding[0]);
-            for kx in 0..s.kernel[1] {
-                let offset = kx * s.dilation[1];
-                let xs = valid(out_width, image_width, s.stride[1], offset, s.padding[1]);
-                let Some(row) = rows.next() else { return };
-                if xs.is_empty() {
-                    continue;
-                }
-                for y in ys.clone() {
-                    let line = &row[y * out_width..][xs.clone()];
-                    let target = &mut channel
-                        [(y * s.stride[0] + ky * s.dilation[0] - s.padding[0]) * image_width..]
-                        [..image_width];
-                    let start = xs.start * s.stride[1] + offset - s.padding[1];
-                    if s.stride[1] == 1 {
-                        target[start..start + line.len()].iter_mut().zip(line).for_each(|(t, &v)| *t += v);
-                    } else {
-                        target[start..].iter_mut().step_by(s.stride[1]).zip(line).for_each(|(t, &v)| *t += v);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `out ← conv(x, weight) + bias`.
-pub fn forward(s: &ConvShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
-    let (patch, positions) = (s.patch(), s.positions());
-    let (in_group, out_group) = (s.input_len() / s.groups, s.output[0] / s.groups);
-    if s.batch == 0 || s.output_len() == 0 {
-        return;
-    }
-    if bias.is_none() && direct::applies(s) {
-        return direct::forward(s, x, weight, out);
-    }
-    let (per_piece, per_product) = (s.samples_per_piece(), s.samples_per_product());
-    let run = |out: &mut [f32], x: &[f32]| {
-        let count = x.len() / s.input_len();
-        let width = count * positions;
-        with_scratch([patch * width, out_group * width], |columns, planes| {
-            for group in 0..s.groups {
-                let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch);
-                if count == 1 && s.is_pointwise() {
-                    let image = Matrix::new(&x[group * in_group..], patch, positions);
-                    multiply(&mut out[group * out_group * positions..], weight, image, false, false);
-                    continue;
-                }
-                for (index, x) in x.chunks_exact(s.input_len()).enumerate() {
-                    im2col(s, &x[group * in_group..][..in_group], columns, width, index * positions);
-                }
-                let columns = Matrix::new(columns, patch, width);
-                if count == 1 {
-                    multiply(&mut out[group * out_group * positions..], weight, columns, false, false);
-                    continue;
-                }
-                multiply(planes, weight, columns, false, false);
-                for (index, out) in out.chunks_exact_mut(s.output_len()).enumerate() {
-                    let lines = out[group * out_group * positions..].chunks_exact_mut(positions);
-                    for (channel, line) in lines.take(out_group).enumerate() {
-                        line.copy_from_slice(&planes[(channel * count + index) * positions..][..positions]);
-                    }
-                }
-            }
-        });
-        if let Some(bias) = bias {
-            for out in out.chunks_exact_mut(s.output_len()) {
-                for (line, bias) in out.chunks_exact_mut(positions).zip(bias) {
-                    line.iter_mut().for_each(|v| *v += bias);
-                }
-            }
-        }
+        })
     };
-    out.par_chunks_mut(s.output_len() * per_piece).zip(x.par_chunks(s.input_len() * per_piece)).for_each(
-        |(out, x)| {
-            let products =
-                out.chunks_mut(s.output_len() * per_product).zip(x.chunks(s.input_len() * per_product));
-            products.for_each(|(out, x)| run(out, x));
-        },
-    );
+    out
 }
 
-/// `grad_x ← ∂/∂x ⟨grad, conv(x, weight)⟩`.
-pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], grad_x: &mut [f32]) {
-    let (patch, positions) = (s.patch(), s.positions());
-    let (in_group, out_group) = (s.input_len() / s.groups, s.output[0] / s.groups);
-    if s.batch == 0 || s.input_len() == 0 {
-        return;
-    }
-    if s.output_len() == 0 {
-        grad_x.fill(0.0);
-        return;
-    }
-    if s.stride == [1, 1]
-        && let Some(adjoint) = direct::adjoint(s)
-    {
-        return direct::backward_input(&adjoint, grad, weight, grad_x);
-    }
-    let (per_piece, per_product) = (s.samples_per_piece(), s.samples_per_product());
-    let run = |grad_x: &mut [f32], grad: &[f32]| {
-        let count = grad.len() / s.output_len();
-        let width = count * positions;
-        with_scratch([patch * width, out_group * width], |columns, planes| {
-            for group in 0..s.groups {
-                let weight = Matrix::new(&weight[group * out_group * patch..], out_group, patch).transposed();
-                let grad = if count == 1 {
-                    Matrix::new(&grad[group * out_group * positions..], out_group, positions)
-                } else {
-                    gather_planes(s, grad, group, planes);
-                    Matrix::new(planes, out_group, width)
-                };
-                if count == 1 && s.is_pointwise() {
-                    multiply(&mut grad_x[group * in_group..], weight, grad, false, false);
-                    continue;
-                }
-                multiply(columns, weight, grad, false, false);
-                for (index, grad_x) in grad_x.chunks_exact_mut(s.input_len()).enumerate() {
-                    let image = &mut grad_x[group * in_group..][..in_group];
-                    image.fill(0.0);
-                    col2im(s, columns, image, width, index * positions);
-                }
+/// `∂/∂x ⟨grad, conv(x, weight)⟩`.
+///
+/// # Panics
+/// When the slices do not fit `s`: a caller's defect.
+pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], accuracy: Accuracy) -> Vec<f32> {
+    assert!(grad.len() == s.batch * s.output_len() && weight.len() == s.output[0] * s.patch());
+    // SAFETY: each of the ways below writes every value of every sample.
+    let (grad_x, ()) = unsafe {
+        written(s.batch * s.input_len(), |grad_x| {
+            if s.is_empty() {
+                grad_x.fill(0.0);
+            } else if accuracy == Accuracy::Near && winograd::applies(s) {
+                winograd::backward_input(&winograd::adjoint(s), grad, weight, grad_x);
+            } else if s.stride == [1, 1]
+                && let Some(adjoint) = direct::adjoint(s)
+            {
+                direct::backward_input(&adjoint, grad, weight, grad_x);
+            } else {
+                unfold::backward_input(s, grad, weight, grad_x);
             }
-        });
+        })
     };
     grad_x
-        .par_chunks_mut(s.input_len() * per_piece)
-        .zip(grad.par_chunks(s.output_len() * per_piece))
-        .for_each(|(grad_x, grad)| {
-            let products =
-                grad_x.chunks_mut(s.input_len() * per_product).zip(grad.chunks(s.output_len() * per_product));
-            products.for_each(|(grad_x, grad)| run(grad_x, grad));
-        });
 }
 
-/// `grad_weight ← ∂/∂weight ⟨grad, conv(x, weight)⟩`, summed over the batch.
-pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], grad_weight: &mut [f32]) {
-    let (patch, positions) = (s.patch(), s.positions());
-    let (in_group, out_group) = (s.input_len() / s.groups, s.output[0] / s.groups);
-    grad_weight.fill(0.0);
-    if s.batch == 0 || s.output_len() == 0 {
-        return;
-    }
-    if direct_weight::applies(s) {
-        return direct_weight::backward_weight(s, grad, x, grad_weight);
-    }
-    let (per_piece, per_product) = (s.samples_per_piece(), s.samples_per_product());
-    let run = |sum: &mut [f32], grad: &[f32], x: &[f32]| {
-        let count = x.len() / s.input_len();
-        let width = count * positions;
-        with_scratch([patch * width, out_group * width], |columns, planes| {
-            for (group, sum) in sum.chunks_exact_mut(out_group * patch).enumerate() {
-                for (index, x) in x.chunks_exact(s.input_len()).enumerate() {
-                    im2col(s, &x[group * in_group..][..in_group], columns, width, index * positions);
-                }
-                gather_planes(s, grad, group, planes);
-                let (grad, columns) =
-                    (Matrix::new(planes, out_group, width), Matrix::new(columns, patch, width));
-                multiply(sum, grad, columns.transposed(), true, false);
+/// `∂/∂weight ⟨grad, conv(x, weight)⟩`, summed over the batch.
+///
+/// # Panics
+/// When the slices do not fit `s`: a caller's defect.
+pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], accuracy: Accuracy) -> Vec<f32> {
+    let length = s.output[0] * s.patch();
+    assert!(grad.len() == s.batch * s.output_len() && x.len() == s.batch * s.input_len());
+    // SAFETY: each of the ways below writes every value.
+    let (grad_weight, ()) = unsafe {
+        written(length, |grad_weight| {
+            if s.is_empty() {
+                grad_weight.fill(0.0);
+            } else if accuracy == Accuracy::Near && winograd::applies(s) {
+                winograd::backward_weight(s, grad, x, grad_weight);
+            } else if direct_weight::applies(s) {
+                direct_weight::backward_weight(s, grad, x, grad_weight);
+            } else {
+                unfold::backward_weight(s, grad, x, grad_weight);
             }
-        });
-    };
-    // One partial sum per piece, added in order: the same bits for the same number of threads.
-    let partial: Vec<Vec<f32>> = x
-        .par_chunks(s.input_len() * per_piece)
-        .zip(grad.par_chunks(s.output_len() * per_piece))
-        .map(|(x, grad)| {
-            let mut sum = vec![0.0; grad_weight.len()];
-            let products =
-                grad.chunks(s.output_len() * per_product).zip(x.chunks(s.input_len() * per_product));
-            products.for_each(|(grad, x)| run(&mut sum, grad, x));
-            sum
         })
-        .collect();
-    for sum in partial {
-        grad_weight.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
-    }
+    };
+    grad_weight
 }

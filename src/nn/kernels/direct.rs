@@ -6,6 +6,7 @@
 //! the few results computed on it are dropped.
 
 use super::conv2d::ConvShape;
+use super::epilogue::Epilogue;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -87,11 +88,12 @@ fn pack(outs: usize, depth: usize, rows: usize, weight: impl Fn(usize, usize) ->
     packed
 }
 
-/// `out ← conv(x, weight)` for shapes that [`applies`] accepts.
-pub(super) fn forward(s: &ConvShape, x: &[f32], weight: &[f32], out: &mut [f32]) {
+/// `out ← conv(x, weight)`, then `epilogue`, for shapes that [`applies`] accepts.
+pub(super) fn forward(s: &ConvShape, x: &[f32], weight: &[f32], epilogue: &Epilogue<'_>, out: &mut [f32]) {
     let depth = s.input[0] * s.kernel[0] * s.kernel[1];
     let rows = tile_rows();
-    run(s, x, &pack(s.output[0], depth, rows, |channel, index| weight[channel * depth + index]), rows, out);
+    let packed = pack(s.output[0], depth, rows, |channel, index| weight[channel * depth + index]);
+    run(s, x, &packed, rows, epilogue, out);
 }
 
 /// The shape of the convolution that computes the input gradient of `s`, where this module can compute that one.
@@ -110,10 +112,10 @@ pub(super) fn backward_input(adjoint: &ConvShape, grad: &[f32], weight: &[f32], 
         let (out, tap) = (index / taps, index % taps);
         weight[(out * ins + channel) * taps + taps - 1 - tap]
     });
-    run(adjoint, grad, &packed, rows, grad_x);
+    run(adjoint, grad, &packed, rows, &Epilogue::default(), grad_x);
 }
 
-fn run(s: &ConvShape, x: &[f32], packed: &[f32], rows: usize, out: &mut [f32]) {
+fn run(s: &ConvShape, x: &[f32], packed: &[f32], rows: usize, epilogue: &Epilogue<'_>, out: &mut [f32]) {
     let padded = Padded::new(s);
     let mut offsets = Vec::with_capacity(s.input[0] * s.kernel[0] * s.kernel[1]);
     for channel in 0..s.input[0] {
@@ -141,9 +143,10 @@ fn run(s: &ConvShape, x: &[f32], packed: &[f32], rows: usize, out: &mut [f32]) {
                 packed,
                 lines: &mut lines,
                 line,
-                out,
+                out: &mut *out,
             };
             Arch::new().dispatch(sample);
+            epilogue.apply_sample(s.output[1] * s.output[2], out);
         }
     });
 }

@@ -1,5 +1,6 @@
 //! Element-wise kernels, vectorised for the processor at hand and cut over the threads of the current pool.
 
+use super::buffer::written;
 use rayon::prelude::*;
 
 /// Elements per parallel piece: large enough to hide the cost of handing it over, small enough for the cache.
@@ -11,24 +12,83 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// `out[i] = f(x[i])`.
-pub fn map(out: &mut [f32], x: &[f32], f: impl Fn(f32) -> f32 + Sync) {
-    out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| {
-        vectorised(|| out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x)));
-    });
-}
-
 /// `out[i] = f(x[i], y[i])`.
 pub fn zip(out: &mut [f32], x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
     out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE).zip(y.par_chunks(PIECE))).for_each(|(out, (x, y))| {
-        vectorised(|| out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = f(x, y)));
+        vectorised(
+            #[inline(always)]
+            || out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = f(x, y)),
+        );
     });
+}
+
+/// `f(x[i])` for every i.
+pub fn mapped(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+    // SAFETY: pieces of equal length cover both sides, and every value of each is written.
+    let run = |out: &mut [f32]| {
+        pieces(out, x.len()).zip(x.par_chunks(PIECE)).for_each(|(out, x)| {
+            vectorised(
+                #[inline(always)]
+                || out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x)),
+            );
+        });
+    };
+    unsafe { written(x.len(), run) }.0
+}
+
+/// `f(x[i], y[i])` for every i.
+///
+/// # Panics
+/// When the lengths differ: a caller's defect.
+pub fn zipped(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
+    assert_eq!(x.len(), y.len());
+    // SAFETY: as in `mapped`.
+    let run = |out: &mut [f32]| {
+        pieces(out, x.len()).zip(x.par_chunks(PIECE).zip(y.par_chunks(PIECE))).for_each(|(out, (x, y))| {
+            vectorised(
+                #[inline(always)]
+                || out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = f(x, y)),
+            );
+        });
+    };
+    unsafe { written(x.len(), run) }.0
+}
+
+/// `f(x[i], y[i], z[i])` for every i.
+///
+/// # Panics
+/// When the lengths differ: a caller's defect.
+pub fn zipped3(x: &[f32], y: &[f32], z: &[f32], f: impl Fn(f32, f32, f32) -> f32 + Sync) -> Vec<f32> {
+    assert!(x.len() == y.len() && x.len() == z.len());
+    // SAFETY: as in `mapped`.
+    let run = |out: &mut [f32]| {
+        let inputs = x.par_chunks(PIECE).zip(y.par_chunks(PIECE)).zip(z.par_chunks(PIECE));
+        pieces(out, x.len()).zip(inputs).for_each(|(out, ((x, y), z))| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    let inputs = x.iter().zip(y).zip(z);
+                    out.iter_mut().zip(inputs).for_each(|(out, ((&x, &y), &z))| *out = f(x, y, z));
+                },
+            );
+        });
+    };
+    unsafe { written(x.len(), run) }.0
+}
+
+/// The output in pieces for the threads.
+fn pieces(out: &mut [f32], length: usize) -> rayon::slice::ChunksMut<'_, f32> {
+    assert_eq!(out.len(), length);
+    out.par_chunks_mut(PIECE)
 }
 
 /// Changes every value in place, in pieces over the threads: `f(value, x[i])`.
 pub fn update(values: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
     values.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(values, x)| {
-        vectorised(|| values.iter_mut().zip(x).for_each(|(value, &x)| *value = f(*value, x)));
+        vectorised(
+            #[inline(always)]
+            || values.iter_mut().zip(x).for_each(|(value, &x)| *value = f(*value, x)),
+        );
     });
 }
 
@@ -36,7 +96,10 @@ pub fn update(values: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32 + Sync)
 pub fn extremes(values: &[f32]) -> (f32, f32) {
     let none = (f32::INFINITY, f32::NEG_INFINITY);
     let of_piece = |piece: &[f32]| {
-        vectorised(|| piece.iter().fold(none, |(low, high), &value| (low.min(value), high.max(value))))
+        vectorised(
+            #[inline(always)]
+            || piece.iter().fold(none, |(low, high), &value| (low.min(value), high.max(value))),
+        )
     };
     let merge = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1));
     values.par_chunks(PIECE).map(of_piece).reduce(|| none, merge)
@@ -45,7 +108,10 @@ pub fn extremes(values: &[f32]) -> (f32, f32) {
 /// How many values lie below `limit`.
 pub fn count_below(values: &[f32], limit: f32) -> usize {
     let of_piece = |piece: &[f32]| {
-        vectorised(|| piece.iter().map(|&value| u32::from(value < limit)).sum::<u32>() as usize)
+        vectorised(
+            #[inline(always)]
+            || piece.iter().map(|&value| u32::from(value < limit)).sum::<u32>() as usize,
+        )
     };
     values.par_chunks(PIECE).map(of_piece).sum()
 }
@@ -98,14 +164,17 @@ pub fn adam_step(
         .zip(second.par_chunks_mut(PIECE))
         .zip(gradient.par_chunks(PIECE))
         .for_each(|(((w, m), v), g)| {
-            vectorised(|| {
-                for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
-                    let g = g + c.weight_decay * *w;
-                    *m = c.beta1 * *m + (1.0 - c.beta1) * g;
-                    *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
-                    *w = *w * c.shrink - c.step_size * *m / (v.sqrt() * c.second_scale + c.epsilon);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
+                        let g = g + c.weight_decay * *w;
+                        *m = c.beta1 * *m + (1.0 - c.beta1) * g;
+                        *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
+                        *w = *w * c.shrink - c.step_size * *m / (v.sqrt() * c.second_scale + c.epsilon);
+                    }
+                },
+            );
         });
 }
 
@@ -129,13 +198,16 @@ pub fn sgd_step(weights: &mut [f32], velocity: &mut [f32], gradient: &[f32], c: 
         .zip(velocity.par_chunks_mut(PIECE))
         .zip(gradient.par_chunks(PIECE))
         .for_each(|((w, v), g)| {
-            vectorised(|| {
-                for ((w, v), &g) in w.iter_mut().zip(v).zip(g) {
-                    let g = g + c.weight_decay * *w;
-                    *v = c.momentum * *v + g;
-                    *w -= c.learning_rate * if c.nesterov { g + c.momentum * *v } else { *v };
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((w, v), &g) in w.iter_mut().zip(v).zip(g) {
+                        let g = g + c.weight_decay * *w;
+                        *v = c.momentum * *v + g;
+                        *w -= c.learning_rate * if c.nesterov { g + c.momentum * *v } else { *v };
+                    }
+                },
+            );
         });
 }
 

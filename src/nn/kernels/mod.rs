@@ -4,10 +4,18 @@
 //! sums are added in a fixed order, so results depend on nothing else.
 
 pub mod batch_norm;
+mod batch_norm_sums;
+mod buffer;
 pub mod conv2d;
 mod direct;
 mod direct_weight;
 pub mod elementwise;
+pub mod epilogue;
 pub mod gemm;
+pub mod linear;
 pub mod norm;
 pub mod pool;
+mod scratch;
+mod transpose;
+mod unfold;
+mod winograd;

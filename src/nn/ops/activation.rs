@@ -1,6 +1,6 @@
 //! ReLU, dropout, and the addition of a bias per channel.
 
-use super::{output, values};
+use super::{output, read_values, values};
 use crate::nn::kernels::{elementwise, norm};
 use crate::rng::Rng;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -18,6 +18,12 @@ pub fn relu_backward(grad: &Tensor, out: &Tensor) -> Result<Tensor> {
     out.gt(0f32)?.where_cond(grad, &grad.zeros_like()?)
 }
 
+/// A comparison instead of `max`: what is not a number stays visible.
+#[inline(always)]
+fn rectified(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 struct Relu;
 
 impl CustomOp1 for Relu {
@@ -27,9 +33,7 @@ impl CustomOp1 for Relu {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values(x, layout)?;
-        let mut out = vec![0.0; x.len()];
-        elementwise::map(&mut out, x, |x| x.max(0.0));
-        output(out, layout.shape())
+        output(elementwise::mapped(x, rectified), layout.shape())
     }
 
     fn bwd(&self, _: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -55,18 +59,38 @@ impl CustomOp2 for ReluBackward {
             bail!("relu: a gradient of shape {:?} does not fit the output {:?}", gl.dims(), ol.dims());
         }
         let (grad, out) = (values(g, gl)?, values(o, ol)?);
-        let mut result = vec![0.0; grad.len()];
-        elementwise::zip(&mut result, grad, out, |g, o| if o > 0.0 { g } else { 0.0 });
-        output(result, gl.shape())
+        output(elementwise::zipped(grad, out, |g, o| if o > 0.0 { g } else { 0.0 }), gl.shape())
     }
 }
 
 /// `x + y`, equal shapes. Differentiable in both.
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op2(&y.contiguous()?, Add) } else { x + y }
+    if x.device().is_cpu() { x.contiguous()?.apply_op2(&y.contiguous()?, Add { relu: false }) } else { x + y }
 }
 
-struct Add;
+/// `max(x + y, 0)`, equal shapes. Differentiable in both.
+pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op2(&y.contiguous()?, Add { relu: true });
+    }
+    (x + y)?.relu()
+}
+
+/// [`relu_backward`] of the sum of two gradients, in one pass.
+pub fn relu_backward_sum(first: &Tensor, second: &Tensor, out: &Tensor) -> Result<Tensor> {
+    if !out.device().is_cpu() || first.dims() != out.dims() || second.dims() != out.dims() {
+        return relu_backward(&(first + second)?, out);
+    }
+    let tensors = [&first.contiguous()?, &second.contiguous()?, &out.contiguous()?];
+    let result = read_values(tensors, |[first, second, out]| {
+        elementwise::zipped3(first, second, out, |a, b, o| if o > 0.0 { a + b } else { 0.0 })
+    })?;
+    Tensor::from_vec(result, out.shape(), out.device())
+}
+
+struct Add {
+    relu: bool,
+}
 
 impl CustomOp2 for Add {
     fn name(&self) -> &'static str {
@@ -83,8 +107,12 @@ impl CustomOp2 for Add {
         if xl.dims() != yl.dims() {
             bail!("cannot add {:?} to {:?}", yl.dims(), xl.dims());
         }
-        let mut out = vec![0.0; xl.shape().elem_count()];
-        elementwise::zip(&mut out, values(x, xl)?, values(y, yl)?, |x, y| x + y);
+        let (x, y) = (values(x, xl)?, values(y, yl)?);
+        let out = if self.relu {
+            elementwise::zipped(x, y, |x, y| rectified(x + y))
+        } else {
+            elementwise::zipped(x, y, |x, y| x + y)
+        };
         output(out, xl.shape())
     }
 
@@ -92,10 +120,11 @@ impl CustomOp2 for Add {
         &self,
         _: &Tensor,
         _: &Tensor,
-        _: &Tensor,
+        out: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(grad.clone()), Some(grad.clone())))
+        let grad = if self.relu { relu_backward(grad, out)? } else { grad.clone() };
+        Ok((Some(grad.clone()), Some(grad)))
     }
 }
 
@@ -128,6 +157,11 @@ pub fn add_channel_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// Sum over all axes but the second: the gradient of a bias per channel.
 pub fn channel_sum(grad: &Tensor) -> Result<Tensor> {
     let channels = grad.dim(1)?;
+    if grad.device().is_cpu() && channels > 0 {
+        let inner = grad.dims()[2..].iter().product();
+        let sums = read_values([&grad.contiguous()?], |[grad]| norm::channel_sums(grad, channels, inner))?;
+        return Tensor::from_vec(sums, channels, grad.device());
+    }
     grad.transpose(0, 1)?.reshape((channels, ()))?.sum(1)
 }
 
@@ -149,9 +183,8 @@ impl CustomOp2 for ChannelBias {
         if xl.dims().len() < 2 || xl.dims()[1] != bias.len() {
             bail!("a bias of shape {:?} does not fit {:?}", bl.dims(), xl.dims());
         }
-        let mut out = vec![0.0; x.len()];
-        norm::affine(x, &vec![1.0; bias.len()], bias, xl.dims()[2..].iter().product(), &mut out);
-        output(out, xl.shape())
+        let inner = xl.dims()[2..].iter().product();
+        output(norm::affine(x, &vec![1.0; bias.len()], bias, inner, false), xl.shape())
     }
 
     fn bwd(

@@ -1,7 +1,7 @@
 //! Batch normalisation (Ioffe & Szegedy 2015) over all axes but the second.
 
-use super::{output, values};
-use crate::nn::kernels::batch_norm::{self as kernel, Planes, Statistics};
+use super::{output, read_values, values};
+use crate::nn::kernels::batch_norm::{Norm, Planes, Statistics};
 use crate::nn::kernels::norm;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ pub struct BatchNormOutput {
     pub biased: Tensor,
 }
 
-/// Training mode: normalises with the statistics of this batch. Differentiable in x, weight and bias.
+/// Training mode: normalises with the statistics of this batch, then max(·, 0) with `relu`. Differentiable in x, weight and bias.
 ///
 /// # Errors
 /// When the shapes do not fit or a channel has a single value.
@@ -27,6 +27,7 @@ pub fn batch_norm_training(
     weight: &Tensor,
     bias: &Tensor,
     epsilon: f64,
+    relu: bool,
 ) -> Result<BatchNormOutput> {
     let channels = weight.elem_count();
     if x.rank() < 2 || x.dim(1)? != channels {
@@ -40,7 +41,7 @@ pub fn batch_norm_training(
     if x.device().is_cpu() {
         // The forward pass leaves the statistics here, for the caller and for the gradient.
         let statistics = Arc::new(OnceLock::new());
-        let op = Training { statistics: statistics.clone(), epsilon };
+        let op = Training { statistics: statistics.clone(), epsilon, relu };
         let output = x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
         let Some(Statistics { mean, variance }) = statistics.get().cloned() else {
             bail!("batch norm: the forward pass left no statistics")
@@ -62,6 +63,7 @@ pub fn batch_norm_training(
     let output = centred
         .broadcast_mul(&scale.reshape(shape.as_slice())?)?
         .broadcast_add(&bias.reshape(shape.as_slice())?)?;
+    let output = if relu { output.relu()? } else { output };
     let biased = variance.detach();
     Ok(BatchNormOutput { output, mean: mean.detach(), variance: (&biased * unbiased)?, biased })
 }
@@ -76,18 +78,18 @@ pub struct BatchNormGradients {
     pub bias: Tensor,
 }
 
-/// Gradients of [`batch_norm_training`] with the batch's `mean` and its *biased* `variance`; they flow through both.
-/// On the CPU only.
+/// Gradients of [`batch_norm_training`] with the batch's mean and *biased* variance; they flow through both. With `relu`, the shift
+/// (bias) of the normalisation behind which the gradient is masked. On the CPU only.
 pub fn batch_norm_training_backward(
     grad: &Tensor,
     x: &Tensor,
     weight: &Tensor,
-    mean: &Tensor,
-    variance: &Tensor,
+    relu: Option<&Tensor>,
+    (mean, variance): (&Tensor, &Tensor),
     epsilon: f64,
 ) -> Result<BatchNormGradients> {
     let statistics = Statistics { mean: mean.to_vec1()?, variance: variance.to_vec1()? };
-    gradients(grad, x, weight, &statistics, epsilon, true)
+    gradients(grad, x, weight, relu, &statistics, epsilon, true)
 }
 
 /// Gradients of [`batch_norm_evaluation`], where the statistics are constants. On the CPU only.
@@ -100,26 +102,30 @@ pub fn batch_norm_evaluation_backward(
     epsilon: f64,
 ) -> Result<BatchNormGradients> {
     let statistics = Statistics { mean: running_mean.to_vec1()?, variance: running_variance.to_vec1()? };
-    gradients(grad, x, weight, &statistics, epsilon, false)
+    gradients(grad, x, weight, None, &statistics, epsilon, false)
 }
 
 fn gradients(
     grad: &Tensor,
     x: &Tensor,
     weight: &Tensor,
+    relu: Option<&Tensor>,
     statistics: &Statistics,
     epsilon: f64,
     of_batch: bool,
 ) -> Result<BatchNormGradients> {
     let channels = statistics.mean.len();
-    let sizes = [weight.elem_count(), statistics.variance.len(), x.dim(1)?];
+    // Without a ReLU behind it the shift makes no difference.
+    let shift = relu.unwrap_or(weight).contiguous()?;
+    let sizes = [weight.elem_count(), shift.elem_count(), statistics.variance.len(), x.dim(1)?];
     if grad.dims() != x.dims() || sizes.iter().any(|&size| size != channels) || channels == 0 {
         bail!("batch norm: a gradient of shape {:?} does not fit the input {:?}", grad.dims(), x.dims());
     }
     let planes = Planes { channels, area: x.dims()[2..].iter().product() };
     let (x, grad, weight) = (x.contiguous()?, grad.contiguous()?, weight.contiguous()?);
-    let gradients = with_values([&grad, &x, &weight], |[grad, x, weight]| {
-        kernel::backward(planes, grad, x, weight, statistics, epsilon, of_batch)
+    let gradients = read_values([&grad, &x, &weight, &shift], |[grad, x, scale, shift]| {
+        let norm = Norm { planes, scale, shift, epsilon, relu: relu.is_some() };
+        norm.backward(grad, x, statistics, of_batch)
     })?;
     Ok(BatchNormGradients {
         input: Tensor::from_vec(gradients.input, x.shape(), x.device())?,
@@ -137,10 +143,22 @@ pub fn batch_norm_evaluation(
     running_variance: &Tensor,
     epsilon: f64,
 ) -> Result<Tensor> {
+    let (scale, shift) = channel_affine(weight, bias, running_mean, running_variance, epsilon)?;
+    affine(x, &scale, &shift)
+}
+
+/// Scale and shift per channel to which [`batch_norm_evaluation`] comes down.
+pub fn channel_affine(
+    weight: &Tensor,
+    bias: &Tensor,
+    running_mean: &Tensor,
+    running_variance: &Tensor,
+    epsilon: f64,
+) -> Result<(Tensor, Tensor)> {
     let inverse = (running_variance + epsilon)?.sqrt()?.recip()?;
     let scale = weight.mul(&inverse)?;
     let shift = (bias - (running_mean * &scale)?)?;
-    affine(x, &scale, &shift)
+    Ok((scale, shift))
 }
 
 /// `x · scale + shift` per channel. Differentiable in all three.
@@ -162,24 +180,12 @@ fn broadcast_shape(x: &Tensor, channels: usize) -> Vec<usize> {
     shape
 }
 
-/// Runs `work` on the values of contiguous CPU tensors.
-fn with_values<const N: usize, R>(tensors: [&Tensor; N], work: impl FnOnce([&[f32]; N]) -> R) -> Result<R> {
-    let guards = tensors.map(Tensor::storage_and_layout);
-    let mut slices: [&[f32]; N] = [&[]; N];
-    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        match &**storage {
-            candle_core::Storage::Cpu(storage) => *slice = values(storage, layout)?,
-            _ => bail!("a CPU kernel was given a tensor on another device"),
-        }
-    }
-    Ok(work(slices))
-}
-
 type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 struct Training {
     statistics: Arc<OnceLock<Statistics>>,
     epsilon: f64,
+    relu: bool,
 }
 
 impl CustomOp3 for Training {
@@ -201,16 +207,25 @@ impl CustomOp3 for Training {
             bail!("batch norm: weight {:?} does not fit bias {:?}", wl.dims(), bl.dims());
         }
         let planes = Planes { channels: weight.len(), area: xl.dims()[2..].iter().product() };
-        let (out, statistics) = kernel::forward_training(planes, x, weight, bias, self.epsilon);
+        let norm = Norm { planes, scale: weight, shift: bias, epsilon: self.epsilon, relu: self.relu };
+        let (out, statistics) = norm.forward_training(x);
         if self.statistics.set(statistics).is_err() {
             bail!("batch norm: one operation ran forward twice");
         }
         output(out, xl.shape())
     }
 
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<Gradients> {
         let Some(statistics) = self.statistics.get() else { bail!("batch norm: no forward pass") };
-        let gradients = gradients(grad, x, weight, statistics, self.epsilon, true)?;
+        let relu = self.relu.then_some(bias);
+        let gradients = gradients(grad, x, weight, relu, statistics, self.epsilon, true)?;
         Ok((Some(gradients.input), Some(gradients.weight), Some(gradients.bias)))
     }
 }
@@ -232,20 +247,17 @@ impl CustomOp3 for Affine {
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let x = values(x, xl)?;
-        let mut out = vec![0.0; x.len()];
-        norm::affine(x, values(w, wl)?, values(b, bl)?, xl.dims()[2..].iter().product(), &mut out);
-        output(out, xl.shape())
+        let inner = xl.dims()[2..].iter().product();
+        output(norm::affine(x, values(w, wl)?, values(b, bl)?, inner, false), xl.shape())
     }
 
     fn bwd(&self, x: &Tensor, scale: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Gradients> {
         let (channels, inner) = (scale.elem_count(), x.dims()[2..].iter().product());
         let grad = grad.contiguous()?;
-        let (out, grad_scale, grad_shift) = with_values([x, scale, &grad], |[x, scale, grad]| {
+        let (out, grad_scale, grad_shift) = read_values([x, scale, &grad], |[x, scale, grad]| {
             let zeros = vec![0.0; channels];
             let (sums, products) = norm::gradient_sums(grad, x, &zeros, inner);
-            let mut out = vec![0.0; x.len()];
-            norm::affine(grad, scale, &zeros, inner, &mut out);
-            (out, products, sums)
+            (norm::affine(grad, scale, &zeros, inner, false), products, sums)
         })?;
         let vector = |values| Tensor::from_vec(values, channels, x.device());
         Ok((

@@ -1,8 +1,10 @@
 //! Two-dimensional convolution (cross-correlation) and its two backward functions.
 
 use super::{output, values};
+pub use crate::nn::kernels::conv2d::Accuracy;
 use crate::nn::kernels::conv2d::{self as kernel, ConvShape};
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use crate::nn::kernels::epilogue::Epilogue;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// What a convolution does besides its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +17,13 @@ pub struct Conv2dGeometry {
     pub dilation: [usize; 2],
     /// Groups of channels that do not mix.
     pub groups: usize,
+    /// How exact the results have to be.
+    pub accuracy: Accuracy,
 }
 
 impl Default for Conv2dGeometry {
     fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, accuracy: Accuracy::Local }
     }
 }
 
@@ -80,16 +84,38 @@ pub fn conv2d(
     bias: Option<&Tensor>,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor> {
-    let out = if x.device().is_cpu() {
-        x.contiguous()?.apply_op2(&weight.contiguous()?, Conv2d(*geometry))?
-    } else {
-        let (stride, padding, dilation) = geometry.square()?;
-        x.conv2d(weight, padding, stride, dilation, geometry.groups)?
-    };
+    if x.device().is_cpu() {
+        let (x, weight, op) = (x.contiguous()?, weight.contiguous()?, Conv2d(*geometry));
+        return match bias {
+            Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
+            None => x.apply_op2(&weight, op),
+        };
+    }
+    let (stride, padding, dilation) = geometry.square()?;
+    let out = x.conv2d(weight, padding, stride, dilation, geometry.groups)?;
     match bias {
         Some(bias) => super::activation::add_channel_bias(&out, bias),
         None => Ok(out),
     }
+}
+
+/// `conv(x, weight) · scale + shift` per channel, then max(·, 0) with `relu`, in one pass: a convolution with the batch
+/// norm and the ReLU behind it, in evaluation. On the CPU only, and without a gradient.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn conv2d_finished(
+    x: &Tensor,
+    weight: &Tensor,
+    scale: Option<&Tensor>,
+    shift: Option<&Tensor>,
+    relu: bool,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor> {
+    let vector = |values: Option<&Tensor>| values.map(|values| values.detach().to_vec1::<f32>()).transpose();
+    let (scale, shift) = (vector(scale)?, vector(shift)?);
+    let op = Finished { geometry: *geometry, scale, shift, relu };
+    x.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op)
 }
 
 /// Gradient of `⟨grad, conv(x, weight)⟩` with respect to x, which has the shape `input_shape`.
@@ -151,6 +177,32 @@ pub fn conv2d_backward_weight(
 
 struct Conv2d(Conv2dGeometry);
 
+impl Conv2d {
+    fn backward(&self, x: &Tensor, w: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        // The network's input needs no gradient, and its convolution is among the widest.
+        let of_x = || conv2d_backward_input(grad, w, x.dims(), &self.0);
+        let grad_x = x.track_op().then(of_x).transpose()?;
+        let grad_w = w.track_op().then(|| conv2d_backward_weight(grad, x, w.dims(), &self.0)).transpose()?;
+        Ok((grad_x, grad_w))
+    }
+}
+
+/// A convolution with its epilogue.
+fn forward(
+    geometry: &Conv2dGeometry,
+    (x, xl): (&CpuStorage, &Layout),
+    (w, wl): (&CpuStorage, &Layout),
+    epilogue: &Epilogue<'_>,
+) -> Result<(CpuStorage, Shape)> {
+    let shape = geometry.shape(xl.dims(), wl.dims())?;
+    let [channels, height, width] = shape.output;
+    if !epilogue.fits(channels) {
+        bail!("conv2d: a bias or scale does not fit {channels} output channels");
+    }
+    let out = kernel::forward(&shape, values(x, xl)?, values(w, wl)?, epilogue, geometry.accuracy);
+    output(out, (shape.batch, channels, height, width))
+}
+
 impl CustomOp2 for Conv2d {
     fn name(&self) -> &'static str {
         "conv2d"
@@ -163,11 +215,7 @@ impl CustomOp2 for Conv2d {
         w: &CpuStorage,
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let shape = self.0.shape(xl.dims(), wl.dims())?;
-        let mut out = vec![0.0; shape.batch * shape.output.iter().product::<usize>()];
-        kernel::forward(&shape, values(x, xl)?, values(w, wl)?, None, &mut out);
-        let [channels, height, width] = shape.output;
-        output(out, (shape.batch, channels, height, width))
+        forward(&self.0, (x, xl), (w, wl), &Epilogue::default())
     }
 
     fn bwd(
@@ -177,10 +225,61 @@ impl CustomOp2 for Conv2d {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        // The network's input needs no gradient, and its convolution is among the widest.
-        let grad_x = x.track_op().then(|| conv2d_backward_input(grad, w, x.dims(), &self.0)).transpose()?;
-        let grad_w = w.track_op().then(|| conv2d_backward_weight(grad, x, w.dims(), &self.0)).transpose()?;
-        Ok((grad_x, grad_w))
+        self.backward(x, w, grad)
+    }
+}
+
+impl CustomOp3 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        forward(&self.0, (x, xl), (w, wl), &Epilogue::bias(Some(values(b, bl)?)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (grad_x, grad_w) = self.backward(x, w, grad)?;
+        Ok((grad_x, grad_w, b.track_op().then(|| super::activation::channel_sum(grad)).transpose()?))
+    }
+}
+
+struct Finished {
+    geometry: Conv2dGeometry,
+    scale: Option<Vec<f32>>,
+    shift: Option<Vec<f32>>,
+    relu: bool,
+}
+
+impl CustomOp2 for Finished {
+    fn name(&self) -> &'static str {
+        "conv2d_finished"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (scale, shift) = (self.scale.as_deref(), self.shift.as_deref());
+        forward(&self.geometry, (x, xl), (w, wl), &Epilogue { scale, shift, relu: self.relu })
     }
 }
 
@@ -203,8 +302,7 @@ impl CustomOp2 for BackwardInput {
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.geometry.shape(&self.input, wl.dims())?;
         check_grad(&shape, gl)?;
-        let mut out = vec![0.0; self.input.iter().product()];
-        kernel::backward_input(&shape, values(g, gl)?, values(w, wl)?, &mut out);
+        let out = kernel::backward_input(&shape, values(g, gl)?, values(w, wl)?, self.geometry.accuracy);
         output(out, self.input.as_slice())
     }
 }
@@ -228,9 +326,10 @@ impl CustomOp2 for BackwardWeight {
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.geometry.shape(xl.dims(), &self.weight)?;
         check_grad(&shape, gl)?;
-        let mut out = vec![0.0; self.weight.iter().product()];
-        kernel::backward_weight(&shape, values(g, gl)?, values(x, xl)?, &mut out);
-        output(out, self.weight.as_slice())
+        output(
+            kernel::backward_weight(&shape, values(g, gl)?, values(x, xl)?, self.geometry.accuracy),
+            self.weight.as_slice(),
+        )
     }
 }
 

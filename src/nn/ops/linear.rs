@@ -1,20 +1,34 @@
 //! Linear layers: `x Wᵀ + b` and its backward functions.
 
 use super::{output, values};
-use crate::nn::kernels::gemm::{Matrix, multiply};
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use crate::nn::kernels::epilogue::Epilogue;
+use crate::nn::kernels::linear as kernel;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// `x Wᵀ + bias`: x (batch, inputs), weight (outputs, inputs), bias (outputs). Differentiable in all three.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let out = if x.device().is_cpu() {
-        x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)?
-    } else {
-        x.matmul(&weight.t()?)?
-    };
-    match bias {
-        Some(bias) => super::activation::add_channel_bias(&out, bias),
-        None => Ok(out),
+    finished(x, weight, bias, false)
+}
+
+/// `max(x Wᵀ + bias, 0)` in one pass; shapes as in [`linear`]. Differentiable in all three.
+pub fn linear_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    finished(x, weight, bias, true)
+}
+
+fn finished(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        let (x, weight, op) = (x.contiguous()?, weight.contiguous()?, Linear { relu });
+        return match bias {
+            Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
+            None => x.apply_op2(&weight, op),
+        };
     }
+    let out = x.matmul(&weight.t()?)?;
+    let out = match bias {
+        Some(bias) => super::activation::add_channel_bias(&out, bias)?,
+        None => out,
+    };
+    if relu { out.relu() } else { Ok(out) }
 }
 
 /// Gradient with respect to x: `grad · W`, (batch, inputs).
@@ -41,7 +55,33 @@ fn matrix(layout: &Layout) -> Result<(usize, usize)> {
     }
 }
 
-struct Linear;
+struct Linear {
+    relu: bool,
+}
+
+impl Linear {
+    fn forward(
+        &self,
+        (x, xl): (&CpuStorage, &Layout),
+        (w, wl): (&CpuStorage, &Layout),
+        bias: Option<&[f32]>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((batch, inputs), (outputs, expected)) = (matrix(xl)?, matrix(wl)?);
+        if inputs != expected || bias.is_some_and(|bias| bias.len() != outputs) {
+            bail!("linear: input {:?} does not fit weight {:?} or bias", xl.dims(), wl.dims());
+        }
+        let epilogue = Epilogue { relu: self.relu, ..Epilogue::bias(bias) };
+        let out = kernel::forward(values(x, xl)?, values(w, wl)?, [batch, inputs, outputs], &epilogue);
+        output(out, (batch, outputs))
+    }
+
+    fn backward(&self, x: &Tensor, w: &Tensor, out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let grad = if self.relu { super::activation::relu_backward(grad, out)? } else { grad.clone() };
+        let grad_x = x.track_op().then(|| linear_backward_input(&grad, w)).transpose()?;
+        let grad_w = w.track_op().then(|| linear_backward_weight(&grad, x)).transpose()?;
+        Ok([grad_x, grad_w, Some(grad)])
+    }
+}
 
 impl CustomOp2 for Linear {
     fn name(&self) -> &'static str {
@@ -55,26 +95,49 @@ impl CustomOp2 for Linear {
         w: &CpuStorage,
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let ((batch, inputs), (outputs, expected)) = (matrix(xl)?, matrix(wl)?);
-        if inputs != expected {
-            bail!("linear: input {:?} does not fit weight {:?}", xl.dims(), wl.dims());
-        }
-        let mut out = vec![0.0; batch * outputs];
-        let weight = Matrix::new(values(w, wl)?, outputs, inputs);
-        multiply(&mut out, Matrix::new(values(x, xl)?, batch, inputs), weight.transposed(), false, true);
-        output(out, (batch, outputs))
+        self.forward((x, xl), (w, wl), None)
     }
 
     fn bwd(
         &self,
         x: &Tensor,
         w: &Tensor,
-        _: &Tensor,
+        out: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad_x = x.track_op().then(|| linear_backward_input(grad, w)).transpose()?;
-        let grad_w = w.track_op().then(|| linear_backward_weight(grad, x)).transpose()?;
+        let [grad_x, grad_w, _] = self.backward(x, w, out, grad)?;
         Ok((grad_x, grad_w))
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((x, xl), (w, wl), Some(values(b, bl)?))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        out: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [grad_x, grad_w, grad] = self.backward(x, w, out, grad)?;
+        let of_bias = |grad: Tensor| super::activation::channel_sum(&grad);
+        Ok((grad_x, grad_w, grad.filter(|_| b.track_op()).map(of_bias).transpose()?))
     }
 }
 
@@ -96,9 +159,7 @@ impl CustomOp2 for BackwardInput {
         if outputs != expected {
             bail!("linear: gradient {:?} does not fit weight {:?}", gl.dims(), wl.dims());
         }
-        let mut out = vec![0.0; batch * inputs];
-        let weight = Matrix::new(values(w, wl)?, outputs, inputs);
-        multiply(&mut out, Matrix::new(values(g, gl)?, batch, outputs), weight, false, true);
+        let out = kernel::backward_input(values(g, gl)?, values(w, wl)?, [batch, inputs, outputs]);
         output(out, (batch, inputs))
     }
 }
@@ -121,9 +182,7 @@ impl CustomOp2 for BackwardWeight {
         if batch != expected {
             bail!("linear: gradient {:?} does not fit input {:?}", gl.dims(), xl.dims());
         }
-        let mut out = vec![0.0; outputs * inputs];
-        let grad = Matrix::new(values(g, gl)?, batch, outputs);
-        multiply(&mut out, grad.transposed(), Matrix::new(values(x, xl)?, batch, inputs), false, true);
+        let out = kernel::backward_weight(values(g, gl)?, values(x, xl)?, [batch, inputs, outputs]);
         output(out, (outputs, inputs))
     }
 }

@@ -12,22 +12,27 @@ pub mod pool;
 pub mod shortcut;
 pub mod update;
 
-pub use activation::{add, channel_sum, dropout, dropout_mask, relu, relu_backward};
+pub use activation::{
+    add, add_channel_bias, add_relu, channel_sum, dropout, dropout_mask, relu, relu_backward,
+    relu_backward_sum,
+};
 pub use batch_norm::{
     BatchNormGradients, BatchNormOutput, affine, batch_norm_evaluation, batch_norm_evaluation_backward,
-    batch_norm_training, batch_norm_training_backward,
+    batch_norm_training, batch_norm_training_backward, channel_affine,
 };
-pub use conv2d::{Conv2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight};
+pub use conv2d::{
+    Accuracy, Conv2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_finished,
+};
 pub use in_place::{into_values, with_values};
-pub use linear::{linear, linear_backward_input, linear_backward_weight};
+pub use linear::{linear, linear_backward_input, linear_backward_weight, linear_relu};
 pub use loss::{softmax, softmax_cross_entropy, softmax_cross_entropy_backward};
 pub use pool::{
     Pool2dGeometry, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,
-    max_pool2d_backward,
+    max_pool2d_backward, upsample_nearest2d,
 };
 pub use shortcut::{shortcut, shortcut_backward};
 
-use candle_core::{CpuStorage, Layout, Result, Shape};
+use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// The values behind a contiguous CPU tensor.
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -35,6 +40,19 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
         None => candle_core::bail!("a kernel was given a tensor that is not contiguous"),
     }
+}
+
+/// Runs `work` on the values of contiguous CPU tensors.
+fn read_values<const N: usize, R>(tensors: [&Tensor; N], work: impl FnOnce([&[f32]; N]) -> R) -> Result<R> {
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        match &**storage {
+            Storage::Cpu(storage) => *slice = values(storage, layout)?,
+            _ => bail!("a CPU kernel was given a tensor on another device"),
+        }
+    }
+    Ok(work(slices))
 }
 
 /// What a CPU kernel returns.

@@ -145,6 +145,20 @@ pub fn global_avg_pool_backward(grad: &Tensor, input_shape: &[usize]) -> Result<
     (grad / count)?.broadcast_as(input_shape)?.contiguous()
 }
 
+/// Repeats every value `factor` times along height and width. Differentiable: the gradient is the sum over the copies.
+///
+/// # Errors
+/// When `x` is no image batch or `factor` is zero.
+pub fn upsample_nearest2d(x: &Tensor, factor: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    if factor == 0 {
+        bail!("upsampling needs a factor of at least 1");
+    }
+    let copies = x.reshape((batch, channels, height, 1, width, 1))?;
+    let copies = copies.broadcast_as((batch, channels, height, factor, width, factor))?;
+    copies.contiguous()?.reshape((batch, channels, height * factor, width * factor))
+}
+
 struct MaxPool(Pool2dGeometry);
 
 impl CustomOp1 for MaxPool {
@@ -155,9 +169,7 @@ impl CustomOp1 for MaxPool {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = self.0.shape(layout.dims())?;
         let out_shape = pooled(layout.dims(), &shape);
-        let mut out = vec![0.0; out_shape.elem_count()];
-        kernel::max_forward(&shape, values(x, layout)?, &mut out);
-        output(out, out_shape)
+        output(kernel::max_forward(&shape, values(x, layout)?), out_shape)
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -181,9 +193,7 @@ impl CustomOp2 for MaxPoolBackward {
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.0.shape(xl.dims())?;
         check_grad(gl, &pooled(xl.dims(), &shape))?;
-        let mut out = vec![0.0; xl.shape().elem_count()];
-        kernel::max_backward(&shape, values(g, gl)?, values(x, xl)?, &mut out);
-        output(out, xl.shape())
+        output(kernel::max_backward(&shape, values(g, gl)?, values(x, xl)?), xl.shape())
     }
 }
 
@@ -197,9 +207,7 @@ impl CustomOp1 for AvgPool {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = self.0.shape(layout.dims())?;
         let out_shape = pooled(layout.dims(), &shape);
-        let mut out = vec![0.0; out_shape.elem_count()];
-        kernel::average_forward(&shape, values(x, layout)?, &mut out);
-        output(out, out_shape)
+        output(kernel::average_forward(&shape, values(x, layout)?), out_shape)
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -220,9 +228,7 @@ impl CustomOp1 for AvgPoolBackward {
     fn cpu_fwd(&self, grad: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = self.geometry.shape(&self.input)?;
         check_grad(layout, &pooled(&self.input, &shape))?;
-        let mut out = vec![0.0; self.input.iter().product()];
-        kernel::average_backward(&shape, values(grad, layout)?, &mut out);
-        output(out, self.input.as_slice())
+        output(kernel::average_backward(&shape, values(grad, layout)?), self.input.as_slice())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::{output, values};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// Every `stride`-th row and column of x (batch, in, height, width), with zero channels added evenly before and after
 /// until there are `out_channels`.
@@ -42,19 +44,15 @@ impl Shortcut {
         Ok((extra / 2, extra - extra / 2, [height.div_ceil(self.stride), width.div_ceil(self.stride)]))
     }
 
-    /// Calls `visit(input position, output position)` for every value that is passed on.
-    fn each(&self, input: &[usize], mut visit: impl FnMut(usize, usize)) -> Result<()> {
+    /// Calls `visit(input row, output row)`, both as ranges inside one sample, for every row that is passed on.
+    fn each_row(&self, input: &[usize], mut visit: impl FnMut(Range<usize>, Range<usize>)) -> Result<()> {
         let (before, _, [out_height, out_width]) = self.plan(input)?;
         let (channels, height, width) = (input[1], input[2], input[3]);
-        for sample in 0..input[0] {
-            for channel in 0..channels {
-                for y in 0..out_height {
-                    let from = ((sample * channels + channel) * height + y * self.stride) * width;
-                    let to = ((sample * self.out_channels + before + channel) * out_height + y) * out_width;
-                    for x in 0..out_width {
-                        visit(from + x * self.stride, to + x);
-                    }
-                }
+        for channel in 0..channels {
+            for y in 0..out_height {
+                let from = (channel * height + y * self.stride) * width;
+                let to = ((before + channel) * out_height + y) * out_width;
+                visit(from..from + width, to..to + out_width);
             }
         }
         Ok(())
@@ -71,7 +69,13 @@ impl CustomOp1 for Shortcut {
         let shape = Shape::from((layout.dims()[0], self.out_channels, height, width));
         let x = values(x, layout)?;
         let mut out = vec![0.0; shape.elem_count()];
-        self.each(layout.dims(), |from, to| out[to] = x[from])?;
+        let sizes = [x.len(), out.len()].map(|length| (length / layout.dims()[0].max(1)).max(1));
+        out.par_chunks_mut(sizes[1]).zip(x.par_chunks(sizes[0])).try_for_each(|(out, x)| {
+            self.each_row(layout.dims(), |from, to| {
+                let values = x[from].iter().step_by(self.stride);
+                out[to].iter_mut().zip(values).for_each(|(out, &x)| *out = x);
+            })
+        })?;
         output(out, shape)
     }
 
@@ -97,7 +101,13 @@ impl CustomOp1 for ShortcutBackward {
         }
         let grad = values(grad, layout)?;
         let mut out = vec![0.0; self.input.iter().product()];
-        self.inner.each(&self.input, |from, to| out[from] = grad[to])?;
+        let sizes = [out.len(), grad.len()].map(|length| (length / self.input[0].max(1)).max(1));
+        out.par_chunks_mut(sizes[0]).zip(grad.par_chunks(sizes[1])).try_for_each(|(out, grad)| {
+            self.inner.each_row(&self.input, |from, to| {
+                let values = out[from].iter_mut().step_by(self.inner.stride);
+                values.zip(&grad[to]).for_each(|(out, &g)| *out = g);
+            })
+        })?;
         output(out, self.input.as_slice())
     }
 }

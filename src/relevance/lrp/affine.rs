@@ -34,7 +34,13 @@ impl Affine {
                 Self { kind: Kind::Linear, weight: parameter("weight")?, bias: optional(bias)? }
             }
             Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => Self {
-                kind: Kind::Conv2d(ops::Conv2dGeometry { stride, padding, dilation, groups }),
+                kind: Kind::Conv2d(ops::Conv2dGeometry {
+                    stride,
+                    padding,
+                    dilation,
+                    groups,
+                    accuracy: ops::Accuracy::Local,
+                }),
                 weight: parameter("weight")?,
                 bias: optional(bias)?,
             },

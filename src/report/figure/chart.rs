@@ -12,8 +12,6 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of the plots of one row.
 const HEIGHT: [i32; 2] = [900, 560];
-/// Room right of the plots: half a number may stand out there.
-const RIGHT: i32 = 60;
 
 /// One point.
 pub(super) struct Spot {
@@ -120,7 +118,7 @@ impl Chart<'_> {
         let y_ticks = y.ticks(if columns == 1 { 7 } else { 5 });
         let left = 90 + y_ticks.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0);
         let gap = if shared { 50 } else { 60 };
-        let wide = (WIDTH as i32 - left - RIGHT - gap * (columns as i32 - 1)) / columns as i32;
+        let wide = (WIDTH as i32 - left - 40 - gap * (columns as i32 - 1)) / columns as i32;
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -145,7 +143,7 @@ impl Chart<'_> {
                 self.axes(&area, panel, frame, (&own, &y), (column == 0, lowest), &y_ticks)?;
                 self.series(&area, panel, frame, (&own, &y))?;
             }
-            let middle = (left + WIDTH as i32 - RIGHT) / 2;
+            let middle = (left + WIDTH as i32 - 40) / 2;
             write(&area, self.x_label, (middle, top + plots), TEXT, (HPos::Center, VPos::Top))?;
             write_upwards(&area, self.y_label, (TEXT / 2 + 8, top + plots / 2), TEXT)?;
             legend.draw(&area, top + plots + TEXT + 30)?;
@@ -195,7 +193,7 @@ impl Chart<'_> {
             }
         }
         if panel.names.is_empty() {
-            let room = (right - left) / (TEXT * 2);
+            let room = (right - left) / (TEXT * 3);
             for (value, text) in x.ticks(room.clamp(2, 7) as usize) {
                 let at = x.place(value, left, right);
                 stroke(area, vec![(at, top), (at, bottom)], light, 2)?;

@@ -11,6 +11,7 @@ mod heat_map;
 mod histogram;
 mod legend;
 mod magnitude;
+pub mod measured;
 mod render;
 mod style;
 mod training;

@@ -1,8 +1,12 @@
 //! What candle 0.11.1 gets wrong, and ours must not. One test per defect.
 
 use super::{assert_close, floats, random};
+use crate::model;
+use crate::nn::init::initialise;
 use crate::nn::ops::{self, Conv2dGeometry, Pool2dGeometry};
 use crate::rng::Rng;
+use crate::train::TrainingSpec;
+use crate::train::optimizer::Optimizer;
 use candle_core::{Device, Tensor, Var};
 
 fn variable(values: &[f32], shape: &[usize]) -> Var {
@@ -103,4 +107,49 @@ fn dropout_repeats_with_its_seed() {
     assert_ne!(draw(1), draw(2));
     let kept = draw(1).iter().filter(|&&v| v != 0.0).count();
     assert!((650..750).contains(&kept), "{kept} of 1000 kept at rate 0.3");
+}
+
+/// candle: the gradient of nearest-neighbour upsampling keeps one of the copies' gradients instead of their sum.
+#[test]
+fn upsampling_gradient_sums_over_the_copies() {
+    let x = variable(&[1.0, 2.0], &[1, 1, 1, 2]);
+    let y = ops::upsample_nearest2d(&x, 2).unwrap();
+    assert_eq!(floats(&y), [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
+    let weights =
+        Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], (1, 1, 2, 4), &Device::Cpu);
+    assert_eq!(gradient_of_sum(&x, &(y * weights.unwrap()).unwrap()), [14.0, 22.0]);
+}
+
+/// candle: its map of variables iterates in random order; ours in that of the layers, every time.
+#[test]
+fn parameters_keep_the_order_of_the_layers() {
+    let network = model::build("resnet20", &[3, 8, 8], 10, &model::Options::new()).unwrap();
+    let expected: Vec<String> = network.parameter_shapes().into_iter().map(|p| p.name).collect();
+    for _ in 0..2 {
+        let parameters = initialise(&network, &Device::Cpu, 1).unwrap();
+        assert_eq!(parameters.iter().map(|(name, _)| name).collect::<Vec<_>>(), expected);
+    }
+}
+
+/// candle: the moments of its AdamW are private, so that a checkpoint loses them; ours continues as if never stopped.
+#[test]
+fn adam_continues_from_its_saved_state() {
+    let step = |optimizer: &mut Optimizer, weights: &mut [f32], gradient: f32| {
+        optimizer.begin_step();
+        optimizer.update_values("w", weights, &[gradient, -2.0 * gradient], 0.1).unwrap();
+    };
+    let mut optimizer = Optimizer::new(&TrainingSpec::default());
+    let mut weights = [1.0, -1.0];
+    step(&mut optimizer, &mut weights, 3.0);
+    let (steps, slots) = optimizer.state();
+    let mut other = Optimizer::new(&TrainingSpec::default());
+    other.restore(steps, slots.clone());
+    let mut continued = weights;
+    step(&mut optimizer, &mut weights, -0.5);
+    step(&mut other, &mut continued, -0.5);
+    assert_eq!(weights, continued);
+    let mut fresh = Optimizer::new(&TrainingSpec::default());
+    let mut restarted = [0.9, -0.9];
+    step(&mut fresh, &mut restarted, -0.5);
+    assert_ne!(weights, restarted, "without its memory the step would be another");
 }

@@ -40,7 +40,13 @@ fn check(name: &str, shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor
 /// The gradients that training uses are those of the function that inference computes.
 #[test]
 fn convolution() {
-    let geometry = Conv2dGeometry { stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2 };
+    let geometry = Conv2dGeometry {
+        stride: [2, 1],
+        padding: [1, 2],
+        dilation: [1, 2],
+        groups: 2,
+        ..Conv2dGeometry::default()
+    };
     check("conv2d", &[&[2, 4, 7, 6], &[6, 2, 3, 2], &[6]], |t| {
         ops::conv2d(&t[0], &t[1], Some(&t[2]), &geometry)
     });
@@ -59,7 +65,7 @@ fn linear() {
 fn batch_norm() {
     for shape in [&[4, 3, 3, 2][..], &[9, 3]] {
         check("batch norm, training", &[shape, &[3], &[3]], |t| {
-            Ok(ops::batch_norm_training(&t[0], &t[1], &t[2], 1e-2)?.output)
+            Ok(ops::batch_norm_training(&t[0], &t[1], &t[2], 1e-2, false)?.output)
         });
         let mean = Tensor::new(&[0.3f32, -0.2, 0.0], &candle_core::Device::Cpu).unwrap();
         let variance = Tensor::new(&[0.7f32, 1.5, 2.0], &candle_core::Device::Cpu).unwrap();

@@ -3,7 +3,7 @@
 use super::naive::{Sizes, convolution_terms, windows};
 use super::{assert_close, floats, random};
 use crate::nn::ops::{
-    self, Conv2dGeometry, Pool2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight,
+    self, Accuracy, Conv2dGeometry, Pool2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight,
 };
 use crate::rng::Rng;
 use candle_core::{Tensor, Var};
@@ -29,13 +29,16 @@ fn check_convolution(sizes: &Sizes, geometry: &Conv2dGeometry, seed: u64) {
         of_x[x] += gs[o] * ws[w];
         of_weight[w] += gs[o] * xs[x];
     });
-    let actual = conv2d(&x, &weight, None, geometry).unwrap();
-    assert_eq!(actual.dims(), out_shape);
-    assert_close(&actual, &out, TOLERANCE, "output");
-    let actual = conv2d_backward_input(&gradient, &weight, &sizes.x, geometry).unwrap();
-    assert_close(&actual, &of_x, TOLERANCE, "input gradient");
-    let actual = conv2d_backward_weight(&gradient, &x, &sizes.weight, geometry).unwrap();
-    assert_close(&actual, &of_weight, TOLERANCE, "weight gradient");
+    for accuracy in [Accuracy::Near, Accuracy::Local] {
+        let geometry = &Conv2dGeometry { accuracy, ..*geometry };
+        let actual = conv2d(&x, &weight, None, geometry).unwrap();
+        assert_eq!(actual.dims(), out_shape);
+        assert_close(&actual, &out, TOLERANCE, "output");
+        let actual = conv2d_backward_input(&gradient, &weight, &sizes.x, geometry).unwrap();
+        assert_close(&actual, &of_x, TOLERANCE, "input gradient");
+        let actual = conv2d_backward_weight(&gradient, &x, &sizes.weight, geometry).unwrap();
+        assert_close(&actual, &of_weight, TOLERANCE, "weight gradient");
+    }
 }
 
 /// Shapes that the models use, each of which takes its own path through the kernels: narrow and wide, strided,
@@ -60,6 +63,90 @@ fn convolutions_of_the_models() {
     square(3, 33, 18, 9, 1, 1, 0);
 }
 
+/// The sums over many channels stay within the tolerance although Winograd's transforms add roundings of their own.
+#[test]
+fn convolution_of_many_channels() {
+    let sizes = Sizes { x: [3, 512, 4, 4], weight: [32, 512, 3, 3] };
+    check_convolution(&sizes, &Conv2dGeometry { padding: [1; 2], ..Conv2dGeometry::default() }, 1);
+    let sizes = Sizes { x: [70, 16, 2, 2], weight: [512, 16, 3, 3] };
+    check_convolution(&sizes, &Conv2dGeometry { padding: [1; 2], ..Conv2dGeometry::default() }, 2);
+}
+
+/// What is computed in one pass is what its parts give one after the other, gradients included.
+#[test]
+fn fused_operations_agree_with_their_parts() {
+    let mut rng = Rng::stream(4, "fused");
+    let mut variable = |shape: &[usize]| Var::from_tensor(&random(shape, &mut rng)).unwrap();
+    let (x, y) = (variable(&[5, 16, 7, 6]), variable(&[5, 16, 7, 6]));
+    let (scale, shift) = (variable(&[16]), variable(&[16]));
+    let (rows, weight, bias) = (variable(&[6, 33]), variable(&[20, 33]), variable(&[20]));
+    let norm = |relu| Ok(ops::batch_norm_training(&x, &scale, &shift, 1e-5, relu)?.output);
+    let compare = |fused: candle_core::Result<Tensor>, parts: candle_core::Result<Tensor>, of: &[&Var]| {
+        let (fused, parts) = (fused.unwrap(), ops::relu(&parts.unwrap()).unwrap());
+        assert_eq!(floats(&fused), floats(&parts));
+        let direction = Tensor::arange(0f32, fused.elem_count() as f32, fused.device()).unwrap();
+        let direction = direction.sin().unwrap().reshape(fused.shape()).unwrap();
+        let gradients = |out: Tensor| (out * &direction).unwrap().sum_all().unwrap().backward().unwrap();
+        let (fused, parts) = (gradients(fused), gradients(parts));
+        for variable in of {
+            let expected = doubles(parts.get(variable.as_tensor()).unwrap());
+            assert_close(fused.get(variable.as_tensor()).unwrap(), &expected, 1e-6, "gradient");
+        }
+    };
+    compare(norm(true), norm(false), &[&x, &scale, &shift]);
+    compare(ops::add_relu(&x, &y), ops::add(&x, &y), &[&x, &y]);
+    let linear = [ops::linear_relu, ops::linear].map(|run| run(&rows, &weight, Some(&bias)));
+    let [fused, parts] = linear;
+    compare(fused, parts, &[&rows, &weight, &bias]);
+    // The same for gradients that arrive from two readers.
+    let (out, first, second) = (ops::relu(&x).unwrap(), y.as_tensor(), (y.as_tensor() * 0.3).unwrap());
+    let sum = ops::relu_backward(&ops::add(first, &second).unwrap(), &out).unwrap();
+    assert_eq!(floats(&ops::relu_backward_sum(first, &second, &out).unwrap()), floats(&sum));
+}
+
+/// A convolution with scale, shift and ReLU behind it, by every way through the kernels.
+#[test]
+fn finished_convolutions() {
+    for (ins, outs, kernel, stride, groups) in
+        [(16, 32, 3, 1, 1), (3, 8, 3, 1, 1), (6, 9, 3, 2, 3), (8, 5, 1, 1, 1)]
+    {
+        let mut rng = Rng::stream(6, "finished");
+        let (x, weight) =
+            (random(&[3, ins, 11, 10], &mut rng), random(&[outs, ins / groups, kernel, kernel], &mut rng));
+        let (scale, shift) = (random(&[outs], &mut rng), random(&[outs], &mut rng));
+        let geometry = Conv2dGeometry {
+            stride: [stride; 2],
+            padding: [1; 2],
+            dilation: [1; 2],
+            groups,
+            accuracy: Accuracy::Near,
+        };
+        let parts = ops::affine(&conv2d(&x, &weight, None, &geometry).unwrap(), &scale, &shift).unwrap();
+        let parts = ops::relu(&parts).unwrap();
+        let fused = ops::conv2d_finished(&x, &weight, Some(&scale), Some(&shift), true, &geometry).unwrap();
+        assert_close(&fused, &doubles(&parts), 1e-6, "scale, shift and ReLU");
+        let biased = conv2d(&x, &weight, Some(&shift), &geometry).unwrap();
+        let parts = ops::add_channel_bias(&conv2d(&x, &weight, None, &geometry).unwrap(), &shift).unwrap();
+        assert_close(&biased, &doubles(&parts), 1e-6, "bias");
+    }
+}
+
+/// A large gradient leaves the values beyond its own window alone, as relevance needs: the sums are not tiled.
+#[test]
+fn local_input_gradients_stay_local() {
+    let mut rng = Rng::stream(8, "local");
+    let weight = random(&[16, 16, 3, 3], &mut rng);
+    let mut gradient = vec![0.0f32; 16 * 64];
+    gradient[0] = 1e9;
+    let gradient = Tensor::from_vec(gradient, (1, 16, 8, 8), &candle_core::Device::Cpu).unwrap();
+    let geometry = Conv2dGeometry { padding: [1; 2], ..Conv2dGeometry::default() };
+    let of_x = floats(&conv2d_backward_input(&gradient, &weight, &[1, 16, 8, 8], &geometry).unwrap());
+    for (index, value) in of_x.into_iter().enumerate() {
+        let inside = index / 8 % 8 < 2 && index % 8 < 2;
+        assert_eq!(value != 0.0, inside, "value {index}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -80,12 +167,29 @@ proptest! {
             padding: padding.into(),
             dilation: dilation.into(),
             groups,
+            ..Conv2dGeometry::default()
         };
         prop_assume!(geometry.output_size([height, width], kernel.into()).is_some());
         let sizes = Sizes {
             x: [batch, ins * groups, height, width],
             weight: [outs * groups, ins, kernel.0, kernel.1],
         };
+        check_convolution(&sizes, &geometry, seed);
+    }
+
+    /// 3×3 with whole vectors of channels: tiles across any border, several samples or part of one to a block.
+    #[test]
+    fn winograd(
+        batch in 1usize..9,
+        (ins, outs) in (1usize..6, 1usize..6),
+        (height, width) in (1usize..20, 1usize..36),
+        padding in (0usize..3, 0usize..3),
+        seed in any::<u64>(),
+    ) {
+        let geometry = Conv2dGeometry { padding: padding.into(), ..Conv2dGeometry::default() };
+        prop_assume!(geometry.output_size([height, width], [3, 3]).is_some());
+        prop_assume!(batch * ins * outs * height * width <= 2000);
+        let sizes = Sizes { x: [batch, 16 * ins, height, width], weight: [16 * outs, 16 * ins, 3, 3] };
         check_convolution(&sizes, &geometry, seed);
     }
 
@@ -165,7 +269,7 @@ proptest! {
             of_shift.push(sum);
         }
         let variables = [&x, &scale, &shift].map(|t| Var::from_tensor(t).unwrap());
-        let actual = ops::batch_norm_training(&variables[0], &variables[1], &variables[2], 1e-5).unwrap();
+        let actual = ops::batch_norm_training(&variables[0], &variables[1], &variables[2], 1e-5, false).unwrap();
         // A few values per channel can lie so close together that f32 rounding of the input dominates.
         prop_assume!(variances.iter().all(|&v| v > 0.05));
         assert_close(&actual.output, &out, TOLERANCE, "output");

@@ -1,0 +1,253 @@
+//! The forward walk over the layer graph: training, evaluation with all values, and inference that keeps none.
+
+use super::layer::{Layer, Operation};
+use super::network::Network;
+use super::ops::{self, Accuracy, BatchNormOutput, Conv2dGeometry, Pool2dGeometry};
+use super::parameters::Parameters;
+use crate::rng::Rng;
+use crate::{Error, Result};
+use candle_core::Tensor;
+
+/// Whether a forward pass trains or evaluates.
+pub enum Mode<'a> {
+    /// Batch norm uses running statistics, dropout does nothing.
+    Evaluation,
+    /// Batch norm uses the batch and updates its running statistics in place; dropout draws from the generator.
+    Training(&'a mut Rng),
+    /// As `Training`, but batch norm stays frozen on its running statistics.
+    TrainingFrozenNorm(&'a mut Rng),
+}
+
+/// The values of one forward pass.
+pub struct Trace {
+    /// `values[0]` is the input, `values[i + 1]` the output of layer i. In training, a linear layer, batch norm or addition whose
+    /// output only a ReLU reads is computed with it: both places then hold the ReLU's output.
+    pub values: Vec<Tensor>,
+    /// What the gradient of each layer needs besides inputs, output and parameters.
+    pub(super) saved: Vec<Saved>,
+}
+
+/// What one layer keeps for its gradient.
+pub(super) enum Saved {
+    /// Nothing.
+    Nothing,
+    /// Mean and biased variance that a batch norm took from the batch.
+    Statistics(Tensor, Tensor),
+    /// The factors of a dropout.
+    Mask(Tensor),
+    /// The layer was computed together with the one before it.
+    Fused,
+}
+
+impl Trace {
+    /// The last layer's output, (batch, classes).
+    pub fn logits(&self) -> &Tensor {
+        // A trace always holds at least the input.
+        &self.values[self.values.len() - 1]
+    }
+}
+
+impl Network {
+    /// Runs the layers on `input` (batch, …).
+    ///
+    /// # Errors
+    /// When the input or a parameter does not fit, or memory runs out.
+    pub fn forward(&self, parameters: &Parameters, input: &Tensor, mut mode: Mode<'_>) -> Result<Trace> {
+        // From inside the pool the threads take over each kernel's pieces without waking up first.
+        rayon::scope(|_| self.forward_here(parameters, input, &mut mode))
+    }
+
+    fn forward_here(&self, parameters: &Parameters, input: &Tensor, mode: &mut Mode<'_>) -> Result<Trace> {
+        let mut values = Vec::with_capacity(self.layers.len() + 1);
+        let mut saved = Vec::with_capacity(self.layers.len());
+        values.push(input.clone());
+        let mut fused = false;
+        for (index, (layer, sources)) in self.layers.iter().zip(&self.sources).enumerate() {
+            if std::mem::take(&mut fused) {
+                values.push(values[index].clone());
+                saved.push(Saved::Fused);
+                continue;
+            }
+            fused = self.takes_relu(index, mode);
+            let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source]).collect();
+            let (out, kept) = run_layer(layer, parameters, &inputs, mode, fused)?;
+            values.push(out);
+            saved.push(kept);
+        }
+        Ok(Trace { values, saved })
+    }
+
+    /// Whether a ReLU alone reads the output of layer `index`.
+    fn relu_follows(&self, index: usize) -> bool {
+        self.chained[index] && matches!(self.layers[index + 1].operation, Operation::Relu)
+    }
+
+    /// Whether layer `index` is trained together with the ReLU behind it.
+    fn takes_relu(&self, index: usize, mode: &Mode<'_>) -> bool {
+        let able = match (&self.layers[index].operation, mode) {
+            (_, Mode::Evaluation) => false,
+            (Operation::BatchNorm { .. }, Mode::Training(_)) => true,
+            (Operation::Linear { .. }, _) => true,
+            (Operation::Add, _) => self.sources[index].len() == 2,
+            _ => false,
+        };
+        able && self.relu_follows(index)
+    }
+
+    /// The logits alone, in evaluation mode: each value is dropped as soon as no later layer reads it.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn infer(&self, parameters: &Parameters, input: &Tensor) -> Result<Tensor> {
+        rayon::scope(|_| self.infer_here(parameters, &input.detach()))
+    }
+
+    fn infer_here(&self, parameters: &Parameters, input: &Tensor) -> Result<Tensor> {
+        let mut last_use = vec![0; self.layers.len() + 1];
+        for (index, sources) in self.sources.iter().enumerate() {
+            sources.iter().for_each(|&source| last_use[source] = index);
+        }
+        let mut values: Vec<Option<Tensor>> = vec![Some(input.clone())];
+        while values.len() <= self.layers.len() {
+            let index = values.len() - 1;
+            let (layer, sources) = (&self.layers[index], &self.sources[index]);
+            let inputs: Vec<&Tensor> = sources.iter().filter_map(|&source| values[source].as_ref()).collect();
+            if inputs.len() != sources.len() {
+                return Err(Error::Internal(format!("layer {} reads a value that is gone", layer.name)));
+            }
+            let (out, together) = self.infer_chain(index, parameters, &inputs)?;
+            for &source in sources.iter().filter(|&&source| last_use[source] == index) {
+                values[source] = None;
+            }
+            values.resize(index + together, None);
+            // Detached, or the tensor would keep its inputs alive.
+            values.push(Some(out.detach()));
+        }
+        values.pop().flatten().ok_or_else(|| Error::Internal("a network without layers".into()))
+    }
+
+    /// The output of layer `index` and of those behind it that are computed with it; how many they are together.
+    fn infer_chain(
+        &self,
+        index: usize,
+        parameters: &Parameters,
+        inputs: &[&Tensor],
+    ) -> Result<(Tensor, usize)> {
+        let layer = &self.layers[index];
+        let cpu = inputs[0].device().is_cpu();
+        if let (true, Operation::Conv2d { stride, padding, dilation, groups, bias, .. }) =
+            (cpu, &layer.operation)
+        {
+            let parameter = |layer: &Layer, suffix: &str| {
+                parameters.tensor(&format!("{}.{suffix}", layer.name)).map(Tensor::detach)
+            };
+            let (mut last, mut scale) = (index, None);
+            let mut shift = bias.then(|| parameter(layer, "bias")).transpose()?;
+            if let (true, Some(norm)) = (self.chained[index], self.layers.get(index + 1))
+                && let Operation::BatchNorm { epsilon, .. } = norm.operation
+            {
+                let of_norm = |suffix: &str| parameter(norm, suffix);
+                let (mean, variance) = (of_norm("running_mean")?, of_norm("running_var")?);
+                let (weight, bias) = (of_norm("weight")?, of_norm("bias")?);
+                let (factor, summand) = ops::channel_affine(&weight, &bias, &mean, &variance, epsilon)?;
+                shift = Some(match shift {
+                    Some(bias) => (summand + (bias * &factor)?)?,
+                    None => summand,
+                });
+                (last, scale) = (index + 1, Some(factor));
+            }
+            let relu = self.relu_follows(last);
+            let geometry = Conv2dGeometry {
+                stride: *stride,
+                padding: *padding,
+                dilation: *dilation,
+                groups: *groups,
+                accuracy: Accuracy::Near,
+            };
+            let weight = parameter(layer, "weight")?;
+            let out =
+                ops::conv2d_finished(inputs[0], &weight, scale.as_ref(), shift.as_ref(), relu, &geometry)?;
+            return Ok((out, last - index + 1 + usize::from(relu)));
+        }
+        let pair = matches!(layer.operation, Operation::Add) && inputs.len() == 2;
+        let relu = (pair || matches!(layer.operation, Operation::Linear { .. })) && self.relu_follows(index);
+        let out = run_layer(layer, parameters, inputs, &mut Mode::Evaluation, relu)?.0;
+        Ok((out, 1 + usize::from(relu)))
+    }
+}
+
+/// One layer, with the ReLU behind it where `relu` says so: linear layers, additions of two, batch norms in training.
+fn run_layer(
+    layer: &Layer,
+    parameters: &Parameters,
+    inputs: &[&Tensor],
+    mode: &mut Mode<'_>,
+    relu: bool,
+) -> Result<(Tensor, Saved)> {
+    let x = inputs[0];
+    let parameter = |suffix: &str| parameters.tensor(&format!("{}.{suffix}", layer.name));
+    let out = match layer.operation {
+        Operation::Linear { bias, .. } => {
+            let bias = if bias { Some(parameter("bias")?) } else { None };
+            let run = if relu { ops::linear_relu } else { ops::linear };
+            run(x, parameter("weight")?, bias)?
+        }
+        Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
+            let bias = if bias { Some(parameter("bias")?) } else { None };
+            // Relevance reads the values of an evaluation and divides by them.
+            let accuracy = match mode {
+                Mode::Evaluation => Accuracy::Local,
+                _ => Accuracy::Near,
+            };
+            let geometry = Conv2dGeometry { stride, padding, dilation, groups, accuracy };
+            ops::conv2d(x, parameter("weight")?, bias, &geometry)?
+        }
+        Operation::BatchNorm { epsilon, momentum, .. } => {
+            let (weight, bias) = (parameter("weight")?, parameter("bias")?);
+            let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
+            if let Mode::Training(_) = mode {
+                let normalised = ops::batch_norm_training(x, weight, bias, epsilon, relu)?;
+                for (name, running, batch) in [
+                    ("running_mean", mean, &normalised.mean),
+                    ("running_var", variance, &normalised.variance),
+                ] {
+                    let blended = ((running.detach() * (1.0 - momentum))? + (batch * momentum)?)?;
+                    parameters.set_tensor(&format!("{}.{name}", layer.name), &blended)?;
+                }
+                let BatchNormOutput { output, mean, biased, .. } = normalised;
+                return Ok((output, Saved::Statistics(mean, biased)));
+            } else {
+                ops::batch_norm_evaluation(x, weight, bias, &mean.detach(), &variance.detach(), epsilon)?
+            }
+        }
+        Operation::Relu => ops::relu(x)?,
+        Operation::MaxPool2d { kernel, stride, padding } => {
+            ops::max_pool2d(x, &Pool2dGeometry { kernel, stride, padding })?
+        }
+        Operation::AvgPool2d { kernel, stride, padding } => {
+            ops::avg_pool2d(x, &Pool2dGeometry { kernel, stride, padding })?
+        }
+        Operation::GlobalAvgPool => ops::global_avg_pool(x)?,
+        Operation::Flatten => x.flatten_from(1)?,
+        Operation::Add if relu => ops::add_relu(x, inputs[1])?,
+        Operation::Add => {
+            let mut sum = x.clone();
+            for other in &inputs[1..] {
+                sum = ops::add(&sum, other)?;
+            }
+            sum
+        }
+        Operation::Shortcut { stride, out_channels, .. } => ops::shortcut(x, stride, out_channels)?,
+        Operation::Dropout { rate } => match mode {
+            Mode::Evaluation => x.clone(),
+            Mode::Training(rng) | Mode::TrainingFrozenNorm(rng) => {
+                if rate <= 0.0 {
+                    return Ok((x.clone(), Saved::Nothing));
+                }
+                let mask = ops::dropout_mask(x, rate, rng)?;
+                return Ok(((x * &mask)?, Saved::Mask(mask)));
+            }
+        },
+    };
+    Ok((out, Saved::Nothing))
+}
