@@ -2,7 +2,7 @@
 
 use super::Global;
 use super::experiments;
-use crate::report::bundle::{Bundle, Ingredients, bundle, kinds};
+use crate::report::bundle::{Bundle, Ingredients, Named, bundle, kinds};
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
 use crate::report::figure::{Drawing, Group, Insight, PNG_SCALE, pdf, png};
@@ -12,6 +12,7 @@ use crate::run::insight::{Strength, gather};
 use crate::run::{Context, RunRecord, Status};
 use crate::spec::{Experiment, RunSpec};
 use crate::store::{Store, write_atomically};
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -164,24 +165,30 @@ fn earlier(folder: &Path, stem: &str) -> Option<Drawing> {
 }
 
 fn write(bundle: &Bundle, records: &[RunRecord], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut written = Vec::new();
-    for table in &bundle.tables {
-        written.extend(export::write(table, ALL, folder)?);
-    }
-    let mut file = |name: String, content: &[u8]| -> crate::Result<()> {
+    let file = |name: String, content: &[u8]| -> crate::Result<PathBuf> {
         let path = folder.join(name);
         write_atomically(&path, |file| file.write_all(content))?;
-        written.push(path);
-        Ok(())
+        Ok(path)
     };
-    for figure in &bundle.figures {
-        let stem = &figure.stem;
-        file(format!("{stem}.svg"), figure.drawing.svg.as_bytes())?;
-        file(format!("{stem}.csv"), figure.drawing.csv.as_bytes())?;
-        file(format!("{stem}.png"), &png(&figure.drawing.svg, PNG_SCALE)?)?;
-        file(format!("{stem}.pdf"), &pdf(&figure.drawing.svg)?)?;
-    }
-    file(format!("{}.parquet", archive::NAME), &archive::write(records)?)?;
-    file("report.html".into(), bundle.html.as_bytes())?;
+    let archive = || file(format!("{}.parquet", archive::NAME), &archive::write(records)?);
+    let tables = || -> crate::Result<Vec<Vec<PathBuf>>> {
+        bundle.tables.par_iter().map(|table| export::write(table, ALL, folder)).collect()
+    };
+    let figures = || -> crate::Result<Vec<[PathBuf; 4]>> {
+        let figures = bundle.figures.par_iter();
+        let written = figures.map(|Named { stem, drawing: Drawing { svg, csv } }| {
+            Ok([
+                file(format!("{stem}.svg"), svg.as_bytes())?,
+                file(format!("{stem}.csv"), csv.as_bytes())?,
+                file(format!("{stem}.png"), &png(svg, PNG_SCALE)?)?,
+                file(format!("{stem}.pdf"), &pdf(svg)?)?,
+            ])
+        });
+        written.collect()
+    };
+    let ((tables, figures), archive) = rayon::join(|| rayon::join(tables, figures), archive);
+    let mut written = tables?.concat();
+    written.extend(figures?.into_iter().flatten());
+    written.extend([archive?, file("report.html".into(), bundle.html.as_bytes())?]);
     Ok(written)
 }

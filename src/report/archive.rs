@@ -5,6 +5,7 @@ use super::export::{Exporter as _, Parquet, read_parquet};
 use super::tables::{Table, frame, from_raw, text};
 use crate::run::{RunRecord, Status};
 use crate::{Error, Result};
+use rayon::prelude::*;
 use std::path::Path;
 
 /// The file's name without extension.
@@ -16,17 +17,17 @@ pub const NAME: &str = "records";
 /// [`Error::Internal`] only on a defect.
 pub fn write(records: &[RunRecord]) -> Result<Vec<u8>> {
     let json = records
-        .iter()
+        .par_iter()
         .map(|record| serde_json::to_string(record).map(|json| (record, json)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Error::Internal(format!("record: {error}")))?;
     let columns = vec![
-        text("id", &json, |(record, _)| Some(record.id.clone())),
+        text("id", &json, |(record, _)| Some(&record.id)),
         text("status", &json, |(record, _)| {
-            Some(if record.status == Status::Done { "done" } else { "failed" }.into())
+            Some(if record.status == Status::Done { "done" } else { "failed" })
         }),
-        text("label", &json, |(record, _)| Some(record.label.clone())),
-        text("record", &json, |(_, json)| Some(json.clone())),
+        text("label", &json, |(record, _)| Some(&record.label)),
+        text("record", &json, |(_, json)| Some(json)),
     ];
     Parquet.export(&Table::data(NAME, "Records", frame(columns)?))
 }

@@ -13,6 +13,7 @@ use super::tables::{
 use crate::Result;
 use crate::run::RunRecord;
 use indexmap::IndexMap;
+use rayon::prelude::*;
 
 /// What a report is made of.
 pub struct Ingredients<'a> {
@@ -23,9 +24,9 @@ pub struct Ingredients<'a> {
     /// Published numbers.
     pub published: &'a [published::Source],
     /// Weights and data of a group, where they are at hand.
-    pub insight: &'a dyn Fn(&Group<'_>) -> Option<Insight>,
+    pub insight: &'a (dyn Fn(&Group<'_>) -> Option<Insight> + Sync),
     /// The drawing of an earlier report for a figure that needs weights and data which are not at hand, by file stem.
-    pub earlier: &'a dyn Fn(&str) -> Option<Drawing>,
+    pub earlier: &'a (dyn Fn(&str) -> Option<Drawing> + Sync),
     /// Results of the check against expected numbers, where it was made.
     pub checks: Option<Table>,
 }
@@ -60,42 +61,12 @@ pub fn kinds(names: &[String]) -> Vec<&'static Figure> {
 pub fn bundle(from: Ingredients<'_>) -> Result<Bundle> {
     let records = from.records;
     let points = working_points(records);
-    let published = tables::published(&points, from.published)?;
-    let all: Vec<Table> = [Some(main_table(&points)?), Some(comparison(records)?), published, from.checks]
-        .into_iter()
-        .flatten()
-        .chain([
-            hypervolume_table(records)?,
-            at_equal_table(records)?,
-            pareto(&points)?,
-            working_points_table(&points)?,
-            origins(records)?,
-            raw(records)?,
-            timings(records)?,
-            layers(records)?,
-            epochs(records)?,
-            provenance(records)?,
-        ])
-        .collect();
+    let (figures, all) = rayon::join(|| drawings(&from, &points), || all_tables(&from, &points));
+    let (all, drawn) = (all?, figures?);
     let (mut figures, mut pictures) = (Vec::new(), Vec::new());
-    for ((dataset, model), group) in groups(&points, records) {
-        let needs_weights = from.figures.iter().any(|figure| matches!(figure.draw, Source::Weights(_)));
-        let insight = needs_weights.then(|| (from.insight)(&group)).flatten();
-        for figure in &from.figures {
-            let stem = format!("{}-{dataset}-{model}", figure.name);
-            let drawing = match (&figure.draw, &insight) {
-                (Source::Records(draw), _) => draw(&group)?,
-                (Source::Weights(draw), Some(insight)) => draw(&group, insight)?,
-                (Source::Weights(_), None) => (from.earlier)(&stem),
-            };
-            let Some(drawing) = drawing else { continue };
-            pictures.push(Picture {
-                title: group.title.clone(),
-                about: figure.about.into(),
-                svg: drawing.svg.clone(),
-            });
-            figures.push(Named { stem, drawing });
-        }
+    for (title, figure, named) in drawn {
+        pictures.push(Picture { title, about: figure.about.into(), svg: named.drawing.svg.clone() });
+        figures.push(named);
     }
     let overall = compare(records).into_iter().filter(|comparison| comparison.bits.is_none());
     let verdicts: Vec<String> =
@@ -109,6 +80,53 @@ pub fn bundle(from: Ingredients<'_>) -> Result<Bundle> {
     let html =
         html(&Page { records, verdicts: &verdicts, claims: &claims, tables: &shown, pictures: &pictures })?;
     Ok(Bundle { tables: all, figures, html })
+}
+
+/// Every table, in report order.
+fn all_tables(from: &Ingredients<'_>, points: &[WorkingPoint]) -> Result<Vec<Table>> {
+    let records = from.records;
+    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 14] = [
+        &|| main_table(points).map(Some),
+        &|| comparison(records).map(Some),
+        &|| tables::published(points, from.published),
+        &|| Ok(from.checks.clone()),
+        &|| hypervolume_table(records).map(Some),
+        &|| at_equal_table(records).map(Some),
+        &|| pareto(points).map(Some),
+        &|| working_points_table(points).map(Some),
+        &|| origins(records).map(Some),
+        &|| raw(records).map(Some),
+        &|| timings(records).map(Some),
+        &|| layers(records).map(Some),
+        &|| epochs(records).map(Some),
+        &|| provenance(records).map(Some),
+    ];
+    let made = makers.par_iter().map(|make| make()).collect::<Result<Vec<_>>>()?;
+    Ok(made.into_iter().flatten().collect())
+}
+
+/// Every figure of every group, with the group's title.
+fn drawings(
+    from: &Ingredients<'_>,
+    points: &[WorkingPoint],
+) -> Result<Vec<(String, &'static Figure, Named)>> {
+    let needs_weights = from.figures.iter().any(|figure| matches!(figure.draw, Source::Weights(_)));
+    let mut drawn = Vec::new();
+    for ((dataset, model), group) in groups(points, from.records) {
+        let insight = needs_weights.then(|| (from.insight)(&group)).flatten();
+        let draw = |figure: &&'static Figure| {
+            let stem = format!("{}-{dataset}-{model}", figure.name);
+            let drawing = match (&figure.draw, &insight) {
+                (Source::Records(draw), _) => draw(&group)?,
+                (Source::Weights(draw), Some(insight)) => draw(&group, insight)?,
+                (Source::Weights(_), None) => (from.earlier)(&stem),
+            };
+            Ok(drawing.map(|drawing| (group.title.clone(), *figure, Named { stem, drawing })))
+        };
+        let figures = from.figures.par_iter().map(draw).collect::<Result<Vec<_>>>()?;
+        drawn.extend(figures.into_iter().flatten());
+    }
+    Ok(drawn)
 }
 
 /// Results by data set and model, in the order of the working points.

@@ -4,6 +4,7 @@ use crate::run::{RunRecord, Status};
 use crate::store::Store;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -64,11 +65,8 @@ pub fn load(store: &Path, selection: &Selection) -> Result<(Vec<RunRecord>, Vec<
 pub fn sort(records: &mut Vec<RunRecord>) {
     let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
     records.sort_by(|a, b| {
-        let names = |r: &RunRecord| {
-            (r.dataset.clone(), r.model.clone(), method_rank(&r.method), r.method.clone(), r.bits)
-        };
-        names(a)
-            .cmp(&names(b))
+        (&a.dataset, &a.model, method_rank(&a.method), &a.method, a.bits)
+            .cmp(&(&b.dataset, &b.model, method_rank(&b.method), &b.method, b.bits))
             .then_with(|| number(a.lambda).total_cmp(&number(b.lambda)))
             .then_with(|| number(a.p).total_cmp(&number(b.p)))
             .then_with(|| (&a.label, a.seed, &a.id).cmp(&(&b.label, b.seed, &b.id)))
@@ -105,6 +103,11 @@ pub fn configuration(record: &RunRecord) -> String {
         spec
     ]);
     blake3::hash(key.to_string().as_bytes()).to_hex()[..12].to_string()
+}
+
+/// The configuration of each record.
+pub fn configurations(records: &[&RunRecord]) -> Vec<String> {
+    records.par_iter().map(|record| configuration(record)).collect()
 }
 
 /// Removes what runs of one working point may differ in.

@@ -68,18 +68,22 @@ pub(super) fn write(partial: &Path, target: &Path, files: &Files) -> Result<()> 
 /// # Errors
 /// [`Error::Format`] naming the file that is not what was written.
 pub(super) fn verify(folder: &Path) -> Result<()> {
-    check(folder, |_| true)
+    check(folder, None).map(drop)
 }
 
-/// Checks the file `name` against the digest, and that the others are there.
+/// Reads the file `name` after checking every file against the digest; with `only_it`, of the others only that they are
+/// there.
 ///
 /// # Errors
-/// As [`verify`].
-pub(super) fn verify_only(folder: &Path, name: &str) -> Result<()> {
-    check(folder, |file| file == name)
+/// As [`verify`], also when the digest does not list the file.
+pub(super) fn verified(folder: &Path, name: &str, only_it: bool) -> Result<Vec<u8>> {
+    check(folder, Some((name, only_it)))?
+        .ok_or_else(|| Error::format(folder.join(DIGEST), 0, format!("{name} is not listed")))
 }
 
-fn check(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
+/// The content of the file that is asked for, with whether it is the only one to check.
+fn check(folder: &Path, asked: Option<(&str, bool)>) -> Result<Option<Vec<u8>>> {
+    let mut found = None;
     let path = folder.join(DIGEST);
     let lines = fs::read_to_string(&path).map_err(Error::io(&path))?;
     // An empty list would vouch for anything.
@@ -90,7 +94,7 @@ fn check(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let (digest, name) =
             line.split_once("  ").ok_or_else(|| Error::format(&path, 0, "not a digest file"))?;
         let file = folder.join(name);
-        if !wanted(name) {
+        if asked.is_some_and(|(wanted, only_it)| only_it && wanted != name) {
             fs::metadata(&file).map_err(Error::io(&file))?;
             continue;
         }
@@ -98,6 +102,9 @@ fn check(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
         if blake3::hash(&content).to_hex().as_str() != digest {
             return Err(Error::format(&file, 0, "the content is not what was written (digest differs)"));
         }
+        if asked.is_some_and(|(wanted, _)| wanted == name) {
+            found = Some(content);
+        }
     }
-    Ok(())
+    Ok(found)
 }

@@ -40,13 +40,12 @@ pub struct Store {
 /// Name of a run's record in its folder.
 const RECORD: &str = "record.json";
 
-/// Parses a record.
+/// Parses the record that stands at `path`.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::Format`] with the place where it is no record.
-fn read_record(path: &Path) -> Result<RunRecord> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+/// [`Error::Format`] with the place where it is no record.
+fn parse_record(bytes: &[u8], path: &Path) -> Result<RunRecord> {
+    serde_json::from_slice(bytes).map_err(|error| {
         let lines = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
         let offset = lines.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
         Error::format(path, offset as u64, error.to_string())
@@ -114,22 +113,23 @@ impl Store {
 
     /// Looks for a run and checks all its files.
     pub fn find(&self, id: &str) -> Lookup {
-        self.look_with(id, folder::verify)
+        self.look_with(id, false)
     }
 
     /// Looks for a run and checks its record, but not what the model file holds: for lists of many runs.
     pub fn look(&self, id: &str) -> Lookup {
-        self.look_with(id, |folder| folder::verify_only(folder, RECORD))
+        self.look_with(id, true)
     }
 
-    fn look_with(&self, id: &str, verify: impl Fn(&Path) -> Result<()>) -> Lookup {
+    fn look_with(&self, id: &str, record_alone: bool) -> Lookup {
         let folder = self.run_folder(id);
         // A folder that another worker replaces in this moment is whole at the second look.
         for attempt in 0..2 {
             if !folder.is_dir() {
                 continue;
             }
-            match verify(&folder).and_then(|()| read_record(&folder.join(RECORD))) {
+            let read = folder::verified(&folder, RECORD, record_alone);
+            match read.and_then(|bytes| parse_record(&bytes, &folder.join(RECORD))) {
                 Ok(record) if record.schema != SCHEMA => {
                     return Lookup::Foreign(format!(
                         "{}: a record of schema {}, this version reads {SCHEMA}",

@@ -131,7 +131,7 @@ pub fn table(checked: &[(String, Vec<Checked>)]) -> Result<Table> {
         text("expected", &rows, |(_, n)| Some(shown(n.expected, &n.column))),
         text("tolerance", &rows, |(_, n)| Some(shown(n.tolerance, &n.column))),
         text("actual", &rows, |(_, n)| n.actual.map(|value| shown(value, &n.column))),
-        text("verdict", &rows, |(_, n)| Some(n.verdict.word().into())),
+        text("verdict", &rows, |(_, n)| Some(n.verdict.word())),
         text("source", &rows, |(_, n)| Some(n.source.clone())),
     ];
     let table = Table::new("expected", "Expected numbers", frame(columns)?);

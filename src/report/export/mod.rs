@@ -15,6 +15,7 @@ use super::tables::{Table, polars_error};
 use crate::store::write_atomically;
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// A table format.
@@ -35,16 +36,27 @@ pub trait Exporter: Sync {
 /// Every format.
 pub const ALL: &[&dyn Exporter] = &[&Csv, &Parquet, &Markdown, &Latex];
 
-/// Writes `table` in each of `formats` into `folder`, whole files only; returns their paths.
+/// Rows from which on a table is too long to be read, and written for programs alone.
+pub const LONG: usize = 1000;
+
+/// Writes `table` in each of `formats` into `folder`, whole files only; returns their paths. Formats for readers are left
+/// out for tables of data and for those of more than [`LONG`] rows; such a file of an earlier report is removed.
 ///
 /// # Errors
 /// [`crate::Error::Io`] naming the file.
 pub fn write(table: &Table, formats: &[&dyn Exporter], folder: &Path) -> Result<Vec<PathBuf>> {
-    formats
-        .iter()
-        .filter(|format| table.for_readers || !format.for_readers())
+    let path = |format: &dyn Exporter| folder.join(format!("{}.{}", table.name, format.extension()));
+    let readable = table.for_readers && table.frame.height() <= LONG;
+    let (wanted, unwanted): (Vec<&dyn Exporter>, Vec<&dyn Exporter>) =
+        formats.iter().copied().partition(|format| readable || !format.for_readers());
+    for format in unwanted {
+        // It is usually not there.
+        let _ = std::fs::remove_file(path(format));
+    }
+    wanted
+        .par_iter()
         .map(|format| {
-            let path = folder.join(format!("{}.{}", table.name, format.extension()));
+            let path = path(*format);
             let bytes = format.export(table)?;
             write_atomically(&path, |file| std::io::Write::write_all(file, &bytes))?;
             Ok(path)
@@ -114,4 +126,28 @@ pub(crate) fn best(table: &Table) -> Result<Vec<Vec<bool>>> {
         }
     }
     Ok(marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::{frame, integer};
+    use super::*;
+
+    /// A table that nobody can read is written for programs alone, and an earlier report's readable file of it goes.
+    #[test]
+    fn long_tables_are_for_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = |rows: usize| {
+            let rows: Vec<u64> = (0..rows as u64).collect();
+            let table = Table::new("t", "T", frame(vec![integer("seed", &rows, |row| Some(*row))]).unwrap());
+            write(&table, ALL, folder.path()).unwrap();
+            let files = std::fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<String> =
+                files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(LONG), ["t.csv", "t.md", "t.parquet", "t.tex"]);
+        assert_eq!(names(LONG + 1), ["t.csv", "t.parquet"]);
+    }
 }

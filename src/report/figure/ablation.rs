@@ -7,8 +7,9 @@ use super::{Drawing, Figure, Group, Source};
 use crate::Result;
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
+use rayon::prelude::*;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) const ABLATIONS: Figure = Figure {
     name: "ablations",
@@ -59,7 +60,7 @@ fn plain(value: &Value) -> String {
 /// The one setting in which two points differ, with its value on both sides. Options of a relevance measure belong to it.
 fn difference(a: &Settings, b: &Settings) -> Option<(String, String, String)> {
     let measure_differs = a.get("relevance") != b.get("relevance");
-    let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let mut differing = keys
         .into_iter()
         .filter(|key| a.get(*key) != b.get(*key))
@@ -72,6 +73,33 @@ fn difference(a: &Settings, b: &Settings) -> Option<(String, String, String)> {
     Some((key.clone(), value(a), value(b)))
 }
 
+/// From how many others each point differs in one setting that is no [`STRENGTH`]: [`difference`] of all pairs, with
+/// numbers in place of texts, because there are many.
+fn neighbours(points: &[(&WorkingPoint, Settings)]) -> Vec<usize> {
+    let names: BTreeSet<&String> = points.iter().flat_map(|(_, settings)| settings.keys()).collect();
+    let mut known: HashMap<&String, u32> = HashMap::new();
+    // 0: the point does not have the setting.
+    let mut numbers: Vec<Vec<u32>> = Vec::with_capacity(points.len());
+    for (_, settings) in points {
+        let number = |name: &&String| {
+            settings.get(*name).map_or(0, |value| {
+                let next = known.len() as u32 + 1;
+                *known.entry(value).or_insert(next)
+            })
+        };
+        numbers.push(names.iter().map(number).collect());
+    }
+    let relevance = names.iter().position(|name| *name == "relevance");
+    let strength: Vec<bool> = names.iter().map(|name| STRENGTH.contains(&name.as_str())).collect();
+    let one_step = |a: &[u32], b: &[u32]| {
+        let measure_differs = relevance.is_some_and(|at| a[at] != b[at]);
+        let mut differing =
+            (0..a.len()).filter(|&at| a[at] != b[at] && (!measure_differs || (a[at] != 0 && b[at] != 0)));
+        differing.next().is_some_and(|at| !strength[at]) && differing.next().is_none()
+    };
+    numbers.par_iter().map(|a| numbers.iter().filter(|b| one_step(a, b)).count()).collect()
+}
+
 fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
     let mut families = Families::new();
     for point in &group.points {
@@ -79,19 +107,11 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
     }
     let mut panels: IndexMap<String, Panel> = IndexMap::new();
     for ((method, bits), points) in &families {
-        // The point from which most others are one step away.
-        let neighbours = |at: &Settings| {
-            let others = points.iter().filter_map(|(_, other)| difference(at, other));
-            others.filter(|(key, ..)| !STRENGTH.contains(&key.as_str())).count()
-        };
-        let Some((base, from)) = points
-            .iter()
-            .rev()
-            .max_by_key(|(_, settings)| neighbours(settings))
-            .filter(|(_, s)| neighbours(s) > 0)
-        else {
-            continue;
-        };
+        // The point from which most others are one step away; of several the first.
+        let neighbours = neighbours(points);
+        let most = neighbours.iter().enumerate().rev().max_by_key(|(_, count)| **count);
+        let Some((reference, _)) = most.filter(|(_, count)| **count > 0) else { continue };
+        let (base, from) = &points[reference];
         let mut values: IndexMap<String, Vec<(String, &WorkingPoint)>> = IndexMap::new();
         for (point, to) in points {
             if let Some((key, before, after)) =

@@ -6,6 +6,7 @@ use super::axis::Axis;
 use super::canvas::{GREY, MARKER, TEXT, TITLE, WIDTH, dashes, failed, stroke, width, write, write_upwards};
 use super::legend::{LINE, Legend};
 use super::style::{Area, Style};
+use super::thin::thin;
 use crate::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -90,6 +91,7 @@ impl Chart<'_> {
     pub fn draw(mut self) -> Result<Option<Drawing>> {
         let csv = self.csv();
         let hidden = self.hide();
+        let thinned = thin(&mut self.panels);
         self.panels.retain(|panel| panel.lines.iter().any(|line| !line.spots.is_empty()));
         let spots = || self.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.spots);
         let x = Axis::around(
@@ -113,8 +115,13 @@ impl Chart<'_> {
         let row_height = height + titles + if shared { 30 } else { below + 20 };
         let top = TITLE + 30;
         let plots = rows * row_height + if shared { below } else { 0 };
-        let notes = if hidden > 0 { LINE } else { 0 };
-        let size = (WIDTH, (top + plots + TEXT + 30 + legend.height() + notes) as u32);
+        let below_floor = self.floor.filter(|_| hidden > 0);
+        let notes: Vec<String> = below_floor
+            .map(|floor| format!("{hidden} points below {floor:.0} % are not shown"))
+            .into_iter()
+            .chain(thinned)
+            .collect();
+        let size = (WIDTH, (top + plots + TEXT + 30 + legend.height() + notes.len() as i32 * LINE) as u32);
         let y_ticks = y.ticks(if columns == 1 { 7 } else { 5 });
         let left = 90 + y_ticks.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0);
         let gap = if shared { 50 } else { 60 };
@@ -147,10 +154,9 @@ impl Chart<'_> {
             write(&area, self.x_label, (middle, top + plots), TEXT, (HPos::Center, VPos::Top))?;
             write_upwards(&area, self.y_label, (TEXT / 2 + 8, top + plots / 2), TEXT)?;
             legend.draw(&area, top + plots + TEXT + 30)?;
-            if let Some(floor) = self.floor.filter(|_| hidden > 0) {
-                let text = format!("{hidden} points below {floor:.0} % are not shown");
-                let at = (40, top + plots + TEXT + 24 + legend.height());
-                write(&area, &text, at, TEXT, (HPos::Left, VPos::Top))?;
+            for (index, text) in notes.iter().enumerate() {
+                let at = (40, top + plots + TEXT + 24 + legend.height() + index as i32 * LINE);
+                write(&area, text, at, TEXT, (HPos::Left, VPos::Top))?;
             }
             area.present().map_err(failed)?;
         }

@@ -5,10 +5,9 @@ use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
-use crate::report::records::configuration;
 use crate::report::tables::WorkingPoint;
-use crate::run::{LayerRecord, RunRecord};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::run::LayerRecord;
+use std::collections::BTreeSet;
 
 pub(super) const SPARSITY: Figure = Figure {
     name: "sparsity_by_depth",
@@ -45,13 +44,6 @@ fn draw(
     // The middle bit width shows the effect best; the first seed stands for all.
     let widths: BTreeSet<Option<u32>> = constrained.iter().map(|point| point.bits).collect();
     let Some(&bits) = widths.iter().nth(widths.len() / 2) else { return Ok(None) };
-    let mut records: BTreeMap<String, &RunRecord> = BTreeMap::new();
-    for record in &group.records {
-        let kept = records.entry(configuration(record)).or_insert(record);
-        if record.seed < kept.seed {
-            *kept = record;
-        }
-    }
     let mut panels = Vec::new();
     for method in ["ecq", "ecqx"] {
         let own: Vec<_> =
@@ -61,7 +53,7 @@ fn draw(
         let count = own.len().min(LINES);
         let lines = (0..count).filter_map(|index| {
             let point = own[if count > 1 { index * (own.len() - 1) / (count - 1) } else { 0 }];
-            let record = records.get(&point.configuration)?;
+            let record = group.runs(point).min_by_key(|record| record.seed)?;
             let spots = record.layers.iter().enumerate().filter_map(|(depth, layer)| {
                 value(layer).map(|y| Spot::plain((depth + 1) as f64, y, layer.name.clone()))
             });

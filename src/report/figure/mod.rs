@@ -14,6 +14,7 @@ mod magnitude;
 pub mod measured;
 mod render;
 mod style;
+mod thin;
 mod training;
 
 use super::tables::WorkingPoint;
@@ -37,6 +38,13 @@ pub struct Group<'a> {
     pub points: Vec<&'a WorkingPoint>,
     /// The finished runs.
     pub records: Vec<&'a RunRecord>,
+}
+
+impl<'a> Group<'a> {
+    /// The runs of one of its points.
+    pub fn runs(&self, point: &WorkingPoint) -> impl Iterator<Item = &'a RunRecord> {
+        self.records.iter().filter(|record| point.ids.contains(&record.id)).copied()
+    }
 }
 
 /// What records do not hold: weights with their relevance, samples with theirs, one layer's assignment.

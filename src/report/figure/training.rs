@@ -5,7 +5,6 @@ use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
-use crate::report::records::configuration;
 use crate::report::statistics::Summary;
 use crate::report::tables::{WorkingPoint, smallest_within};
 use crate::run::RunRecord;
@@ -53,12 +52,7 @@ fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
         let mut lines = Vec::new();
         for (method, points) in methods {
             let Some(point) = representative(&points) else { continue };
-            let runs: Vec<&RunRecord> = group
-                .records
-                .iter()
-                .filter(|record| configuration(record) == point.configuration)
-                .copied()
-                .collect();
+            let runs: Vec<&RunRecord> = group.runs(point).collect();
             let last = runs.iter().flat_map(|r| &r.epochs).map(|epoch| epoch.epoch).max().unwrap_or(0);
             let at = |number: usize| {
                 let epochs = runs.iter().flat_map(|r| &r.epochs).filter(move |epoch| epoch.epoch == number);

@@ -1,13 +1,14 @@
 //! The report as one self-contained HTML file: tables that sort, figures inline, nothing loaded from elsewhere.
 
 use super::column::describe;
-use super::export::{best, cell, heading};
+use super::export::{LONG, best, cell, heading};
 use super::records::finished;
 use super::tables::Table;
 use crate::run::{RunRecord, Status};
 use crate::{Error, Result};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,10 +39,21 @@ struct Cell {
     best: bool,
 }
 
+/// Rows of a table that the page shows: a browser takes long over more, and nobody reads them.
+const ROWS: usize = 500;
+
 fn html_table(table: &Table) -> Result<HtmlTable> {
     let frame = &table.frame;
     let best = best(table)?;
-    let rows = (0..frame.height()).map(|row| {
+    let shown = if frame.height() > LONG { ROWS } else { frame.height() };
+    let note = match frame.height() - shown {
+        0 => table.note.clone(),
+        _ => {
+            let cut = format!("The first {shown} of {} rows; all are in {}.csv.", frame.height(), table.name);
+            [cut.as_str(), &table.note].join(" ").trim_end().into()
+        }
+    };
+    let rows = (0..shown).map(|row| {
         let cells = (0..frame.width())
             .map(|column| Ok(Cell { text: cell(frame, column, row)?, best: best[column][row] }));
         cells.collect::<Result<Vec<Cell>>>()
@@ -49,7 +61,7 @@ fn html_table(table: &Table) -> Result<HtmlTable> {
     Ok(HtmlTable {
         name: table.name.clone(),
         title: table.title.clone(),
-        note: table.note.clone(),
+        note,
         headings: frame.columns().iter().map(|column| heading(column.name()).to_owned()).collect(),
         numeric: frame
             .columns()
@@ -113,7 +125,7 @@ pub fn html(page: &Page<'_>) -> Result<String> {
         .iter()
         .flat_map(|record| record.warnings.iter().map(move |warning| format!("{}: {warning}", record.label)))
         .collect();
-    let tables = tables.iter().map(|table| html_table(table)).collect::<Result<Vec<_>>>()?;
+    let tables = tables.par_iter().map(|table| html_table(table)).collect::<Result<Vec<_>>>()?;
     let wrong = |error: minijinja::Error| Error::Internal(format!("report: {error:#}"));
     let mut environment = Environment::new();
     environment.add_template("report.html", include_str!("report.html")).map_err(wrong)?;

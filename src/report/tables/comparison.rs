@@ -12,10 +12,10 @@ use crate::run::RunRecord;
 pub fn comparison(records: &[RunRecord]) -> Result<Table> {
     let rows: Vec<Comparison> = compare(records);
     let columns = vec![
-        text("dataset", &rows, |c| Some(c.dataset.clone())),
-        text("model", &rows, |c| Some(c.model.clone())),
+        text("dataset", &rows, |c| Some(&c.dataset)),
+        text("model", &rows, |c| Some(&c.model)),
         integer("bits", &rows, |c| c.bits.map(u64::from)),
-        text("other", &rows, |c| Some(c.other.clone())),
+        text("other", &rows, |c| Some(&c.other)),
         integer("seeds", &rows, |c| Some(c.seeds as u64)),
         real("difference_points", &rows, |c| c.difference),
         real("low_points", &rows, |c| c.interval.map(|i| i.0)),

@@ -12,8 +12,8 @@ pub fn epochs(records: &[RunRecord]) -> Result<Table> {
     let rows: Vec<(&RunRecord, &EpochMetrics)> =
         records.iter().flat_map(|r| r.epochs.iter().map(move |epoch| (r, epoch))).collect();
     let columns = vec![
-        text("id", &rows, |(r, _)| Some(r.id.clone())),
-        text("label", &rows, |(r, _)| Some(r.label.clone())),
+        text("id", &rows, |(r, _)| Some(&r.id)),
+        text("label", &rows, |(r, _)| Some(&r.label)),
         integer("bits", &rows, |(r, _)| r.bits.map(u64::from)),
         integer("seed", &rows, |(r, _)| Some(r.seed)),
         integer("epoch", &rows, |(_, e)| Some(e.epoch as u64)),

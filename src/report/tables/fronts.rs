@@ -39,7 +39,7 @@ pub fn pareto(points: &[WorkingPoint]) -> Result<Table> {
         text("dataset", &rows, |(_, p)| Some(p.dataset.clone())),
         text("model", &rows, |(_, p)| Some(p.model.clone())),
         text("method", &rows, |(_, p)| Some(p.method.clone())),
-        text("against", &rows, |(name, _)| Some((*name).into())),
+        text("against", &rows, |(name, _)| Some(*name)),
         text("label", &rows, |(_, p)| Some(p.label.clone())),
         real("top1_percent", &rows, |(_, p)| Some(p.top1.mean)),
         real("sparsity_percent", &rows, |(_, p)| p.sparsity.map(|s| s.mean)),
@@ -57,9 +57,9 @@ pub fn pareto(points: &[WorkingPoint]) -> Result<Table> {
 pub fn hypervolume_table(records: &[RunRecord]) -> Result<Table> {
     let rows: Vec<Hypervolume> = hypervolumes(records);
     let columns = vec![
-        text("dataset", &rows, |r| Some(r.dataset.clone())),
-        text("model", &rows, |r| Some(r.model.clone())),
-        text("method", &rows, |r| Some(r.method.clone())),
+        text("dataset", &rows, |r| Some(&r.dataset)),
+        text("model", &rows, |r| Some(&r.model)),
+        text("method", &rows, |r| Some(&r.method)),
         integer("seeds", &rows, |r| Some(r.values.n as u64)),
         real("hypervolume", &rows, |r| Some(r.values.mean)),
         real("hypervolume_low", &rows, |r| r.interval.map(|i| i.0)),
@@ -85,10 +85,10 @@ pub fn at_equal_table(records: &[RunRecord]) -> Result<Table> {
     let accuracy = |read: fn(&AtEqual) -> Option<f64>| move |r: &AtEqual| read(r).filter(|_| !r.is_size);
     let bytes = |read: fn(&AtEqual) -> Option<f64>| move |r: &AtEqual| read(r).filter(|_| r.is_size);
     let columns = vec![
-        text("dataset", &rows, |r| Some(r.dataset.clone())),
-        text("model", &rows, |r| Some(r.model.clone())),
-        text("at", &rows, |r| Some(r.place.clone())),
-        text("method", &rows, |r| Some(r.method.clone())),
+        text("dataset", &rows, |r| Some(&r.dataset)),
+        text("model", &rows, |r| Some(&r.model)),
+        text("at", &rows, |r| Some(&r.place)),
+        text("method", &rows, |r| Some(&r.method)),
         real("top1_percent", &rows, accuracy(|r| Some(r.values.mean))),
         real("top1_low_percent", &rows, accuracy(|r| r.interval.map(|i| i.0))),
         real("top1_high_percent", &rows, accuracy(|r| r.interval.map(|i| i.1))),

@@ -14,15 +14,15 @@ pub fn layers(records: &[RunRecord]) -> Result<Table> {
         .flat_map(|r| r.layers.iter().enumerate().map(move |(depth, layer)| (r, depth, layer)))
         .collect();
     let columns = vec![
-        text("id", &rows, |(r, _, _)| Some(r.id.clone())),
-        text("dataset", &rows, |(r, _, _)| Some(r.dataset.clone())),
-        text("model", &rows, |(r, _, _)| Some(r.model.clone())),
-        text("label", &rows, |(r, _, _)| Some(r.label.clone())),
+        text("id", &rows, |(r, _, _)| Some(&r.id)),
+        text("dataset", &rows, |(r, _, _)| Some(&r.dataset)),
+        text("model", &rows, |(r, _, _)| Some(&r.model)),
+        text("label", &rows, |(r, _, _)| Some(&r.label)),
         integer("bits", &rows, |(r, _, _)| r.bits.map(u64::from)),
         real("lambda", &rows, |(r, _, _)| r.lambda),
         integer("seed", &rows, |(r, _, _)| Some(r.seed)),
         integer("depth", &rows, |(_, depth, _)| Some(*depth as u64)),
-        text("layer", &rows, |(_, _, layer)| Some(layer.name.clone())),
+        text("layer", &rows, |(_, _, layer)| Some(&layer.name)),
         integer("weights", &rows, |(_, _, layer)| Some(layer.weights as u64)),
         integer("zeros", &rows, |(_, _, layer)| Some(layer.zeros as u64)),
         real("sparsity_percent", &rows, |(_, _, layer)| {

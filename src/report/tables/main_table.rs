@@ -45,12 +45,12 @@ pub fn main_table(points: &[WorkingPoint]) -> Result<Table> {
     });
     let of = |read: fn(&WorkingPoint) -> Option<f64>| move |row: &Row| row.point.and_then(read);
     let columns = vec![
-        text("dataset", &rows, |row| Some(row.dataset.into())),
-        text("model", &rows, |row| Some(row.model.into())),
+        text("dataset", &rows, |row| Some(row.dataset)),
+        text("model", &rows, |row| Some(row.model)),
         integer("bits", &rows, |row| row.bits.map(u64::from)),
-        text("point", &rows, |row| Some(row.choice.into())),
-        text("method", &rows, |row| Some(row.method.into())),
-        text("setting", &rows, |row| Some(row.point.map_or("none reaches it".into(), setting))),
+        text("point", &rows, |row| Some(row.choice)),
+        text("method", &rows, |row| Some(row.method)),
+        text("setting", &rows, |row| Some(row.point.map_or_else(|| "none reaches it".into(), setting))),
         real("top1_percent", &rows, of(|p| Some(p.top1.mean))),
         real("top1_std_points", &rows, of(|p| p.top1.std)),
         real("drop_points", &rows, of(|p| mean(p.drop))),

@@ -23,7 +23,7 @@ pub use timings::{origins, provenance, timings};
 pub use working_points::{WorkingPoint, working_points, working_points_table};
 
 use crate::{Error, Result};
-use polars::prelude::{Column, DataFrame};
+use polars::prelude::{Column, DataFrame, IntoColumn as _, StringChunkedBuilder};
 
 /// A table with what a reader needs beside its cells.
 #[derive(Clone, Debug)]
@@ -74,9 +74,15 @@ pub(crate) fn polars_error(error: polars::prelude::PolarsError) -> Error {
     Error::Internal(format!("table: {error}"))
 }
 
-/// Text column.
-pub(crate) fn text<T>(name: &str, rows: &[T], cell: impl Fn(&T) -> Option<String>) -> Column {
-    Column::new(name.into(), rows.iter().map(cell).collect::<Vec<Option<String>>>())
+/// Text column, of texts or of references to some.
+pub(crate) fn text<'a, T, S: AsRef<str>>(
+    name: &str,
+    rows: &'a [T],
+    cell: impl Fn(&'a T) -> Option<S>,
+) -> Column {
+    let mut column = StringChunkedBuilder::new(name.into(), rows.len());
+    rows.iter().for_each(|row| column.append_option(cell(row)));
+    column.finish().into_column()
 }
 
 /// Real column; values that are not finite become missing.

@@ -84,18 +84,18 @@ pub fn published(points: &[WorkingPoint], sources: &[Source]) -> Result<Option<T
         return Ok(None);
     }
     let columns = vec![
-        text("dataset", &rows, |r| Some(r.dataset.clone())),
-        text("model", &rows, |r| Some(r.model.clone())),
-        text("method", &rows, |r| Some(r.method.clone())),
-        text("label", &rows, |r| Some(r.label.clone())),
+        text("dataset", &rows, |r| Some(&r.dataset)),
+        text("model", &rows, |r| Some(&r.model)),
+        text("method", &rows, |r| Some(&r.method)),
+        text("label", &rows, |r| Some(&r.label)),
         integer("bits", &rows, |r| r.bits.map(u64::from)),
         real("top1_percent", &rows, |r| r.top1),
         real("drop_points", &rows, |r| r.drop),
         real("sparsity_percent", &rows, |r| r.sparsity),
         real("file_bytes", &rows, |r| r.bytes),
         real("compression_ratio", &rows, |r| r.ratio),
-        text("source", &rows, |r| Some(r.source.clone())),
-        text("differs", &rows, |r| Some(r.setting.clone())),
+        text("source", &rows, |r| Some(&r.source)),
+        text("differs", &rows, |r| Some(&r.setting)),
     ];
     let table = Table::new("published", "Published numbers beside ours", frame(columns)?);
     Ok(Some(Table {

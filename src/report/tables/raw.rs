@@ -1,7 +1,7 @@
 //! The raw table: one row per run, failed ones included; and records read back from it.
 
 use super::{Table, frame, integer, polars_error, real, text};
-use crate::report::records::configuration;
+use crate::report::records::configurations;
 use crate::run::record::SCHEMA;
 use crate::run::{Metrics, Provenance, RunRecord, Sizes, Status};
 use crate::{Error, Result};
@@ -17,18 +17,19 @@ pub fn raw(records: &[RunRecord]) -> Result<Table> {
     let count = |read: fn(&Sizes) -> Option<usize>| {
         move |r: &RunRecord| r.sizes.as_ref().and_then(read).map(|n| n as u64)
     };
+    let configurations = configurations(&records.iter().collect::<Vec<_>>());
     let columns = vec![
-        text("id", records, |r| Some(r.id.clone())),
-        text("experiment", records, |r| Some(r.experiment.clone())),
-        text("dataset", records, |r| Some(r.dataset.clone())),
-        text("model", records, |r| Some(r.model.clone())),
-        text("method", records, |r| Some(r.method.clone())),
-        text("label", records, |r| Some(r.label.clone())),
+        text("id", records, |r| Some(&r.id)),
+        text("experiment", records, |r| Some(&r.experiment)),
+        text("dataset", records, |r| Some(&r.dataset)),
+        text("model", records, |r| Some(&r.model)),
+        text("method", records, |r| Some(&r.method)),
+        text("label", records, |r| Some(&r.label)),
         integer("bits", records, |r| r.bits.map(u64::from)),
         real("lambda", records, |r| r.lambda),
         real("p", records, |r| r.p),
         integer("seed", records, |r| Some(r.seed)),
-        text("status", records, |r| Some(if r.status == Status::Done { "done" } else { "failed" }.into())),
+        text("status", records, |r| Some(if r.status == Status::Done { "done" } else { "failed" })),
         real("top1_percent", records, test(|m| Some(m.top1))),
         real("top5_percent", records, test(|m| m.top5)),
         real("loss_nats", records, test(|m| Some(m.loss))),
@@ -46,8 +47,8 @@ pub fn raw(records: &[RunRecord]) -> Result<Table> {
         integer("csr_bytes", records, count(|s| s.csr)),
         integer("zstd_bytes", records, count(|s| s.zstd)),
         integer("xz_bytes", records, count(|s| s.xz)),
-        text("selection", records, |r| Some(r.selection.clone())),
-        text("configuration", records, |r| Some(configuration(r))),
+        text("selection", records, |r| Some(&r.selection)),
+        text("configuration", &configurations, Some),
         text("warnings", records, |r| Some(r.warnings.join("; "))),
         text("error", records, |r| r.error.clone()),
     ];

@@ -12,17 +12,17 @@ use indexmap::IndexMap;
 /// [`crate::Error::Internal`] only on a defect.
 pub fn timings(records: &[RunRecord]) -> Result<Table> {
     let columns = vec![
-        text("id", records, |r| Some(r.id.clone())),
-        text("dataset", records, |r| Some(r.dataset.clone())),
-        text("model", records, |r| Some(r.model.clone())),
-        text("label", records, |r| Some(r.label.clone())),
+        text("id", records, |r| Some(&r.id)),
+        text("dataset", records, |r| Some(&r.dataset)),
+        text("model", records, |r| Some(&r.model)),
+        text("label", records, |r| Some(&r.label)),
         integer("bits", records, |r| r.bits.map(u64::from)),
         integer("seed", records, |r| Some(r.seed)),
         real("seconds", records, |r| Some(r.seconds)),
         real("seconds_per_epoch", records, seconds_per_epoch),
         integer("peak_memory_bytes", records, |r| r.peak_memory),
         integer("threads", records, |r| Some(r.provenance.threads as u64)),
-        text("device", records, |r| Some(r.provenance.device.clone())),
+        text("device", records, |r| Some(&r.provenance.device)),
     ];
     Ok(Table { reproducible: false, ..Table::data("timings", "Time and memory", frame(columns)?) })
 }

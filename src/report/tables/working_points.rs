@@ -3,7 +3,7 @@
 use super::raw::drop_points;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::report::records::{configuration, finished, strip_seeds};
+use crate::report::records::{configurations, finished, strip_seeds};
 use crate::report::statistics::Summary;
 use crate::run::RunRecord;
 use crate::spec::run_spec::canonical;
@@ -31,6 +31,8 @@ pub struct WorkingPoint {
     pub configuration: String,
     /// The resolved specification of its first run.
     pub spec: serde_json::Value,
+    /// Ids of its runs.
+    pub ids: Vec<String>,
     /// Seeds, ascending.
     pub seeds: Vec<u64>,
     /// Top-1, percent.
@@ -67,8 +69,9 @@ impl WorkingPoint {
 /// Finished runs grouped by everything but their seed, in the order of `records`.
 pub fn working_points(records: &[RunRecord]) -> Vec<WorkingPoint> {
     let mut groups: IndexMap<String, Vec<&RunRecord>> = IndexMap::new();
-    for record in finished(records) {
-        groups.entry(configuration(record)).or_default().push(record);
+    let finished: Vec<&RunRecord> = finished(records).collect();
+    for (record, configuration) in finished.iter().zip(configurations(&finished)) {
+        groups.entry(configuration).or_default().push(record);
     }
     groups.into_iter().map(|(configuration, group)| working_point(configuration, &group)).collect()
 }
@@ -88,6 +91,7 @@ fn working_point(configuration: String, group: &[&RunRecord]) -> WorkingPoint {
         p: first.p,
         configuration,
         spec: first.spec.clone(),
+        ids: group.iter().map(|record| record.id.clone()).collect(),
         seeds: group.iter().map(|record| record.seed).collect(),
         // `finished` keeps only records with a test result, so there is at least one number.
         top1: over(&|r| r.test.as_ref().map(|m| m.top1)).unwrap_or(Summary {
@@ -112,10 +116,10 @@ pub fn working_points_table(points: &[WorkingPoint]) -> Result<Table> {
     let mean = |summary: Option<Summary>| summary.map(|s| s.mean);
     let std = |summary: Option<Summary>| summary.and_then(|s| s.std);
     let columns = vec![
-        text("dataset", points, |p| Some(p.dataset.clone())),
-        text("model", points, |p| Some(p.model.clone())),
-        text("method", points, |p| Some(p.method.clone())),
-        text("label", points, |p| Some(p.label.clone())),
+        text("dataset", points, |p| Some(&p.dataset)),
+        text("model", points, |p| Some(&p.model)),
+        text("method", points, |p| Some(&p.method)),
+        text("label", points, |p| Some(&p.label)),
         integer("bits", points, |p| p.bits.map(u64::from)),
         real("lambda", points, |p| p.lambda),
         real("p", points, |p| p.p),
@@ -131,7 +135,7 @@ pub fn working_points_table(points: &[WorkingPoint]) -> Result<Table> {
         real("file_std_bytes", points, |p| std(p.file_bytes)),
         real("compression_ratio", points, |p| mean(p.compression)),
         real("compression_std", points, |p| std(p.compression)),
-        text("configuration", points, |p| Some(p.configuration.clone())),
+        text("configuration", points, |p| Some(&p.configuration)),
     ];
     let table = Table::new(
         "working_points",
