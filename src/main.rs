@@ -8,5 +8,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // A reader that closes early, such as `head`, ends the program quietly instead of failing a print.
+    sigpipe::reset();
     ecqx::cli::main()
 }

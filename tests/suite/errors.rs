@@ -210,3 +210,17 @@ fn unwritable_store() {
     assert!(output.status.code().is_some_and(|code| code == 1 || code == 2), "{text}");
     assert!(text.contains("store") && !text.contains("panicked"), "{text}");
 }
+
+/// A reader that closes early, as `head` does, ends the program without a panic.
+#[test]
+fn closed_pipe() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ecqx"))
+        .args(["ls", "quantizers"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
