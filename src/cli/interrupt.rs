@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+/// A signal has come.
+static NOTICED: AtomicBool = AtomicBool::new(false);
 /// Runs stop at the end of their epoch.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 /// Runs stop after their step.
@@ -13,7 +15,7 @@ static AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Whether the user asked to stop.
 pub(super) fn cancelled() -> bool {
-    CANCELLED.load(Ordering::Relaxed)
+    CANCELLED.load(Ordering::Relaxed) || cancelled_now()
 }
 
 /// Whether there is no time to finish an epoch.
@@ -27,12 +29,12 @@ pub(super) fn cancelled_now() -> bool {
 /// When the system refuses, or when called twice.
 pub(super) fn install() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
-        if CANCELLED.swap(true, Ordering::Relaxed) {
+        if NOTICED.swap(true, Ordering::Relaxed) {
             // Claims and half-written files that stay are seen to belong to no process.
             std::process::exit(i32::from(super::INTERRUPTED));
         }
-        // The flag below may be set a moment later.
-        std::thread::sleep(Duration::from_millis(50));
+        // The flag of a termination may be set a moment later.
+        std::thread::sleep(Duration::from_millis(5));
         eprintln!(
             "{}",
             match cancelled_now() {
@@ -41,6 +43,8 @@ pub(super) fn install() -> anyhow::Result<()> {
                     "stopping at the end of the epoch; once more to stop at once (nothing finished is lost)",
             }
         );
+        // Last, so that even a run that is about to end has said why it stops.
+        CANCELLED.store(true, Ordering::Relaxed);
     })?;
     #[cfg(unix)]
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
