@@ -151,29 +151,48 @@ fn post_training_rows_match() {
         }
         assert!(difference.abs() <= 0.002 * weights, "{row}: {difference} zeros too many");
         if row["bits"] == 4 && row["Lambda"].as_f64().unwrap() > 0.02 {
-            check_top1(&real, row, &tensors);
+            let (found, expected) = accuracies(&real, row, &tensors).unwrap();
+            assert!((found - expected).abs() <= allowed(row), "{row}: top-1 {found}");
         }
     }
     assert!(within * 10 >= layers * 9, "{within} of {layers} layers within 0.2 %");
 }
 
-/// Accuracy of a row on which the network still works: within 0.05 points without relevance, 0.3 with.
-fn check_top1(real: &Real, row: &Value, tensors: &[QuantizedTensor]) {
+/// Difference of a row's accuracy from the reference's that is allowed, points: 0.05 without relevance, 0.3 with. Where
+/// the network is already damaged (below 85 %), a few zeros more or less move its accuracy by points, and which they are
+/// is decided by the rounding of relevances that are divided by almost nothing (docs/relevance.md): 3 points.
+fn allowed(row: &Value) -> f64 {
+    let points = match (row["p"].is_null(), row["top1"].as_f64()) {
+        (true, _) => 0.05,
+        (false, Some(top1)) if top1 > 85.0 => 0.3,
+        (false, _) => 3.0,
+    };
+    points + 1e-9
+}
+
+/// Accuracy of a row and what it should be; `None` for rows on which the network no longer works.
+fn accuracies(real: &Real, row: &Value, tensors: &[QuantizedTensor]) -> Option<(f64, f64)> {
     let expected = row["top1"].as_f64().unwrap();
-    if expected > 20.0 {
-        let (found, allowed) = (real.top1(tensors), if row["p"].is_null() { 0.05 } else { 0.3 });
-        eprintln!("{} bit, Λ {}, p {}: {found}, expected {expected}", row["bits"], row["Lambda"], row["p"]);
-        assert!((found - expected).abs() <= allowed + 1e-9, "{row}: top-1 {found}");
-    }
+    (expected > 20.0).then(|| (real.top1(tensors), expected))
 }
 
 /// Accuracy of all rows.
 #[test]
-#[ignore = "minutes: sixteen passes over the test images; run it with --ignored"]
+#[ignore = "minutes: thirty passes over the test images; run it with --ignored"]
 fn all_accuracies_match() {
     let Some(real) = real() else { return };
     let relevance = real.relevance();
+    let mut outside = Vec::new();
     for row in real.golden["rows"].as_array().unwrap() {
-        check_top1(&real, row, &real.quantize(row, &relevance));
+        let Some((found, expected)) = accuracies(&real, row, &real.quantize(row, &relevance)) else {
+            continue;
+        };
+        let line =
+            format!("{} bit, Λ {}, p {}: {found}, expected {expected}", row["bits"], row["Lambda"], row["p"]);
+        eprintln!("{line}");
+        if (found - expected).abs() > allowed(row) {
+            outside.push(line);
+        }
     }
+    assert!(outside.is_empty(), "{outside:#?}");
 }
