@@ -78,7 +78,7 @@ impl Network {
         &self.layers
     }
 
-    /// Positions in a [`Trace`] of the inputs of layer `index`.
+    /// Positions in a [`Trace`](super::Trace) of the inputs of layer `index`.
     pub fn sources(&self, index: usize) -> &[usize] {
         &self.sources[index]
     }

@@ -32,7 +32,7 @@ pub fn write(records: &[RunRecord]) -> Result<Vec<u8>> {
     Parquet.export(&Table::data(NAME, "Records", frame(columns)?))
 }
 
-/// Records of a file that [`write`] made, or (without layers, epochs, times and provenance) of a `raw.parquet`.
+/// Records of a file that [`write()`] made, or (without layers, epochs, times and provenance) of a `raw.parquet`.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Format`] or [`Error::Input`] naming the file and, where it is one, the run.
@@ -49,7 +49,7 @@ pub fn read(path: &Path) -> Result<Vec<RunRecord>> {
     whole(&table, path)
 }
 
-/// Records of a file that [`write`] made.
+/// Records of a file that [`write()`] made.
 ///
 /// # Errors
 /// As [`read`], and [`Error::Input`] for a table without whole records.

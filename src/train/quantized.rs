@@ -142,7 +142,7 @@ pub struct QuantizationAware<'a> {
 /// Quantization-aware training, starting from trained weights. Continues from what `checkpoints` has.
 ///
 /// # Errors
-/// [`Error::Diverged`], [`Error::Cancelled`], and those of the quantizer, the relevance measure and the data set.
+/// [`Error::Diverged`](crate::Error::Diverged), [`Error::Cancelled`](crate::Error::Cancelled), and those of the quantizer, the relevance measure and the data set.
 #[allow(clippy::too_many_arguments, reason = "each is a different thing with a name of its own")]
 pub fn quantization_aware(
     network: &Network,
