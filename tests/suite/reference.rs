@@ -160,16 +160,9 @@ fn post_training_rows_match() {
     assert!(within * 10 >= layers * 9, "{within} of {layers} layers within 0.2 %");
 }
 
-/// Difference of a row's accuracy from the reference's that is allowed, points: 0.05 without relevance, 0.3 with. Where
-/// the network is already damaged (below 85 %), a few zeros more or less move its accuracy by points, and which they are
-/// is decided by the rounding of relevances that are divided by almost nothing (docs/relevance.md): 3 points.
+/// Difference of a row's accuracy from the reference's that is allowed, points: 0.05 without relevance, 0.3 with.
 fn allowed(row: &Value) -> f64 {
-    let points = match (row["p"].is_null(), row["top1"].as_f64()) {
-        (true, _) => 0.05,
-        (false, Some(top1)) if top1 > 85.0 => 0.3,
-        (false, _) => 3.0,
-    };
-    points + 1e-9
+    if row["p"].is_null() { 0.05 + 1e-9 } else { 0.3 + 1e-9 }
 }
 
 /// Accuracy of a row and what it should be; `None` for rows on which the network no longer works.
@@ -180,7 +173,7 @@ fn accuracies(real: &Real, row: &Value, tensors: &[QuantizedTensor]) -> Option<(
 
 /// Accuracy of all rows.
 #[test]
-#[ignore = "minutes: thirty passes over the test images; run it with --ignored"]
+#[ignore = "minutes, and four damaged rows with relevance are outside (docs/relevance.md); run it with --ignored"]
 fn all_accuracies_match() {
     let Some(real) = real() else { return };
     let relevance = real.relevance();
