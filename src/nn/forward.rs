@@ -10,8 +10,8 @@ use candle_core::Tensor;
 
 /// Whether a forward pass trains or evaluates.
 pub enum Mode<'a> {
-    /// Batch norm uses running statistics, dropout does nothing.
-    Evaluation,
+    /// Batch norm uses running statistics, dropout does nothing; convolutions are this exact.
+    Evaluation(Accuracy),
     /// Batch norm uses the batch and updates its running statistics in place; dropout draws from the generator.
     Training(&'a mut Rng),
     /// As `Training`, but batch norm stays frozen on its running statistics.
@@ -85,7 +85,7 @@ impl Network {
     /// Whether layer `index` is trained together with the ReLU behind it.
     fn takes_relu(&self, index: usize, mode: &Mode<'_>) -> bool {
         let able = match (&self.layers[index].operation, mode) {
-            (_, Mode::Evaluation) => false,
+            (_, Mode::Evaluation(_)) => false,
             (Operation::BatchNorm { .. }, Mode::Training(_)) => true,
             (Operation::Linear { .. }, _) => true,
             (Operation::Add, _) => self.sources[index].len() == 2,
@@ -171,7 +171,7 @@ impl Network {
         }
         let pair = matches!(layer.operation, Operation::Add) && inputs.len() == 2;
         let relu = (pair || matches!(layer.operation, Operation::Linear { .. })) && self.relu_follows(index);
-        let out = run_layer(layer, parameters, inputs, &mut Mode::Evaluation, relu)?.0;
+        let out = run_layer(layer, parameters, inputs, &mut Mode::Evaluation(Accuracy::Near), relu)?.0;
         Ok((out, 1 + usize::from(relu)))
     }
 }
@@ -194,9 +194,8 @@ fn run_layer(
         }
         Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
             let bias = if bias { Some(parameter("bias")?) } else { None };
-            // Relevance reads the values of an evaluation and divides by them.
             let accuracy = match mode {
-                Mode::Evaluation => Accuracy::Local,
+                Mode::Evaluation(accuracy) => *accuracy,
                 _ => Accuracy::Near,
             };
             let geometry = Conv2dGeometry { stride, padding, dilation, groups, accuracy };
@@ -239,7 +238,7 @@ fn run_layer(
         }
         Operation::Shortcut { stride, out_channels, .. } => ops::shortcut(x, stride, out_channels)?,
         Operation::Dropout { rate } => match mode {
-            Mode::Evaluation => x.clone(),
+            Mode::Evaluation(_) => x.clone(),
             Mode::Training(rng) | Mode::TrainingFrozenNorm(rng) => {
                 if rate <= 0.0 {
                     return Ok((x.clone(), Saved::Nothing));

@@ -3,13 +3,15 @@
 //!
 //! The best cost m among the other levels does not depend on β, so zero wins exactly when β exceeds a threshold of the
 //! weight's own, `τ = ln(m / 2 cost₀) / ln R` (`thresholds.rs`). Sparsity as a function of β is a count of thresholds: one
-//! sweep computes them and counts for every β that the first passes could try.
+//! sweep computes them and counts for some β ahead on both ways the search may go. Since sparsity grows with β, the pass
+//! that ends the search is then found by bisection: two sweeps for up to twenty passes.
 
-use super::assignment::{PIECE, add, add_counts_above};
+use super::assignment::{AT_ONCE, PIECE, add, add_counts_above, count_above};
 use super::boundaries::Boundaries;
 use super::entropy::EntropyCosts;
 use super::thresholds::{Magnitudes, Thresholds};
 use crate::nn::kernels::elementwise::vectorised;
+use crate::nn::kernels::scratch::Buffer;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -23,30 +25,30 @@ pub enum Band {
     Above,
 }
 
-/// One pass of the search.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pass {
-    /// The exponent used.
-    pub beta: f64,
-    /// Share of zeros it gave.
-    pub sparsity: f64,
-}
-
 /// Result of the search.
-#[derive(Clone, Debug, PartialEq)]
 pub struct RelevanceAssignment {
     /// Codebook position of every weight.
     pub positions: Vec<u8>,
-    /// All passes, the last one being the one used; empty when the plain assignment already lies in the band.
-    pub trace: Vec<Pass>,
+    /// The exponents β of all passes, the last one being the one used; empty when the plain assignment already lies in
+    /// the band.
+    pub exponents: Vec<f64>,
     /// What was degenerate about the relevance, for the run's record.
     pub warning: Option<&'static str>,
+    thresholds: Buffer,
+}
+
+impl RelevanceAssignment {
+    /// Share of zeros that an exponent gives; for a search that took at least one pass.
+    pub fn sparsity_at(&self, exponent: f64) -> f64 {
+        let above = count_above(&self.thresholds, &[below(exponent)])[0];
+        1.0 - above as f64 / self.positions.len().max(1) as f64
+    }
 }
 
 /// Largest number of passes.
 const PASSES: usize = 51;
-/// Passes that one sweep answers, whatever way the search goes.
-const DEPTH: u32 = 3;
+/// How many passes ahead a sweep looks first.
+const AHEAD: [usize; 3] = [4, 12, 20];
 
 /// Assigns one layer with relevance. `zero` is the codebook position of the value 0, `p` the width of the band (0–1).
 pub fn search(
@@ -59,10 +61,10 @@ pub fn search(
 ) -> RelevanceAssignment {
     let unchanged = |warning| RelevanceAssignment {
         positions: plain.boundaries.assign(weights),
-        trace: Vec::new(),
+        exponents: Vec::new(),
         warning,
+        thresholds: Buffer::new(0),
     };
-    let total = weights.len().max(1) as f64;
     let Some(magnitudes) = Magnitudes::of(relevance) else {
         return unchanged(Some(
             "relevance is zero everywhere or not finite: the assignment without it was used",
@@ -72,11 +74,17 @@ pub fn search(
     penalties[usize::from(zero)] = f32::INFINITY;
     let others = Boundaries::new(&plain.boundaries.levels, &penalties);
     let start = f64::from(0.5f32.ln() / (magnitudes.mean() as f32).ln());
-    let mut tree = Tree::new(start, 0);
-    let mut thresholds = vec![0.0f32; weights.len()];
+    // Exponents that the search may ask for, counted while the thresholds are at hand.
+    let mut exponents = vec![start];
+    for grows in [true, false] {
+        let path = path(start, 0, grows);
+        exponents.extend(AHEAD.iter().map(|&steps| path[steps]));
+    }
+    let limits: Vec<f32> = exponents.iter().map(|&exponent| below(exponent)).collect();
+    let mut thresholds = Buffer::new(weights.len());
     let mut positions = vec![0u8; weights.len()];
     // Counts are whole numbers: the same for any number of threads.
-    let (zeros, counts) = thresholds
+    let (plain_zeros, above) = thresholds
         .par_chunks_mut(PIECE)
         .zip(positions.par_chunks_mut(PIECE))
         .zip(weights.par_chunks(PIECE))
@@ -85,13 +93,13 @@ pub fn search(
             let scale = magnitudes.scale();
             let piece = Thresholds { plain, others: &others, zero, weights, relevance, scale };
             piece.compute(thresholds, positions);
-            let mut counts = vec![0; tree.limits.len()];
-            add_counts_above(thresholds, &tree.limits, &mut counts);
+            let mut counts = vec![0; limits.len()];
+            add_counts_above(thresholds, &limits, &mut counts);
             (plain.boundaries.count(weights, zero), counts)
         })
-        .reduce(|| (0, vec![0; tree.limits.len()]), |a, b| (a.0 + b.0, add(a.1, b.1)));
-    tree.set(&counts, weights.len());
-    let plain_sparsity = zeros as f64 / total;
+        .reduce(|| (0, vec![0; limits.len()]), |a, b| (a.0 + b.0, add(a.1, b.1)));
+    let total = weights.len().max(1) as f64;
+    let plain_sparsity = plain_zeros as f64 / total;
     let (low, high) = match band {
         Band::Below => (plain_sparsity - p, plain_sparsity),
         Band::Above => (plain_sparsity, plain_sparsity + p),
@@ -100,68 +108,100 @@ pub fn search(
     if (low..=high).contains(&0.0) {
         return unchanged(None);
     }
+    let mut known: Vec<(f32, usize)> = limits.into_iter().zip(above).collect();
     // The reference steers towards the upper end of its band; above, towards the lower end.
     let aim = if band == Band::Below { high } else { low };
-    let mut trace: Vec<Pass> = Vec::new();
-    let mut node = 0;
-    loop {
-        if node >= tree.betas.len() {
-            // All that was counted ahead is used up.
-            let (beta, pass) = (tree.next(node), trace.len());
-            tree = Tree::new(beta, pass);
-            let counts = super::assignment::count_above(&thresholds, &tree.limits);
-            tree.set(&counts, weights.len());
-            node = 0;
-        }
-        let (beta, sparsity) = (tree.betas[node], tree.zeros[node] as f64 / total);
-        trace.push(Pass { beta, sparsity });
-        if (low..=high).contains(&sparsity) || trace.len() == PASSES {
-            let limit = tree.limits[node];
-            assign_zeros(&mut positions, &thresholds, zero, limit);
-            return RelevanceAssignment { positions, trace, warning: None };
-        }
-        node = 2 * node + if sparsity < aim { 1 } else { 2 };
+    let mut sides = |exponents: &[f64]| -> Vec<Side> {
+        let zeros = zeros_at(exponents, &thresholds, &mut known);
+        let side = |zeros: usize| match zeros as f64 / total {
+            sparsity if (low..=high).contains(&sparsity) => Side::Inside,
+            sparsity if sparsity < aim => Side::TooFew,
+            _ => Side::TooMany,
+        };
+        zeros.into_iter().map(side).collect()
+    };
+    let mut passes = vec![start];
+    let mut side = sides(&passes)[0];
+    while side != Side::Inside && passes.len() < PASSES {
+        let path = path(passes[passes.len() - 1], passes.len() - 1, side == Side::TooFew);
+        let (steps, next) = leave(&path, side, &mut sides);
+        passes.extend(&path[1..=steps]);
+        side = next;
     }
+    assign_zeros(&mut positions, &thresholds, zero, below(passes[passes.len() - 1]));
+    RelevanceAssignment { positions, exponents: passes, warning: None, thresholds }
 }
 
-/// The exponents that the next passes may try: a heap in which the pass after `i` is `2i + 1` if sparsity has to grow and
-/// `2i + 2` if it has to fall.
-struct Tree {
-    betas: Vec<f64>,
-    /// Zero wins where the threshold is not above this.
-    limits: Vec<f32>,
-    /// Weights at zero, by exponent; filled by [`set`](Self::set).
-    zeros: Vec<usize>,
-    /// Number of the first pass, from 0.
-    first: usize,
+/// Where a sparsity lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// β has to grow.
+    TooFew,
+    /// In the band.
+    Inside,
+    /// β has to fall.
+    TooMany,
 }
 
-impl Tree {
-    fn new(start: f64, first: usize) -> Self {
-        let mut tree = Self { betas: vec![start], limits: Vec::new(), zeros: Vec::new(), first };
-        while tree.betas.len() < (1 << DEPTH) - 1 {
-            tree.betas.push(tree.next(tree.betas.len()));
-        }
-        tree.limits = tree.betas.iter().map(|&beta| below(beta)).collect();
-        tree
-    }
-
-    /// The exponent at a place of the heap, from the one before it.
-    fn next(&self, node: usize) -> f64 {
-        let parent = (node - 1) / 2;
-        let step = match self.first + (parent + 1).ilog2() as usize {
+/// β from pass `first` (counted from 0) to the last pass, as long as it moves in one direction.
+fn path(start: f64, first: usize, grows: bool) -> Vec<f64> {
+    let mut path = vec![start];
+    for pass in first..PASSES - 1 {
+        let step = match pass {
             0..20 => 0.1,
             20..40 => 0.5,
             _ => 0.75,
         };
-        let grows = node % 2 == 1;
-        (self.betas[parent] * if grows { 1.0 + step } else { 1.0 - step }).min(1.0)
+        let factor = if grows { 1.0 + step } else { 1.0 - step };
+        path.push((path[path.len() - 1] * factor).min(1.0));
     }
+    path
+}
 
-    /// Takes the numbers of thresholds above each limit.
-    fn set(&mut self, above: &[usize], weights: usize) {
-        self.zeros = above.iter().map(|above| weights - above).collect();
+/// The first step of a path on which sparsity is no longer on the side on which it starts, and where it is then; the last
+/// step where it never leaves. Sparsity grows with β: a step on the same side says the same of all steps before it.
+fn leave(path: &[f64], side: Side, sides: &mut impl FnMut(&[f64]) -> Vec<Side>) -> (usize, Side) {
+    let last = path.len() - 1;
+    // Sparsity is on the same side at `stays`, and no longer at `leaves`.
+    let (mut stays, mut leaves) = (0, None);
+    loop {
+        let steps: Vec<usize> = match leaves {
+            Some((end, side)) if end == stays + 1 => return (end, side),
+            None if stays == last => return (last, side),
+            // The steps between, at most as many as are counted at once.
+            Some((end, _)) => {
+                let every = (end - stays - 1).div_ceil(AT_ONCE);
+                (stays + every..end).step_by(every).collect()
+            }
+            None => {
+                let ahead = AHEAD.iter().map(|ahead| stays + ahead).filter(|&step| step < last);
+                ahead.chain([last]).take(AHEAD.len()).collect()
+            }
+        };
+        let exponents: Vec<f64> = steps.iter().map(|&step| path[step]).collect();
+        for (step, found) in steps.into_iter().zip(sides(&exponents)) {
+            if found == side {
+                stays = step;
+            } else {
+                leaves = Some((step, found));
+                break;
+            }
+        }
     }
+}
+
+/// Weights at zero by exponent. What is not in `known` (limits and how many thresholds lie above) is counted in one sweep.
+fn zeros_at(exponents: &[f64], thresholds: &[f32], known: &mut Vec<(f32, usize)>) -> Vec<usize> {
+    let limits: Vec<f32> = exponents.iter().map(|&exponent| below(exponent)).collect();
+    let of = |known: &[(f32, usize)], limit: f32| {
+        known.iter().find(|entry| entry.0.to_bits() == limit.to_bits()).map(|entry| entry.1)
+    };
+    let new: Vec<f32> = limits.iter().copied().filter(|&limit| of(known, limit).is_none()).collect();
+    if !new.is_empty() {
+        let counts = count_above(thresholds, &new);
+        known.extend(new.into_iter().zip(counts));
+    }
+    limits.iter().map(|&limit| thresholds.len() - of(known, limit).unwrap_or(0)).collect()
 }
 
 /// The largest f32 below `value`: an f32 lies below `value` exactly when it is not above this.

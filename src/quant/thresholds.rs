@@ -226,12 +226,12 @@ fn logarithm<S: pulp::Simd>(simd: S, x: S::f32s) -> S::f32s {
     // ln (1 + x) = x − x²/2 + x³ P(x); P by least squares, reweighted until its largest error was least (3.2e-8).
     let mut series = simd.splat_f32s(POLYNOMIAL[0]);
     for &coefficient in &POLYNOMIAL[1..] {
-        series = simd.add_f32s(simd.mul_f32s(series, x), simd.splat_f32s(coefficient));
+        series = simd.mul_add_f32s(series, x, simd.splat_f32s(coefficient));
     }
     let square = simd.mul_f32s(x, x);
-    let tail = simd.mul_f32s(square, simd.sub_f32s(simd.mul_f32s(series, x), simd.splat_f32s(0.5)));
-    let whole = simd.mul_f32s(exponent, simd.splat_f32s(std::f32::consts::LN_2));
-    simd.add_f32s(whole, simd.add_f32s(x, tail))
+    let tail = simd.mul_add_f32s(series, x, simd.splat_f32s(-0.5));
+    let fraction = simd.mul_add_f32s(square, tail, x);
+    simd.mul_add_f32s(exponent, simd.splat_f32s(std::f32::consts::LN_2), fraction)
 }
 
 /// Of [`logarithm`], highest power first.

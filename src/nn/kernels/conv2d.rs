@@ -56,7 +56,8 @@ impl ConvShape {
 }
 
 /// How exact the results of a convolution have to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Accuracy {
     /// Errors are about 1e-6 of the largest values within two rows and columns: right for training and inference.
     Near,

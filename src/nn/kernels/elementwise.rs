@@ -12,16 +12,6 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// `out[i] = f(x[i], y[i])`.
-pub fn zip(out: &mut [f32], x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
-    out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE).zip(y.par_chunks(PIECE))).for_each(|(out, (x, y))| {
-        vectorised(
-            #[inline(always)]
-            || out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (&x, &y))| *out = f(x, y)),
-        );
-    });
-}
-
 /// `f(x[i])` for every i.
 pub fn mapped(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
     // SAFETY: pieces of equal length cover both sides, and every value of each is written.
@@ -103,32 +93,6 @@ pub fn extremes(values: &[f32]) -> (f32, f32) {
     };
     let merge = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1));
     values.par_chunks(PIECE).map(of_piece).reduce(|| none, merge)
-}
-
-/// How many values lie below `limit`.
-pub fn count_below(values: &[f32], limit: f32) -> usize {
-    let of_piece = |piece: &[f32]| {
-        vectorised(
-            #[inline(always)]
-            || piece.iter().map(|&value| u32::from(value < limit)).sum::<u32>() as usize,
-        )
-    };
-    values.par_chunks(PIECE).map(of_piece).sum()
-}
-
-/// Natural logarithm of a positive, normal number to about 2e-7 of its value, in operations that vectorise: exponent and
-/// mantissa, then 2 artanh((m − 1) / (m + 1)) as a series. Zero and subnormal numbers give about −88.
-#[inline(always)]
-pub fn ln(x: f32) -> f32 {
-    let bits = x.to_bits();
-    // The mantissa is brought to [√½, √2), where the series converges fastest.
-    let shifted = bits.wrapping_sub(0x3f35_04f3);
-    let exponent = (shifted as i32) >> 23;
-    let mantissa = f32::from_bits((shifted & 0x007f_ffff) + 0x3f35_04f3);
-    let s = (mantissa - 1.0) / (mantissa + 1.0);
-    let square = s * s;
-    let series = 1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0 + square * (1.0 / 9.0))));
-    exponent as f32 * std::f32::consts::LN_2 + 2.0 * s * series
 }
 
 /// Coefficients of one Adam step (Kingma & Ba 2015, algorithm 1), bias corrections included.
@@ -215,27 +179,12 @@ pub fn sgd_step(weights: &mut [f32], velocity: &mut [f32], gradient: &[f32], c: 
 mod tests {
     use super::*;
 
-    /// The logarithm is as good as f32 over the whole range of normal numbers.
-    #[test]
-    fn logarithm() {
-        for exponent in -125..127 {
-            for step in 0..64 {
-                let x = (f64::from(exponent) + f64::from(step) / 64.0).exp2() as f32;
-                let exact = f64::from(x).ln();
-                let error = (f64::from(ln(x)) - exact).abs();
-                assert!(error <= 4e-7 * exact.abs().max(0.35), "ln {x}: off by {error}");
-            }
-        }
-        assert!(ln(0.0) < -87.0);
-    }
-
     /// Reductions over pieces agree with plain ones, also across the border of two pieces.
     #[test]
     fn reductions() {
         let values: Vec<f32> = (0..100_000).map(|i| ((i * 7919 % 100_003) as f32) - 50_000.0).collect();
         assert_eq!(extremes(&values).0, values.iter().copied().fold(f32::INFINITY, f32::min));
         assert_eq!(extremes(&values).1, values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        assert_eq!(count_below(&values, 17.0), values.iter().filter(|v| **v < 17.0).count());
         assert_eq!(extremes(&[]), (f32::INFINITY, f32::NEG_INFINITY));
     }
 }

@@ -15,7 +15,7 @@ pub mod gemm;
 pub mod linear;
 pub mod norm;
 pub mod pool;
-mod scratch;
+pub(crate) mod scratch;
 mod transpose;
 mod unfold;
 mod winograd;

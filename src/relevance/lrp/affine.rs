@@ -25,7 +25,12 @@ enum Kind {
 
 impl Affine {
     /// The layer with its present parameters, or `None` for other operations.
-    pub fn of(layer: &Layer, parameters: &Parameters, canonize: bool) -> Result<Option<Self>> {
+    pub fn of(
+        layer: &Layer,
+        parameters: &Parameters,
+        canonize: bool,
+        accuracy: ops::Accuracy,
+    ) -> Result<Option<Self>> {
         let parameter =
             |suffix: &str| parameters.tensor(&format!("{}.{suffix}", layer.name)).map(Tensor::detach);
         let optional = |wanted: bool| wanted.then(|| parameter("bias")).transpose();
@@ -34,13 +39,7 @@ impl Affine {
                 Self { kind: Kind::Linear, weight: parameter("weight")?, bias: optional(bias)? }
             }
             Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => Self {
-                kind: Kind::Conv2d(ops::Conv2dGeometry {
-                    stride,
-                    padding,
-                    dilation,
-                    groups,
-                    accuracy: ops::Accuracy::Local,
-                }),
+                kind: Kind::Conv2d(ops::Conv2dGeometry { stride, padding, dilation, groups, accuracy }),
                 weight: parameter("weight")?,
                 bias: optional(bias)?,
             },

@@ -112,8 +112,7 @@ impl<F: Fn(f32, f32) -> f32 + Sync + Send> CustomOp2 for Binary<F> {
             bail!("{}: shapes {:?} and {:?} differ", self.name, xl.dims(), yl.dims());
         }
         let (x, y) = (&x.as_slice::<f32>()?[x0..x1], &y.as_slice::<f32>()?[y0..y1]);
-        let mut out = vec![0.0; x.len()];
-        elementwise::zip(&mut out, x, y, &self.f);
+        let out = elementwise::zipped(x, y, &self.f);
         Ok((CpuStorage::F32(out), xl.shape().clone()))
     }
 }

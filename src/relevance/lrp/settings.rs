@@ -2,7 +2,7 @@
 
 use super::composite::{Composite, DEFAULT};
 use super::rule::Rule;
-use crate::nn::{Network, Operation};
+use crate::nn::{Network, Operation, ops::Accuracy};
 use crate::quant::Profile;
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -74,6 +74,8 @@ pub struct Settings {
     pub epsilon: f32,
     /// Bounds of the input for the rule `zbox`; open: smallest and largest value of the batch.
     pub bounds: Option<(f32, f32)>,
+    /// Of convolutions: `near` may use Winograd's, which is faster; by default `local` under the reference's profile.
+    pub accuracy: Accuracy,
     /// Ours or the reference's defaults.
     pub profile: Profile,
 }
@@ -92,12 +94,13 @@ struct Raw {
     epsilon: Option<f32>,
     low: Option<f32>,
     high: Option<f32>,
+    accuracy: Option<Accuracy>,
     profile: Option<Profile>,
 }
 
 impl Settings {
     /// Reads `{composite: …, canonizer: …, residual: …, functional: …, start: …, weight_rule: …, epsilon: …, low: …,
-    /// high: …, profile: …}`, all optional; `profile` is used where the map names none.
+    /// high: …, accuracy: …, profile: …}`, all optional; `profile` is used where the map names none.
     ///
     /// # Errors
     /// [`Error::Input`] naming the key.
@@ -120,6 +123,7 @@ impl Settings {
                 "weight_rule: epsilon, gamma, zplus, alphabeta, flat, wsquare, gamma_adapt or gamma_bn_conv",
             ));
         }
+        let profile = raw.profile.unwrap_or(profile);
         Ok(Self {
             composite: raw.composite.as_ref().map_or_else(|| Composite::named(DEFAULT), Composite::parse)?,
             canonizer: raw.canonizer,
@@ -129,7 +133,11 @@ impl Settings {
             weight_rule,
             epsilon,
             bounds,
-            profile: raw.profile.unwrap_or(profile),
+            accuracy: raw.accuracy.unwrap_or(match profile {
+                Profile::Default => Accuracy::Near,
+                Profile::Reference => Accuracy::Local,
+            }),
+            profile,
         })
     }
 

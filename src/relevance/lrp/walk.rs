@@ -42,7 +42,7 @@ pub fn explain(
     wanted: Wanted,
 ) -> Result<Explanation> {
     let inputs = inputs.detach();
-    let trace = network.forward(parameters, &inputs, Mode::Evaluation)?;
+    let trace = network.forward(parameters, &inputs, Mode::Evaluation(settings.accuracy))?;
     let mut values: Vec<Tensor> = trace.values.into_iter().map(|value| value.detach()).collect();
     let logits = values[values.len() - 1].clone();
     let (residual, functional) = settings.resolve(network);
@@ -56,6 +56,7 @@ pub fn explain(
         None => (0.0, 0.0),
     };
     let non_negative = non_negative(network);
+    let has_weights = has_weights(network);
     let mut relevances: Vec<Option<Tensor>> = vec![None; values.len()];
     relevances[network.layers().len()] = Some(starting(settings.start, &logits, targets)?);
     let mut explanation = Explanation::default();
@@ -75,7 +76,7 @@ pub fn explain(
             relevance: &relevance,
             non_negative: non_negative[sources[0]],
             wanted,
-            wants_input: wanted == Wanted::Everything || sources.iter().any(|&source| source > 0),
+            wants_input: wanted == Wanted::Everything || sources.iter().any(|&source| has_weights[source]),
         };
         let parts = step.run(parameters, &mut explanation.parameters)?;
         for (&source, part) in sources.iter().zip(&parts) {
@@ -142,6 +143,16 @@ fn non_negative(network: &Network) -> Vec<bool> {
     known
 }
 
+/// Which values (as in [`non_negative`]) depend on weights, whose relevance comes through them.
+fn has_weights(network: &Network) -> Vec<bool> {
+    let mut known = vec![false];
+    for (index, layer) in network.layers().iter().enumerate() {
+        let own = matches!(layer.operation, Operation::Linear { .. } | Operation::Conv2d { .. });
+        known.push(own || network.sources(index).iter().any(|&source| known[source]));
+    }
+    known
+}
+
 /// Whether layer `index` reads directly from a convolution or a linear layer.
 fn follows_affine(network: &Network, index: usize) -> bool {
     network.sources(index).iter().all(|&source| {
@@ -172,7 +183,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// Relevance of the parameters, added to `found`; gives the relevance of each input, or nothing where none is wanted.
     fn run(&self, parameters: &Parameters, found: &mut IndexMap<String, Tensor>) -> Result<Vec<Tensor>> {
-        if let Some(affine) = Affine::of(self.layer, parameters, self.canonize)? {
+        if let Some(affine) = Affine::of(self.layer, parameters, self.canonize, self.settings.accuracy)? {
             return Ok(self.affine(&affine, found)?.into_iter().collect());
         }
         if !self.wants_input {
