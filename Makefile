@@ -23,7 +23,7 @@ reproduce: build ## Run the experiments for the data that is there, then write t
 	ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
 
 results: build ## Make the committed tables and figures again from the committed records
-	for folder in results/*/; do $(BINARY) report --raw $$folder/records.parquet --output $$folder || exit 1; done
+	for folder in $(dir $(wildcard results/*/records.parquet)); do $(BINARY) report --raw $$folder/records.parquet --output $$folder || exit 1; done
 
 test: ## Run all tests (those on real data run where ECQX_DATA is set)
 	$(CARGO) test --release --locked

@@ -162,7 +162,14 @@ pub fn main() -> ExitCode {
 
 /// Prints `error: …`, its causes and a `hint:` on standard error; returns the exit code.
 fn report(error: &anyhow::Error) -> u8 {
-    eprintln!("error: {error:#}");
+    // Our messages already contain what the operating system or a library said.
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.ends_with(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    eprintln!("error: {message}");
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     if let Some(hint) = ours.and_then(Error::hint) {
         eprintln!("hint: {hint}");

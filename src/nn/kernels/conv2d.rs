@@ -56,7 +56,7 @@ impl ConvShape {
 }
 
 /// How exact the results of a convolution have to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Accuracy {
     /// Errors are about 1e-6 of the largest values within two rows and columns: right for training and inference.

@@ -3,7 +3,7 @@
 use super::{assert_close, floats, random};
 use crate::nn::ops::{self, Conv2dGeometry, Pool2dGeometry};
 use crate::rng::Rng;
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var};
 
 /// Compares the automatic gradient of `⟨direction, f(arguments)⟩` with finite differences, argument by argument.
 #[track_caller]
@@ -73,6 +73,23 @@ fn batch_norm() {
             ops::batch_norm_evaluation(&t[0], &t[1], &t[2], &mean, &variance, 1e-5)
         });
     }
+}
+
+/// As above, for what is computed together with the ReLU behind it. Shifts keep every value clear of the ReLU's edge, on
+/// either side.
+#[test]
+fn fused_with_relu() {
+    let shift = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu);
+    check("linear with ReLU", &[&[3, 5], &[4, 5], &[4]], |t| {
+        ops::linear_relu(&t[0], &t[1], Some(&(&t[2] + shift(&[20.0, -20.0, 25.0, 30.0], &[4])?)?))
+    });
+    check("addition with ReLU", &[&[2, 3], &[2, 3]], |t| {
+        ops::add_relu(&(&t[0] + shift(&[9.0, -9.0, 8.0, -8.0, 9.0, 9.0], &[2, 3])?)?, &t[1])
+    });
+    check("batch norm with ReLU", &[&[4, 3, 3, 2], &[3], &[3]], |t| {
+        let bias = (&t[2] + shift(&[20.0, -20.0, 25.0], &[3])?)?;
+        Ok(ops::batch_norm_training(&t[0], &t[1], &bias, 1e-2, true)?.output)
+    });
 }
 
 /// As above; the maximum is piecewise linear, so inputs are spread out first to keep clear of its edges.
