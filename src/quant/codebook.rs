@@ -31,7 +31,6 @@ pub enum Codebook {
 /// Positions per piece of parallel work.
 const PIECE: usize = 1 << 15;
 /// Positions whose values stay in the first-level cache.
-const BLOCK: usize = 1024;
 /// The share of |w| that the outermost level covers.
 const PERCENTILE: f64 = 0.999;
 
@@ -129,14 +128,15 @@ impl Codebook {
 
     /// Scales the gradient of every weight by the value of its level in use.
     pub fn scale_gradient(&self, positions: &[u8], gradient: &mut [f32], scale: SteScale) {
+        if let Self::Uniform { step, lowest, highest } = *self {
+            let grid = Grid { step, lowest, last: highest - lowest };
+            let pieces = gradient.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE));
+            return pieces
+                .for_each(|(gradient, positions)| scale.apply_with(gradient, positions, |p| grid.value(p)));
+        }
         let table = self.table();
         gradient.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE)).for_each(|(gradient, positions)| {
-            let mut levels = [0.0; BLOCK];
-            for (gradient, positions) in gradient.chunks_mut(BLOCK).zip(positions.chunks(BLOCK)) {
-                let levels = &mut levels[..positions.len()];
-                self.write_piece(&table, positions, levels);
-                scale.apply_to(gradient, levels);
-            }
+            scale.apply_with(gradient, positions, |position| table[usize::from(position)]);
         });
     }
 
@@ -149,11 +149,10 @@ impl Codebook {
 
     fn write_piece(&self, table: &[f32; 256], positions: &[u8], out: &mut [f32]) {
         if let Self::Uniform { step, lowest, highest } = *self {
-            let last = highest - lowest;
+            let grid = Grid { step, lowest, last: highest - lowest };
             vectorised(|| {
                 for (out, &position) in out.iter_mut().zip(positions) {
-                    // As `value` computes it.
-                    *out = (i32::from(position).min(last) + lowest) as f32 * step;
+                    *out = grid.value(position);
                 }
             });
         } else {
@@ -161,6 +160,22 @@ impl Codebook {
                 *out = table[usize::from(position)];
             }
         }
+    }
+}
+
+/// The levels of a uniform codebook by position.
+#[derive(Clone, Copy)]
+struct Grid {
+    step: f32,
+    lowest: i32,
+    last: i32,
+}
+
+impl Grid {
+    /// As [`Codebook::value`] computes it, in operations that vectorise.
+    #[inline(always)]
+    fn value(self, position: u8) -> f32 {
+        (i32::from(position).min(self.last) + self.lowest) as f32 * self.step
     }
 }
 

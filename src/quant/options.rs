@@ -38,17 +38,18 @@ impl SteScale {
         if level == 0.0 { gradient } else { scaled }
     }
 
-    /// [`apply`](Self::apply) for gradients and levels of one length.
-    pub fn apply_to(self, gradient: &mut [f32], levels: &[f32]) {
-        let pairs = gradient.iter_mut().zip(levels);
+    /// [`apply`](Self::apply) for gradients and codebook positions of one length.
+    pub fn apply_with(self, gradient: &mut [f32], positions: &[u8], level: impl Fn(u8) -> f32) {
+        let pairs = gradient.iter_mut().zip(positions);
         // One loop for each choice, each without branches.
         match self {
             Self::None => {}
             Self::CentroidAbs => vectorised(|| {
-                pairs.for_each(|(gradient, &level)| *gradient = Self::CentroidAbs.apply(*gradient, level));
+                pairs.for_each(|(gradient, &at)| *gradient = Self::CentroidAbs.apply(*gradient, level(at)));
             }),
             Self::CentroidSigned => vectorised(|| {
-                pairs.for_each(|(gradient, &level)| *gradient = Self::CentroidSigned.apply(*gradient, level));
+                pairs
+                    .for_each(|(gradient, &at)| *gradient = Self::CentroidSigned.apply(*gradient, level(at)));
             }),
         }
     }

@@ -42,6 +42,21 @@ impl<'a> Epilogue<'a> {
         }
     }
 
+    /// Applies it to one value of each channel. To be inlined into code for the vectors at hand.
+    #[inline(always)]
+    pub fn apply_across(&self, values: &mut [f32]) {
+        if let Some(scale) = self.scale {
+            values.iter_mut().zip(scale).for_each(|(value, scale)| *value *= scale);
+        }
+        if let Some(shift) = self.shift {
+            values.iter_mut().zip(shift).for_each(|(value, shift)| *value += shift);
+        }
+        if self.relu {
+            // A comparison instead of `max`: what is not a number stays visible.
+            values.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
+        }
+    }
+
     /// Applies it to all channels of one sample.
     pub fn apply_sample(&self, positions: usize, sample: &mut [f32]) {
         if !self.is_none() {

@@ -1,9 +1,10 @@
 //! Linear layers: x (batch, inputs), weight (outputs, inputs), y (batch, outputs).
 
 use super::buffer::written;
-use super::elementwise::vectorised;
 use super::epilogue::Epilogue;
 use super::gemm::{Matrix, multiply};
+use super::transpose::{LANES, to_vectors};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -64,42 +65,60 @@ pub fn forward(
 
 /// `to ← fromᵀ`, with `epilogue` per row of `from`; from has `[rows, columns]`.
 fn transpose(from: &[f32], [rows, columns]: [usize; 2], to: &mut [f32], epilogue: &Epilogue<'_>) {
-    const BLOCK: usize = 16;
-    /// Rows of the result per task.
-    const PIECE: usize = 64;
+    assert!(from.len() >= rows * columns && to.len() == rows * columns && epilogue.fits(rows));
     let piece = |(index, to): (usize, &mut [f32])| {
-        vectorised(
-            #[inline(always)]
-            || {
-                let first = index * PIECE;
-                let count = to.len() / rows;
-                for row in (0..rows).step_by(BLOCK) {
-                    let height = BLOCK.min(rows - row);
-                    for column in (0..count).step_by(BLOCK) {
-                        let width = BLOCK.min(count - column);
-                        let mut block = [[0.0f32; BLOCK]; BLOCK];
-                        for (y, line) in block.iter_mut().enumerate().take(height) {
-                            let source = &from[(row + y) * columns + first + column..][..width];
-                            line[..width].copy_from_slice(source);
-                            if !epilogue.is_none() {
-                                epilogue.apply(row + y, line);
-                            }
-                        }
-                        for x in 0..width {
-                            let line = &mut to[(column + x) * rows + row..][..height];
-                            for (y, value) in line.iter_mut().enumerate() {
-                                *value = block[y][x];
-                            }
-                        }
-                    }
-                }
-            },
-        );
+        let first = index * PIECE;
+        Arch::new().dispatch(Transpose { from, rows, columns, first, to, epilogue });
     };
     if rows * columns > 1 << 16 {
         to.par_chunks_mut(PIECE * rows).enumerate().for_each(piece);
     } else {
         to.chunks_mut(PIECE * rows).enumerate().for_each(piece);
+    }
+}
+
+/// Rows of a transpose's result per task.
+const PIECE: usize = 64;
+
+/// Columns of `from` from `first` on, as many as `to` has rows.
+struct Transpose<'a> {
+    from: &'a [f32],
+    rows: usize,
+    columns: usize,
+    first: usize,
+    to: &'a mut [f32],
+    epilogue: &'a Epilogue<'a>,
+}
+
+impl WithSimd for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { from, rows, columns, first, to, epilogue } = self;
+        let count = to.len() / rows;
+        let mut offsets = [0u32; PIECE];
+        for (column, offset) in offsets.iter_mut().enumerate() {
+            *offset = (column * rows) as u32;
+        }
+        let whole = rows - rows % LANES;
+        for row in (0..whole).step_by(LANES) {
+            // SAFETY: rows `row` to `row + 15` of `from` have `count` columns from `first` on, and each of the `count`
+            // rows of `to` has room for sixteen values from `row` on.
+            unsafe {
+                let from = from.as_ptr().add(row * columns + first);
+                to_vectors(simd, from, columns, &offsets[..count], to.as_mut_ptr().add(row));
+            }
+        }
+        for row in whole..rows {
+            let line = &from[row * columns + first..][..count];
+            for (column, &value) in line.iter().enumerate() {
+                to[column * rows + row] = value;
+            }
+        }
+        if !epilogue.is_none() {
+            to.chunks_exact_mut(rows).for_each(|line| epilogue.apply_across(line));
+        }
     }
 }
 

@@ -93,10 +93,20 @@ fn verdict(number: &Number, actual: Option<f64>) -> Verdict {
     }
 }
 
+/// Whether two labels say the same, in whatever order.
+fn same_words(a: &str, b: &str) -> bool {
+    let sorted = |label: &str| {
+        let mut words: Vec<String> = label.split_whitespace().map(Into::into).collect();
+        words.sort();
+        words
+    };
+    sorted(a) == sorted(b)
+}
+
 /// The number as the table of working points has it.
 fn actual(number: &Number, records: &[RunRecord]) -> Result<Option<f64>> {
     let wanted = |record: &&RunRecord| {
-        number.label.as_ref().is_none_or(|label| *label == record.label)
+        number.label.as_ref().is_none_or(|label| same_words(label, &record.label))
             && number.seed.is_none_or(|seed| seed == record.seed)
     };
     let chosen: Vec<RunRecord> = records.iter().filter(wanted).cloned().collect();
@@ -163,5 +173,12 @@ mod tests {
         assert_eq!(judge("file_bytes", 1000.0, Tolerance::Relative(0.02), Some(979.0)), Verdict::Improvement);
         assert_eq!(judge("file_bytes", 1000.0, Tolerance::Relative(0.02), Some(1021.0)), Verdict::Regression);
         assert_eq!(judge("file_bytes", 1000.0, points, None), Verdict::Missing);
+    }
+
+    /// The order of settings in a label is nobody's business.
+    #[test]
+    fn labels_in_any_order() {
+        assert!(same_words("ecqx 4 bit Λ=0.05 p=0.1", "ecqx 4 bit p=0.1 Λ=0.05"));
+        assert!(!same_words("ecqx 4 bit Λ=0.05 p=0.1", "ecqx 4 bit Λ=0.05 p=0.2"));
     }
 }

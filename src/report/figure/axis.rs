@@ -47,25 +47,34 @@ impl Axis {
 
     /// Values to write at the axis, at most about `count`, with their text: multiples of 1, 2, 2.5 or 5 times a power of ten.
     pub fn ticks(&self, count: usize) -> Vec<(f64, String)> {
+        self.ticks_of(count, &[1.0, 2.0, 2.5, 5.0, 10.0])
+    }
+
+    /// As [`ticks`](Self::ticks), whole numbers alone: for what is counted, as layers and epochs are.
+    pub fn whole_ticks(&self, count: usize) -> Vec<(f64, String)> {
+        let ticks = self.ticks_of(count, &[1.0, 2.0, 5.0, 10.0]);
+        ticks.into_iter().filter(|(value, _)| value.fract() == 0.0).collect()
+    }
+
+    fn ticks_of(&self, count: usize, factors: &[f64]) -> Vec<(f64, String)> {
         let values = match self.logarithmic {
-            true => self.logarithmic_ticks(count),
-            false => self.linear_ticks(count),
+            true => self.logarithmic_ticks(count, factors),
+            false => self.linear_ticks(count, factors),
         };
         values.into_iter().map(|value| (value, short(value))).collect()
     }
 
-    fn linear_ticks(&self, count: usize) -> Vec<f64> {
+    fn linear_ticks(&self, count: usize, factors: &[f64]) -> Vec<f64> {
         let rough = (self.high - self.low) / count.max(1) as f64;
         let power = 10f64.powf(rough.log10().floor());
-        let step =
-            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|f| f * power).find(|step| *step >= rough * 0.999);
+        let step = factors.iter().map(|f| f * power).find(|step| *step >= rough * 0.999);
         let step = step.unwrap_or(10.0 * power);
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         (first..=last).map(|i| i as f64 * step).collect()
     }
 
-    fn logarithmic_ticks(&self, count: usize) -> Vec<f64> {
+    fn logarithmic_ticks(&self, count: usize, of_linear: &[f64]) -> Vec<f64> {
         let (from, to) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         let within = |factors: &[f64]| -> Vec<f64> {
             (from..=to)
@@ -77,7 +86,7 @@ impl Axis {
             let ticks = within(factors);
             if ticks.len() <= count.max(2) {
                 // A range within one step has too few round values: take its linear ones.
-                return if ticks.len() < 2 { self.linear_ticks(count) } else { ticks };
+                return if ticks.len() < 2 { self.linear_ticks(count, of_linear) } else { ticks };
             }
         }
         within(&[1.0])
@@ -97,6 +106,9 @@ mod tests {
         assert_eq!(texts(linear, 4), ["0", "0.2", "0.4", "0.6"]);
         let logarithmic = Axis { low: 18.0, high: 260.0, logarithmic: true };
         assert_eq!(texts(logarithmic, 5), ["20", "50", "100", "200"]);
+        let layers = Axis { low: 0.5, high: 7.3, logarithmic: false };
+        let whole: Vec<String> = layers.whole_ticks(4).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(whole, ["2", "4", "6"]);
         assert_eq!(logarithmic.place(18.0, 10, 90), 10);
         assert_eq!(logarithmic.place(260.0, 10, 90), 90);
     }
