@@ -55,8 +55,18 @@ pub fn zstd_bytes(levels: &[i32]) -> std::io::Result<usize> {
 
 /// Bytes after xz with preset 9.
 pub fn xz_bytes(levels: &[i32]) -> std::io::Result<usize> {
-    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(9))?;
-    writer.write_all(&narrow(levels))?;
+    let bytes = narrow(levels);
+    let mut options = lzma_rust2::XzOptions::with_preset(9);
+    // A window larger than the data changes nothing but memory, of which it takes more than ten times its size.
+    let window = bytes.len().next_power_of_two().max(1 << 12);
+    options.lzma_options.dict_size =
+        options.lzma_options.dict_size.min(u32::try_from(window).unwrap_or(u32::MAX));
+    xz(&bytes, options)
+}
+
+fn xz(bytes: &[u8], options: lzma_rust2::XzOptions) -> std::io::Result<usize> {
+    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options)?;
+    writer.write_all(bytes)?;
     Ok(writer.finish()?.len())
 }
 
@@ -72,6 +82,17 @@ mod tests {
         gap.push(3);
         assert_eq!(csr_bytes(&gap, 4), 2, "one filler and one value");
         assert_eq!(csr_bytes(&[0; 15], 4), 0);
+    }
+
+    /// The smaller window of small data costs no byte.
+    #[test]
+    fn xz_window() {
+        let mut rng = crate::rng::Rng::stream(1, "xz");
+        for count in [0, 1, 5_000, 100_000] {
+            let levels: Vec<i32> = (0..count).map(|_| (2.0 * rng.normal()) as i32).collect();
+            let whole = xz(&narrow(&levels), lzma_rust2::XzOptions::with_preset(9)).unwrap();
+            assert_eq!(xz_bytes(&levels).unwrap(), whole, "{count} levels");
+        }
     }
 
     /// Two equally likely symbols cost one bit each; a constant costs nothing.
