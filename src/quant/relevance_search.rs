@@ -222,3 +222,51 @@ fn assign_zeros(positions: &mut [u8], thresholds: &[f32], zero: u8, limit: f32) 
         });
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The bisection takes the passes that one step after the other takes, to the end of the fifty-first.
+        #[test]
+        fn passes_are_those_of_the_plain_walk(
+            cases in prop::collection::vec((-0.3f32..0.3, prop_oneof![-1.0f32..1.0, -1e-6f32..1e-6, Just(0.0f32)]), 1..200),
+            penalties in prop::collection::vec(0.0f32..0.01, 8),
+            p in prop_oneof![0.0f64..0.01, 0.0f64..0.3],
+            above in any::<bool>(),
+        ) {
+            let levels: Vec<f32> = (-3..=4).map(|k| k as f32 * 0.06).collect();
+            let (weights, relevance): (Vec<f32>, Vec<f32>) = cases.into_iter().unzip();
+            let boundaries = Boundaries::new(&levels, &penalties);
+            let plain = EntropyCosts { boundaries, penalties, warning: None };
+            let band = if above { Band::Above } else { Band::Below };
+            let found = search(&weights, 3, &plain, &relevance, p, band);
+            let total = weights.len() as f64;
+            let share = |zeros: usize| zeros as f64 / total;
+            if let Some(&start) = found.exponents.first() {
+                let sparsity = share(plain.boundaries.assign(&weights).iter().filter(|at| **at == 3).count());
+                let (low, high) = if above { (sparsity, sparsity + p) } else { (sparsity - p, sparsity) };
+                let mut walked = vec![start];
+                loop {
+                    let beta = walked[walked.len() - 1];
+                    let zeros = total as usize - found.thresholds.iter().filter(|&&threshold| threshold > below(beta)).count();
+                    if (low..=high).contains(&share(zeros)) || walked.len() == PASSES {
+                        prop_assert_eq!(zeros, found.positions.iter().filter(|at| **at == 3).count());
+                        break;
+                    }
+                    let step = match walked.len() - 1 {
+                        0..20 => 0.1,
+                        20..40 => 0.5,
+                        _ => 0.75,
+                    };
+                    let aim = if above { low } else { high };
+                    let factor = if share(zeros) < aim { 1.0 + step } else { 1.0 - step };
+                    walked.push((beta * factor).min(1.0));
+                }
+                prop_assert_eq!(&found.exponents, &walked);
+            }
+        }
+    }
+}

@@ -19,8 +19,8 @@ pub(super) const CURVES: Figure = Figure {
 
 pub(super) const COST: Figure = Figure {
     name: "time_and_memory",
-    about: "wall time per training epoch (without training: per run) against peak memory of the process, mean and \
-            standard deviation over the runs of a method",
+    about: "wall time per training epoch (without training: per run) against peak memory of the process: \
+            medians over the runs of a method, whatever else the machine did",
     draw: Source::Records(cost),
 };
 
@@ -85,6 +85,14 @@ fn seconds(record: &RunRecord) -> f64 {
     crate::report::tables::seconds_per_epoch(record).unwrap_or(record.seconds)
 }
 
+/// The middle one of the finite values, the mean of the two in the middle where their number is even.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
+    Some((low + high) / 2.0)
+}
+
 fn cost(group: &Group<'_>) -> Result<Option<Drawing>> {
     let mut methods: IndexMap<&str, Vec<&RunRecord>> = IndexMap::new();
     for record in &group.records {
@@ -92,17 +100,11 @@ fn cost(group: &Group<'_>) -> Result<Option<Drawing>> {
     }
     let mut lines = Vec::new();
     for (method, records) in methods {
-        let time =
-            Summary::of(&records.iter().map(|r| seconds(r)).filter(|s| s.is_finite()).collect::<Vec<_>>());
-        let memory: Vec<f64> = records.iter().filter_map(|r| r.peak_memory).map(|m| m as f64 / 1e6).collect();
-        if let (Some(time), Some(mut spot)) = (time, summary_spot(0.0, &memory, method)) {
-            (spot.x, spot.x_deviation) = (time.mean, time.std.unwrap_or(0.0));
-            lines.push(Line {
-                name: method.into(),
-                style: Style::method(method),
-                spots: vec![spot],
-                joined: false,
-            });
+        let time = median(records.iter().map(|record| seconds(record)).collect());
+        let memory = median(records.iter().filter_map(|r| r.peak_memory).map(|m| m as f64 / 1e6).collect());
+        if let (Some(time), Some(memory)) = (time, memory) {
+            let spots = vec![Spot::plain(time, memory, method.into())];
+            lines.push(Line { name: method.into(), style: Style::method(method), spots, joined: false });
         }
     }
     Chart {
