@@ -13,6 +13,7 @@ mod methods;
 mod quantize;
 mod reference;
 mod report;
+mod results;
 
 use assert_cmd::Command;
 
