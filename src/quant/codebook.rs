@@ -120,24 +120,37 @@ impl Codebook {
 
     /// Writes the values at these positions; both slices have one length.
     pub fn write_values(&self, positions: &[u8], out: &mut [f32]) {
+        let pieces = out.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE));
+        if let Some(grid) = self.grid() {
+            return pieces.for_each(|(out, positions)| {
+                vectorised(|| out.iter_mut().zip(positions).for_each(|(out, &at)| *out = grid.value(at)));
+            });
+        }
         let table = self.table();
-        out.par_chunks_mut(PIECE)
-            .zip(positions.par_chunks(PIECE))
-            .for_each(|(out, positions)| self.write_piece(&table, positions, out));
+        pieces.for_each(|(out, positions)| {
+            out.iter_mut().zip(positions).for_each(|(out, &at)| *out = table[usize::from(at)]);
+        });
     }
 
     /// Scales the gradient of every weight by the value of its level in use.
     pub fn scale_gradient(&self, positions: &[u8], gradient: &mut [f32], scale: SteScale) {
-        if let Self::Uniform { step, lowest, highest } = *self {
-            let grid = Grid { step, lowest, last: highest - lowest };
-            let pieces = gradient.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE));
-            return pieces
-                .for_each(|(gradient, positions)| scale.apply_with(gradient, positions, |p| grid.value(p)));
+        let pieces = gradient.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE));
+        if let Some(grid) = self.grid() {
+            return pieces.for_each(|(gradient, positions)| {
+                scale.apply_with(gradient, positions, |at| grid.value(at))
+            });
         }
         let table = self.table();
-        gradient.par_chunks_mut(PIECE).zip(positions.par_chunks(PIECE)).for_each(|(gradient, positions)| {
-            scale.apply_with(gradient, positions, |position| table[usize::from(position)]);
+        pieces.for_each(|(gradient, positions)| {
+            scale.apply_with(gradient, positions, |at| table[usize::from(at)]);
         });
+    }
+
+    fn grid(&self) -> Option<Grid> {
+        match *self {
+            Self::Uniform { step, lowest, highest } => Some(Grid { step, lowest, last: highest - lowest }),
+            Self::Explicit { .. } => None,
+        }
     }
 
     /// A value for every possible position.
@@ -145,21 +158,6 @@ impl Codebook {
         let mut table = [0.0; 256];
         table.iter_mut().zip(self.values()).for_each(|(entry, value)| *entry = value);
         table
-    }
-
-    fn write_piece(&self, table: &[f32; 256], positions: &[u8], out: &mut [f32]) {
-        if let Self::Uniform { step, lowest, highest } = *self {
-            let grid = Grid { step, lowest, last: highest - lowest };
-            vectorised(|| {
-                for (out, &position) in out.iter_mut().zip(positions) {
-                    *out = grid.value(position);
-                }
-            });
-        } else {
-            for (out, &position) in out.iter_mut().zip(positions) {
-                *out = table[usize::from(position)];
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod boundaries;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
+pub mod counting;
 pub mod distribution;
 mod ec2t;
 mod ecq;

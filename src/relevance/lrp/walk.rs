@@ -147,21 +147,19 @@ fn non_negative(network: &Network) -> Vec<bool> {
 fn has_weights(network: &Network) -> Vec<bool> {
     let mut known = vec![false];
     for (index, layer) in network.layers().iter().enumerate() {
-        let own = matches!(layer.operation, Operation::Linear { .. } | Operation::Conv2d { .. });
-        known.push(own || network.sources(index).iter().any(|&source| known[source]));
+        known.push(is_affine(layer) || network.sources(index).iter().any(|&source| known[source]));
     }
     known
 }
 
+/// Whether a layer is a linear one or a convolution.
+fn is_affine(layer: &Layer) -> bool {
+    matches!(layer.operation, Operation::Linear { .. } | Operation::Conv2d { .. })
+}
+
 /// Whether layer `index` reads directly from a convolution or a linear layer.
 fn follows_affine(network: &Network, index: usize) -> bool {
-    network.sources(index).iter().all(|&source| {
-        source > 0
-            && matches!(
-                network.layers()[source - 1].operation,
-                Operation::Linear { .. } | Operation::Conv2d { .. }
-            )
-    })
+    network.sources(index).iter().all(|&source| source > 0 && is_affine(&network.layers()[source - 1]))
 }
 
 /// One layer of the walk.

@@ -2,6 +2,9 @@
 
 use crate::report::column::short;
 
+/// Steps between linear ticks, times a power of ten.
+const FACTORS: [f64; 5] = [1.0, 2.0, 2.5, 5.0, 10.0];
+
 /// A range on a linear or logarithmic scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Axis {
@@ -47,21 +50,18 @@ impl Axis {
 
     /// Values to write at the axis, at most about `count`, with their text: multiples of 1, 2, 2.5 or 5 times a power of ten.
     pub fn ticks(&self, count: usize) -> Vec<(f64, String)> {
-        self.ticks_of(count, &[1.0, 2.0, 2.5, 5.0, 10.0])
-    }
-
-    /// As [`ticks`](Self::ticks), whole numbers alone: for what is counted, as layers and epochs are.
-    pub fn whole_ticks(&self, count: usize) -> Vec<(f64, String)> {
-        let ticks = self.ticks_of(count, &[1.0, 2.0, 5.0, 10.0]);
-        ticks.into_iter().filter(|(value, _)| value.fract() == 0.0).collect()
-    }
-
-    fn ticks_of(&self, count: usize, factors: &[f64]) -> Vec<(f64, String)> {
         let values = match self.logarithmic {
-            true => self.logarithmic_ticks(count, factors),
-            false => self.linear_ticks(count, factors),
+            true => self.logarithmic_ticks(count),
+            false => self.linear_ticks(count, &FACTORS),
         };
         values.into_iter().map(|value| (value, short(value))).collect()
+    }
+
+    /// As [`ticks`](Self::ticks) on a linear scale, whole numbers alone: for what is counted, as layers and epochs are.
+    pub fn whole_ticks(&self, count: usize) -> Vec<(f64, String)> {
+        let values = self.linear_ticks(count, &[1.0, 2.0, 5.0, 10.0]);
+        let whole = values.into_iter().filter(|value| value.fract() == 0.0);
+        whole.map(|value| (value, short(value))).collect()
     }
 
     fn linear_ticks(&self, count: usize, factors: &[f64]) -> Vec<f64> {
@@ -74,7 +74,7 @@ impl Axis {
         (first..=last).map(|i| i as f64 * step).collect()
     }
 
-    fn logarithmic_ticks(&self, count: usize, of_linear: &[f64]) -> Vec<f64> {
+    fn logarithmic_ticks(&self, count: usize) -> Vec<f64> {
         let (from, to) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         let within = |factors: &[f64]| -> Vec<f64> {
             (from..=to)
@@ -86,7 +86,7 @@ impl Axis {
             let ticks = within(factors);
             if ticks.len() <= count.max(2) {
                 // A range within one step has too few round values: take its linear ones.
-                return if ticks.len() < 2 { self.linear_ticks(count, of_linear) } else { ticks };
+                return if ticks.len() < 2 { self.linear_ticks(count, &FACTORS) } else { ticks };
             }
         }
         within(&[1.0])

@@ -200,12 +200,8 @@ impl Chart<'_> {
         }
         if panel.names.is_empty() {
             let room = ((right - left) / (TEXT * 5 / 2)).clamp(2, 7) as usize;
-            let counted = self
-                .panels
-                .iter()
-                .flat_map(|p| &p.lines)
-                .flat_map(|l| &l.spots)
-                .all(|spot| spot.x.fract() == 0.0);
+            let mut spots = self.panels.iter().flat_map(|p| &p.lines).flat_map(|l| &l.spots);
+            let counted = !self.logarithmic && spots.all(|spot| spot.x.fract() == 0.0);
             for (value, text) in if counted { x.whole_ticks(room) } else { x.ticks(room) } {
                 let at = x.place(value, left, right);
                 stroke(area, vec![(at, top), (at, bottom)], light, 2)?;
