@@ -157,9 +157,11 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
     }
     let panels: Vec<Panel> =
         panels.into_values().map(|panel| Panel { baseline: baseline(group), ..panel }).collect();
+    // A plot on its own has no title of its own: the setting goes below it.
+    let x_label = if let [only] = panels.as_slice() { only.title.clone() } else { String::new() };
     Chart {
         title: &group.title,
-        x_label: "",
+        x_label: &x_label,
         y_label: "top-1 accuracy, %",
         panels,
         baseline: "full precision",
