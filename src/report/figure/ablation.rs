@@ -1,11 +1,10 @@
 //! Ablations as small multiples: what changing one setting does, all others as in the reference point.
 
-use super::accuracy::{baseline, spot};
+use super::accuracy::{STRENGTH, baseline, spot};
 use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
-use crate::report::records::STRENGTH;
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
 use rayon::prelude::*;
