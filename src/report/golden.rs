@@ -146,10 +146,29 @@ fn paired_difference_and_verdict() {
             .starts_with("At equal size ECQx is more accurate than ecq (+0.60 points, 95 % interval")
     );
     assert!(overall.verdict().contains("3 seeds, too few"));
+    assert!(!overall.verdict().contains("picked"), "one setting each: nothing to pick from");
     // With one seed there is no interval, and the sentence says so.
     let single = compare(&records(1));
     assert_eq!(single[0].interval, None);
     assert!(single[0].verdict().starts_with("One seed: ECQx differs from ecq by +0.40 points"));
+}
+
+/// A front over several settings of one method picks the best of them: the verdict says from how many.
+#[test]
+fn verdict_names_unequal_choice() {
+    let mut records = records(3);
+    for seed in 1..=3 {
+        let mut variant = record("ecqx", 4, 0.1, seed, 89.5, 50_000);
+        variant.spec["quantizer"]["parameters"]["band"] = json!("above");
+        records.push(variant);
+    }
+    let comparisons = compare(&records);
+    let overall = comparisons.iter().find(|c| c.bits.is_none() && c.other == "ecq").unwrap();
+    assert!(
+        overall.verdict().contains("fronts picked from 2 settings of ECQx and 1 of ecq"),
+        "{}",
+        overall.verdict()
+    );
 }
 
 /// Hypervolume: share of ln(size) from 10 kB to 1 MB times accuracy from 85 to 100 %.

@@ -110,6 +110,31 @@ pub fn configurations(records: &[&RunRecord]) -> Vec<String> {
     records.par_iter().map(|record| configuration(record)).collect()
 }
 
+/// Parameters along which methods trade accuracy for size.
+pub(super) const STRENGTH: [&str; 3] = ["lambda", "sparsity", "threshold"];
+
+/// How many settings runs have, those along which accuracy is traded for size ([`STRENGTH`], bit width) left out: one for
+/// a plain sweep. The more there are, the more a Pareto front has to pick from.
+pub(super) fn variants(records: &[&RunRecord]) -> usize {
+    let settings: BTreeSet<String> = records
+        .iter()
+        .map(|record| {
+            let mut spec = record.spec.clone();
+            strip_seeds(&mut spec);
+            if let Some(quantizer) = spec.get_mut("quantizer").and_then(|value| value.as_object_mut()) {
+                quantizer.shift_remove("bits");
+                if let Some(parameters) =
+                    quantizer.get_mut("parameters").and_then(|value| value.as_object_mut())
+                {
+                    parameters.retain(|name, _| !STRENGTH.contains(&name.as_str()));
+                }
+            }
+            spec.to_string()
+        })
+        .collect();
+    settings.len()
+}
+
 /// Removes what runs of one working point may differ in.
 pub(super) fn strip_seeds(value: &mut serde_json::Value) {
     match value {

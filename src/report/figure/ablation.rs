@@ -1,10 +1,11 @@
 //! Ablations as small multiples: what changing one setting does, all others as in the reference point.
 
-use super::accuracy::{STRENGTH, baseline, spot};
+use super::accuracy::{baseline, spot};
 use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::report::records::STRENGTH;
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -157,11 +158,9 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
     }
     let panels: Vec<Panel> =
         panels.into_values().map(|panel| Panel { baseline: baseline(group), ..panel }).collect();
-    // A plot on its own has no title of its own: the setting goes below it.
-    let x_label = if let [only] = panels.as_slice() { only.title.clone() } else { String::new() };
     Chart {
         title: &group.title,
-        x_label: &x_label,
+        x_label: "",
         y_label: "top-1 accuracy, %",
         panels,
         baseline: "full precision",

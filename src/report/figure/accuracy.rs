@@ -4,6 +4,7 @@ use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::report::records::STRENGTH;
 use crate::report::statistics::{Point, Summary, pareto_front};
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
@@ -68,9 +69,6 @@ pub(super) fn widths(points: &[&WorkingPoint]) -> Vec<Option<u32>> {
     widths.dedup();
     widths
 }
-
-/// Parameters along which methods trade accuracy for size.
-pub(super) const STRENGTH: [&str; 3] = ["lambda", "sparsity", "threshold"];
 
 /// Working points that differ in the parameters `swept` alone: of the settings of everything else, the most frequent one.
 /// Otherwise a line would mix settings.

@@ -109,7 +109,7 @@ impl Chart<'_> {
         let height = HEIGHT[columns - 1];
         let named = self.panels.iter().flat_map(|panel| &panel.names).map(|name| width(name, TEXT)).max();
         let below = named.map_or(TEXT + 20, |longest| longest * 8 / 10 + 40);
-        let titles = if columns == 1 { 0 } else { TEXT + 24 };
+        let titles = if self.panels.iter().all(|panel| panel.title.is_empty()) { 0 } else { TEXT + 24 };
         let legend = Legend::new(&self);
         let shared = named.is_none();
         let row_height = height + titles + if shared { 30 } else { below + 20 };
@@ -136,7 +136,7 @@ impl Chart<'_> {
                 let from = left + column * (wide + gap);
                 let start = top + row * row_height + titles;
                 let frame = Frame { left: from, right: from + wide, top: start, bottom: start + height };
-                if !panel.title.is_empty() && columns > 1 {
+                if !panel.title.is_empty() {
                     let at = ((frame.left + frame.right) / 2, start - 10);
                     write(&area, &panel.title, at, TEXT, (HPos::Center, VPos::Bottom))?;
                 }

@@ -1,10 +1,11 @@
 //! What λ does layer by layer: zeros and entropy by depth.
 
-use super::accuracy::{STRENGTH, bits_name, main_line};
+use super::accuracy::{bits_name, main_line};
 use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::report::records::STRENGTH;
 use crate::report::tables::WorkingPoint;
 use crate::run::LayerRecord;
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! ECQx against every other method at equal size, paired by seed.
 
 use super::{Point, accuracy_at, bootstrap_interval, pareto_front, size_at};
-use crate::report::records::finished;
+use crate::report::records::{finished, variants};
 use crate::run::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,8 @@ pub struct Comparison {
     pub size_ratio: Option<f64>,
     /// 95 % bootstrap interval of it.
     pub size_interval: Option<(f64, f64)>,
+    /// Settings of ECQx and of the other method, bit width and strength aside; the front of more picks from more.
+    pub variants: (usize, usize),
 }
 
 impl Comparison {
@@ -39,15 +41,17 @@ impl Comparison {
         };
         let Some((low, high)) = self.interval else {
             return format!(
-                "One seed: ECQx differs from {} by {difference:+.2} points at equal size; without an interval this is no \
+                "One seed: ECQx differs from {} by {difference:+.2} points at equal size{}; without an interval this is no \
                  evidence.",
-                self.other
+                self.other,
+                self.picked()
             );
         };
         let tail = format!(
-            "({difference:+.2} points, 95 % interval {low:+.2} … {high:+.2}, {} seeds{})",
+            "({difference:+.2} points, 95 % interval {low:+.2} … {high:+.2}, {} seeds{}{})",
             self.seeds,
-            if self.seeds < 5 { ", too few for a reliable interval" } else { "" }
+            if self.seeds < 5 { ", too few for a reliable interval" } else { "" },
+            self.picked()
         );
         if low > 0.0 {
             format!("At equal size ECQx is more accurate than {} {tail}.", self.other)
@@ -55,6 +59,16 @@ impl Comparison {
             format!("At equal size ECQx is less accurate than {} {tail}.", self.other)
         } else {
             format!("No difference between ECQx and {} at equal size is shown {tail}.", self.other)
+        }
+    }
+
+    /// Names the settings where one side had several to pick its best from, as in ablations.
+    fn picked(&self) -> String {
+        match self.variants {
+            (1, 1) => String::new(),
+            (ours, theirs) => {
+                format!(", fronts picked from {ours} settings of ECQx and {theirs} of {}", self.other)
+            }
         }
     }
 }
@@ -76,22 +90,31 @@ pub fn compare(records: &[RunRecord]) -> Vec<Comparison> {
         let widths: BTreeSet<Option<u32>> =
             std::iter::once(None).chain(here.iter().map(|r| r.bits)).collect();
         for bits in widths {
-            let fronts = fronts(&here, bits);
+            let at_width: Vec<&RunRecord> =
+                here.iter().filter(|record| bits.is_none() || record.bits == bits).copied().collect();
+            let fronts = fronts(&at_width);
+            let settings = |method: &str| {
+                variants(
+                    &at_width.iter().filter(|record| record.method == method).copied().collect::<Vec<_>>(),
+                )
+            };
+            let own = settings("ecqx");
             let methods: BTreeSet<&String> = fronts.keys().map(|(method, _)| method).collect();
             if !methods.iter().any(|method| *method == "ecqx") {
                 continue;
             }
             for other in methods.into_iter().filter(|method| *method != "ecqx") {
-                result.push(pair(&fronts, other, dataset, model, bits));
+                let variants = (own, settings(other));
+                result.push(pair(&fronts, variants, other, dataset, model, bits));
             }
         }
     }
     result
 }
 
-fn fronts(records: &[&RunRecord], bits: Option<u32>) -> Fronts {
+fn fronts(records: &[&RunRecord]) -> Fronts {
     let mut points = Fronts::new();
-    for record in records.iter().filter(|record| bits.is_none() || record.bits == bits) {
+    for record in records {
         if let (Some(test), Some(sizes)) = (&record.test, &record.sizes) {
             if record.baseline.as_ref().is_some_and(|baseline| test.top1 < baseline.top1 - DEPTH) {
                 continue;
@@ -103,7 +126,14 @@ fn fronts(records: &[&RunRecord], bits: Option<u32>) -> Fronts {
     points.into_iter().map(|(key, points)| (key, pareto_front(&points))).collect()
 }
 
-fn pair(fronts: &Fronts, other: &str, dataset: &str, model: &str, bits: Option<u32>) -> Comparison {
+fn pair(
+    fronts: &Fronts,
+    variants: (usize, usize),
+    other: &str,
+    dataset: &str,
+    model: &str,
+    bits: Option<u32>,
+) -> Comparison {
     let mut differences = Vec::new();
     let mut ratios = Vec::new();
     for ((_, seed), ours) in fronts.iter().filter(|((method, _), _)| method == "ecqx") {
@@ -129,6 +159,7 @@ fn pair(fronts: &Fronts, other: &str, dataset: &str, model: &str, bits: Option<u
         interval: bootstrap_interval(&differences),
         size_ratio: mean(&ratios).map(f64::exp),
         size_interval: bootstrap_interval(&ratios).map(|(low, high)| (low.exp(), high.exp())),
+        variants,
     }
 }
 
