@@ -117,26 +117,30 @@ pub(super) const STRENGTH: [&str; 3] = ["lambda", "sparsity", "threshold"];
 /// a plain sweep. The more there are, the more a Pareto front has to pick from.
 pub(super) fn variants(records: &[&RunRecord]) -> usize {
     let settings: BTreeSet<String> = records
-        .iter()
+        .par_iter()
         .map(|record| {
-            let mut spec = record.spec.clone();
-            strip_seeds(&mut spec);
-            if let Some(quantizer) = spec.get_mut("quantizer").and_then(|value| value.as_object_mut()) {
+            let mut setting = spec_without(&record.spec, &STRENGTH);
+            if let Some(serde_json::Value::Object(quantizer)) = setting.get_mut("quantizer") {
                 quantizer.shift_remove("bits");
-                if let Some(parameters) =
-                    quantizer.get_mut("parameters").and_then(|value| value.as_object_mut())
-                {
-                    parameters.retain(|name, _| !STRENGTH.contains(&name.as_str()));
-                }
             }
-            spec.to_string()
+            setting.to_string()
         })
         .collect();
     settings.len()
 }
 
+/// A specification without its seeds and the method's parameters `swept`.
+pub(super) fn spec_without(spec: &serde_json::Value, swept: &[&str]) -> serde_json::Value {
+    let mut spec = spec.clone();
+    strip_seeds(&mut spec);
+    if let Some(serde_json::Value::Object(parameters)) = spec.pointer_mut("/quantizer/parameters") {
+        parameters.retain(|name, _| !swept.contains(&name.as_str()));
+    }
+    spec
+}
+
 /// Removes what runs of one working point may differ in.
-pub(super) fn strip_seeds(value: &mut serde_json::Value) {
+fn strip_seeds(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => {
             for key in ["seed", "seeds", "baseline_id", "id", "experiment", "description", "figures"] {

@@ -93,16 +93,16 @@ pub fn compare(records: &[RunRecord]) -> Vec<Comparison> {
             let at_width: Vec<&RunRecord> =
                 here.iter().filter(|record| bits.is_none() || record.bits == bits).copied().collect();
             let fronts = fronts(&at_width);
-            let settings = |method: &str| {
-                variants(
-                    &at_width.iter().filter(|record| record.method == method).copied().collect::<Vec<_>>(),
-                )
-            };
-            let own = settings("ecqx");
             let methods: BTreeSet<&String> = fronts.keys().map(|(method, _)| method).collect();
             if !methods.iter().any(|method| *method == "ecqx") {
                 continue;
             }
+            let settings = |method: &str| {
+                let of_method: Vec<&RunRecord> =
+                    at_width.iter().filter(|record| record.method == method).copied().collect();
+                variants(&of_method)
+            };
+            let own = settings("ecqx");
             for other in methods.into_iter().filter(|method| *method != "ecqx") {
                 let variants = (own, settings(other));
                 result.push(pair(&fronts, variants, other, dataset, model, bits));

@@ -3,7 +3,7 @@
 use super::raw::drop_points;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::report::records::{configurations, finished, strip_seeds};
+use crate::report::records::{configurations, finished, spec_without};
 use crate::report::statistics::Summary;
 use crate::run::RunRecord;
 use crate::spec::run_spec::canonical;
@@ -54,11 +54,7 @@ pub struct WorkingPoint {
 impl WorkingPoint {
     /// Everything but the seed and the method's parameters `swept`, as text: equal for the points of one line along them.
     pub fn setting_without(&self, swept: &[&str]) -> String {
-        let mut spec = self.spec.clone();
-        strip_seeds(&mut spec);
-        if let Some(Value::Object(parameters)) = spec.pointer_mut("/quantizer/parameters") {
-            parameters.retain(|name, _| !swept.contains(&name.as_str()));
-        }
+        let spec = spec_without(&self.spec, swept);
         // A raw table without specifications still tells λ and p apart.
         let kept = |name: &str, value: Option<f64>| value.filter(|_| !swept.contains(&name));
         let known = if self.spec.get("quantizer").is_some() { spec } else { Value::Null };
