@@ -1,7 +1,8 @@
 //! Fills a store with made-up finished runs, to measure `plan`, `status` and `report` on many:
 //! `fill_store SPEC STORE` copies the first finished record of STORE for every run of SPEC that is not there.
 
-use ecqx::run::{Context, RunRecord, Status};
+use ecqx::record::{RunRecord, Status};
+use ecqx::run::Context;
 use ecqx::spec::{Experiment, grid};
 use ecqx::store::Store;
 use std::path::Path;

@@ -80,7 +80,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     };
     let bytes = codec::encode(&elements, &options)
         .map_err(|error| Error::input(format!("{}: {}", args.input.display(), error.message)))?;
-    crate::store::write_atomically(&args.output, |file| file.write_all(&bytes))?;
+    crate::io::write_atomically(&args.output, |file| file.write_all(&bytes))?;
     let values: usize = elements.iter().map(|element| element.shape.iter().product::<usize>()).sum();
     if global.json {
         println!(

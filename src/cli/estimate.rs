@@ -1,7 +1,7 @@
 //! How long the rest of a sweep may take, from what finished runs have measured.
 
 use super::experiments::{Planned, State};
-use crate::run::EpochMetrics;
+use crate::record::EpochMetrics;
 use std::collections::{BTreeMap, HashMap};
 
 /// What finished runs of one kind took.

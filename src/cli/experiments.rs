@@ -2,7 +2,8 @@
 
 use super::Global;
 use crate::engine::{Plan, PlannedBaseline, PlannedRun};
-use crate::run::{Context, RunRecord, Status};
+use crate::record::{RunRecord, Status};
+use crate::run::Context;
 use crate::spec::{Experiment, RunSpec, grid};
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};

@@ -348,7 +348,7 @@ fn draw(
     for (name, drawing) in drawings {
         let write = |extension: &str, bytes: &[u8]| {
             let path = folder.join(format!("{name}.{extension}"));
-            crate::store::write_atomically(&path, |file| std::io::Write::write_all(file, bytes))
+            crate::io::write_atomically(&path, |file| std::io::Write::write_all(file, bytes))
         };
         write("svg", drawing.svg.as_bytes())?;
         write("png", &png(&drawing.svg, PNG_SCALE)?)?;

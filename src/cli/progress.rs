@@ -1,6 +1,6 @@
 //! Progress of `ecqx run`: bars on a terminal, plain lines elsewhere; always on standard error.
 
-use crate::run::{EpochMetrics, RunRecord, Status};
+use crate::record::{EpochMetrics, RunRecord, Status};
 use crate::train::Observer;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;

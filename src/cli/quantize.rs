@@ -149,7 +149,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     }
     if args.output.extension().is_some_and(|extension| extension == "nnc") {
         let (bytes, _) = model_file::write(&model(&state, &tensors)?, &EncodeOptions::default())?;
-        crate::store::write_atomically(&args.output, |file| std::io::Write::write_all(file, &bytes))?;
+        crate::io::write_atomically(&args.output, |file| std::io::Write::write_all(file, &bytes))?;
     } else {
         let written = output(&state, &tensors)?;
         let written = written.iter().map(|(name, tensor)| (name.as_str(), tensor));

@@ -1,7 +1,7 @@
 //! `ecqx show` and `ecqx diff`: one record, and what two differ in.
 
 use super::Global;
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use super::plan::{Plan, Wave};
 use super::resources::Resources;
 use super::shell;
-use crate::store::write_atomically;
+use crate::io::write_atomically;
 use crate::{Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 
 use super::export::{Exporter as _, Parquet, read_parquet};
 use super::tables::{Table, frame, from_raw, text};
-use crate::run::{RunRecord, Status};
+use crate::record::{RunRecord, Status};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;

@@ -11,7 +11,7 @@ use super::tables::{
     origins, pareto, provenance, raw, timings, working_points, working_points_table,
 };
 use crate::Result;
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 

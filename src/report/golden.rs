@@ -6,7 +6,7 @@ use super::figure::{FIGURES, Figure, Group, Source, pdf, png};
 use super::records::finished;
 use super::statistics::{at_equal, compare, hypervolumes};
 use super::tables::{WorkingPoint, main_table, published, raw, working_points};
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use serde_json::json;
 
 /// One finished run of a network of 1,000,000 bytes at full precision that reaches 90 %.
@@ -21,7 +21,7 @@ fn record(method: &str, bits: u32, lambda: f64, seed: u64, top1: f64, file: usiz
                "validation_loss": 1.0, "sparsity": 0.2, "learning_rate": 0.001, "seconds": 2.0})
     };
     let record = json!({
-        "schema": crate::run::record::SCHEMA,
+        "schema": crate::record::SCHEMA,
         "id": format!("{:032x}", u128::from(seed) + (lambda * 1000.0) as u128 * 16 + u128::from(bits) * 65536
             + method.bytes().map(u128::from).sum::<u128>() * 1_048_576),
         "experiment": "golden", "dataset": "cifar10", "model": "resnet20", "method": method,

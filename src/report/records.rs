@@ -1,6 +1,6 @@
 //! Records as reports read them: from a store's folder or from a raw table, selected, in one order.
 
-use crate::run::{RunRecord, Status};
+use crate::record::{RunRecord, Status};
 use crate::store::Store;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};

@@ -1,7 +1,7 @@
 //! Full-precision weights: read from a checkpoint, or trained once and kept in the store for every run that shares them.
 
 use super::execute::Context;
-use super::record::{EpochMetrics, Metrics};
+use crate::record::{EpochMetrics, Metrics};
 use super::resume::StoredCheckpoints;
 use crate::data::{Dataset, Split};
 use crate::model::checkpoint;

@@ -2,7 +2,7 @@
 
 use super::baseline;
 use super::execute::Context;
-use super::record::Metrics;
+use crate::record::Metrics;
 use crate::Result;
 use crate::spec::BaselineRun;
 use crate::train::Observer;

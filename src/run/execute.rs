@@ -4,7 +4,7 @@ use super::baseline::{self, Baseline};
 use super::log::Log;
 use super::measure::{layer_records, sizes};
 use super::provenance;
-use super::record::{Metrics, RunRecord, SCHEMA, Status};
+use crate::record::{Metrics, RunRecord, SCHEMA, Status};
 use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, Dataset, Split};

@@ -2,7 +2,7 @@
 
 use super::energy::{Meter, POWERCAP};
 use super::provenance::now;
-use super::record::EpochMetrics;
+use crate::record::EpochMetrics;
 use crate::train::Observer;
 use std::collections::VecDeque;
 use std::path::Path;

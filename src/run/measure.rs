@@ -1,6 +1,6 @@
 //! What is measured of a quantized model besides accuracy: levels, entropy and sizes.
 
-use super::record::{LayerRecord, Sizes};
+use crate::record::{LayerRecord, Sizes};
 use crate::codec::comparison::{csr_bytes, entropy_bits, xz_bytes, zstd_bytes};
 use crate::nn::Parameters;
 use crate::quant::codebook::Codebook;

@@ -8,11 +8,8 @@ pub mod insight;
 mod log;
 mod measure;
 pub mod provenance;
-pub mod record;
 mod resume;
 
 pub use baseline_only::make_baseline;
 pub use execute::{Context, execute};
 pub use provenance::peak_memory;
-pub use record::{EpochMetrics, LayerRecord, Metrics, Provenance, RunRecord, Sizes, Status};
-pub use resume::Session;

@@ -1,6 +1,6 @@
 //! What made a result: program, compiler, processor, threads, command line.
 
-use super::record::Provenance;
+use crate::record::Provenance;
 use candle_core::Device;
 use std::process::Command;
 use std::sync::OnceLock;

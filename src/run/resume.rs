@@ -1,6 +1,7 @@
 //! Checkpoints of one run or baseline in the store: which ones fit, when they are due, and what is told about them.
 
 use super::provenance;
+use crate::record::Session;
 use crate::store::Store;
 use crate::train::Observer;
 use crate::train::snapshot::{Checkpoints, Moment, Snapshot};
@@ -12,19 +13,6 @@ use std::time::{Duration, Instant};
 /// An epoch's end is skipped unless this many times the cost of a checkpoint has passed since the last: writing costs at
 /// most a hundredth of the time, and what is lost with a skipped one is as little.
 const PAYS: u32 = 100;
-
-/// A process that worked on a run without finishing it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Session {
-    /// Start, RFC 3339 UTC.
-    pub started: String,
-    /// Machine.
-    pub host: String,
-    /// Version and source revision of the program.
-    pub program: String,
-    /// Wall time until the checkpoint from which the run went on, seconds.
-    pub seconds: f64,
-}
 
 /// What a checkpoint belongs to, as it stands in the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]

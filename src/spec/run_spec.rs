@@ -1,7 +1,7 @@
 //! One grid point, fully resolved, and its identity.
 
 use crate::data::DatasetSpec;
-use crate::run::record::SCHEMA;
+use crate::record::SCHEMA;
 use crate::train::TrainingSpec;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //! were made.
 
 use super::{Lookup, Store};
-use crate::run::record::SCHEMA;
-use crate::run::{RunRecord, Status};
+use crate::record::SCHEMA;
+use crate::record::{RunRecord, Status};
 use crate::store::Files;
 use crate::{Error, Result};
 

@@ -9,7 +9,6 @@
 //! ```
 //! A folder is written under `partial/`, flushed, and renamed into place: a reader sees nothing or all.
 
-mod atomic;
 mod checkpoint;
 mod claim;
 mod folder;
@@ -18,14 +17,13 @@ mod import;
 mod process;
 mod progress;
 
-pub use atomic::write_atomically;
 pub use claim::{Claim, ClaimInfo};
 pub use folder::Files;
 pub use import::Imported;
 pub use process::host;
 
-use crate::run::record::SCHEMA;
-use crate::run::{RunRecord, Status};
+use crate::record::SCHEMA;
+use crate::record::{RunRecord, Status};
 use crate::train::Snapshot;
 use crate::{Error, Result};
 use process::Process;
@@ -243,7 +241,7 @@ impl Store {
     }
 
     /// The epochs that a run (`ID`) or baseline (`baseline-ID`) in flight has finished, as far as its checkpoint tells.
-    pub fn epochs_so_far(&self, id: &str) -> Option<Vec<crate::run::EpochMetrics>> {
+    pub fn epochs_so_far(&self, id: &str) -> Option<Vec<crate::record::EpochMetrics>> {
         progress::epochs(&self.checkpoint_file(id))
     }
 

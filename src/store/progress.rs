@@ -1,6 +1,6 @@
 //! How far a run in flight is: the epochs in the head of its checkpoint, without reading the tensors behind it.
 
-use crate::run::EpochMetrics;
+use crate::record::EpochMetrics;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;

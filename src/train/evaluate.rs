@@ -4,7 +4,7 @@ use super::batches;
 use super::observer::Observer;
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters};
-use crate::run::Metrics;
+use crate::record::Metrics;
 use crate::{Error, Result};
 
 /// Samples per forward pass: large enough for the matrix products, small enough for the caches.

@@ -1,6 +1,6 @@
 //! How a loop tells what it is doing, and how it is told to stop.
 
-use crate::run::EpochMetrics;
+use crate::record::EpochMetrics;
 
 /// Watches a training loop. All methods have empty defaults.
 pub trait Observer: Sync {

@@ -6,7 +6,7 @@ use super::plain::Running;
 use super::settings::TrainingSpec;
 use super::snapshot::{Checkpoints, Moment, Snapshot};
 use crate::rng::{Rng, RngState};
-use crate::run::EpochMetrics;
+use crate::record::EpochMetrics;
 use crate::train::Observer;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

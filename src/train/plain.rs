@@ -11,7 +11,7 @@ use super::snapshot::{Checkpoints, Snapshot};
 use crate::data::{Dataset, Split};
 use crate::nn::{Gradients, Mode, Network, Parameters, ops};
 use crate::rng::Rng;
-use crate::run::EpochMetrics;
+use crate::record::EpochMetrics;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

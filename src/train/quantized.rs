@@ -18,7 +18,7 @@ use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
 use crate::relevance::RelevanceMeasure;
-use crate::run::EpochMetrics;
+use crate::record::EpochMetrics;
 use std::time::Instant;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the

@@ -9,7 +9,7 @@ use super::{Observer, Silent};
 use crate::data::{self, Dataset};
 use crate::nn::{Network, Parameters, init};
 use crate::rng::Rng;
-use crate::run::EpochMetrics;
+use crate::record::EpochMetrics;
 use crate::store::Store;
 use crate::{Error, model, quant, relevance};
 use candle_core::Device;

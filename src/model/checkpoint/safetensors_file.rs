@@ -71,5 +71,5 @@ pub fn write_safetensors<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
 ) -> Result<()> {
     let bytes = to_safetensors(tensors)?;
-    crate::store::write_atomically(path, |file| file.write_all(&bytes))
+    crate::io::write_atomically(path, |file| file.write_all(&bytes))
 }

@@ -4,7 +4,7 @@ use super::{Expected, Number, better};
 use crate::Result;
 use crate::report::column::{Better, describe, fixed};
 use crate::report::tables::{Table, frame, text, working_points, working_points_table};
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use serde::Serialize;
 
 /// How an actual number compares.

@@ -12,7 +12,7 @@ pub use parquet::Parquet;
 
 use super::column::{Better, describe, fixed, short};
 use super::tables::{Table, polars_error};
-use crate::store::write_atomically;
+use crate::io::write_atomically;
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
 use rayon::prelude::*;

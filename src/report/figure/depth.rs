@@ -7,7 +7,7 @@ use super::{Drawing, Figure, Group, Source};
 use crate::Result;
 use crate::report::records::STRENGTH;
 use crate::report::tables::WorkingPoint;
-use crate::run::LayerRecord;
+use crate::record::LayerRecord;
 use std::collections::BTreeSet;
 
 pub(super) const SPARSITY: Figure = Figure {

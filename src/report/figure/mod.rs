@@ -19,7 +19,7 @@ mod training;
 
 use super::tables::WorkingPoint;
 use crate::error::closest;
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use crate::{Error, Result};
 
 /// A drawn figure.

@@ -7,7 +7,7 @@ use super::{Drawing, Figure, Group, Source};
 use crate::Result;
 use crate::report::statistics::Summary;
 use crate::report::tables::{WorkingPoint, smallest_within};
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use indexmap::IndexMap;
 
 pub(super) const CURVES: Figure = Figure {

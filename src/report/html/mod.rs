@@ -4,7 +4,7 @@ use super::column::describe;
 use super::export::{LONG, best, cell, heading};
 use super::records::finished;
 use super::tables::Table;
-use crate::run::{RunRecord, Status};
+use crate::record::{RunRecord, Status};
 use crate::{Error, Result};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};

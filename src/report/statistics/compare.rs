@@ -2,7 +2,7 @@
 
 use super::{Point, accuracy_at, bootstrap_interval, pareto_front, size_at};
 use crate::report::records::{finished, variants};
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One paired comparison.

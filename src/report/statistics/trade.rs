@@ -2,7 +2,7 @@
 
 use super::{DEPTH, Point, Summary, accuracy_at, bootstrap_interval, hypervolume, pareto_front, size_at};
 use crate::report::records::{finished, method_rank};
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use std::collections::BTreeMap;
 
 /// Hypervolume of one method.

@@ -3,7 +3,7 @@
 use super::{Table, frame, integer, real, text};
 use crate::Result;
 use crate::report::statistics::{Comparison, compare};
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 
 /// One row per data set, model, bit width (none: over all) and other method.
 ///

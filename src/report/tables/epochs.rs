@@ -2,7 +2,7 @@
 
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::run::{EpochMetrics, RunRecord};
+use crate::record::{EpochMetrics, RunRecord};
 
 /// Losses, accuracies and sparsity by epoch.
 ///

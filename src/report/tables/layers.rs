@@ -2,7 +2,7 @@
 
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::run::{LayerRecord, RunRecord};
+use crate::record::{LayerRecord, RunRecord};
 
 /// Sparsity, levels, entropy and bytes of each tensor, in layer order (`depth` from 0).
 ///

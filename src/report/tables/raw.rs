@@ -2,8 +2,8 @@
 
 use super::{Table, frame, integer, polars_error, real, text};
 use crate::report::records::configurations;
-use crate::run::record::SCHEMA;
-use crate::run::{Metrics, Provenance, RunRecord, Sizes, Status};
+use crate::record::SCHEMA;
+use crate::record::{Metrics, Provenance, RunRecord, Sizes, Status};
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
 

@@ -3,7 +3,7 @@
 
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use indexmap::IndexMap;
 
 /// Wall time and peak memory, one row per run.

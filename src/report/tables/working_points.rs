@@ -5,7 +5,7 @@ use super::{Table, frame, integer, real, text};
 use crate::Result;
 use crate::report::records::{configurations, finished, spec_without};
 use crate::report::statistics::Summary;
-use crate::run::RunRecord;
+use crate::record::RunRecord;
 use crate::spec::run_spec::canonical;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ fn working_point(configuration: String, group: &[&RunRecord]) -> WorkingPoint {
         sparsity: over(&|r| r.sparsity.map(|s| 100.0 * s)),
         entropy: over(&|r| r.entropy),
         file_bytes: over(&|r| r.sizes.as_ref().map(|s| s.file as f64)),
-        compression: over(&|r| r.sizes.as_ref().map(crate::run::Sizes::compression_ratio)),
+        compression: over(&|r| r.sizes.as_ref().map(crate::record::Sizes::compression_ratio)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The record of one run: what the store keeps and every report reads. Field names are a stable file format
 //! (`record.json`); a change of meaning raises [`SCHEMA`].
 
-use super::resume::Session;
 use serde::{Deserialize, Serialize};
 
 /// Version of the record's format, part of every run's id.
@@ -139,6 +138,19 @@ pub struct Provenance {
     /// Energy that the machine's processor packages used meanwhile, joules; absent where the machine does not tell.
     #[serde(default)]
     pub energy_joules: Option<f64>,
+}
+
+/// A process that worked on a run without finishing it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Start, RFC 3339 UTC.
+    pub started: String,
+    /// Machine.
+    pub host: String,
+    /// Version and source revision of the program.
+    pub program: String,
+    /// Wall time until the checkpoint from which the run went on, seconds.
+    pub seconds: f64,
 }
 
 /// How a run ended.
