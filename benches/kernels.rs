@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ecqx::model;
 use ecqx::nn::init::initialise;
 use ecqx::nn::kernels::batch_norm::{Norm, Planes};
-use ecqx::nn::kernels::conv2d::{Accuracy, ConvShape, backward_input, backward_weight, forward};
+use ecqx::nn::kernels::conv2d::{ConvAlgorithm, ConvShape, backward_input, backward_weight, forward};
 use ecqx::nn::kernels::epilogue::Epilogue;
 use ecqx::nn::{Mode, ops};
 use ecqx::rng::Rng;
@@ -57,13 +57,13 @@ fn convolutions(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("conv 3x3 {ins}-{outs} at {size} stride {stride}"));
         group.sample_size(10).throughput(Throughput::Elements((gradient.len() * ins * 9) as u64));
         group.bench_function("forward", |b| {
-            b.iter(|| black_box(forward(&shape, &x, &weight, &epilogue, Accuracy::Near)))
+            b.iter(|| black_box(forward(&shape, &x, &weight, &epilogue, ConvAlgorithm::Auto)))
         });
         group.bench_function("input gradient", |b| {
-            b.iter(|| black_box(backward_input(&shape, &gradient, &weight, Accuracy::Near)));
+            b.iter(|| black_box(backward_input(&shape, &gradient, &weight, ConvAlgorithm::Auto)));
         });
         group.bench_function("weight gradient", |b| {
-            b.iter(|| black_box(backward_weight(&shape, &gradient, &x, Accuracy::Near)));
+            b.iter(|| black_box(backward_weight(&shape, &gradient, &x, ConvAlgorithm::Auto)));
         });
         group.finish();
     }

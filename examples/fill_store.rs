@@ -3,7 +3,7 @@
 
 use ecqx::record::{RunRecord, Status};
 use ecqx::run::Context;
-use ecqx::spec::{Experiment, grid};
+use ecqx::spec::{Experiment, Registry, grid};
 use ecqx::store::Store;
 use std::path::Path;
 
@@ -15,11 +15,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let template =
         records.into_iter().find(|record| record.status == Status::Done).ok_or("no finished run")?;
     let model = std::fs::read(store.run_folder(&template.id).join("model.nnc"))?;
-    let experiment = Experiment::load(Path::new(spec))?;
+    let registry = Registry::builtin();
+    let experiment = Experiment::load(Path::new(spec), &registry)?;
     let device = candle_core::Device::Cpu;
-    let context = Context::new(store, "nowhere".into(), Vec::new(), device);
+    let context = Context::new(registry.clone(), store, "nowhere".into(), Vec::new(), device);
     let mut made = 0usize;
-    for run in grid::expand(&experiment)?.runs {
+    for run in grid::expand(&experiment, &registry)?.runs {
         let (id, _) = context.ids(&run)?;
         let target = context.store.run_folder(&id);
         if target.exists() {

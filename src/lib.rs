@@ -14,12 +14,16 @@ pub mod model;
 pub mod nn;
 pub mod quant;
 pub mod record;
+pub mod registry;
 pub mod relevance;
 pub mod report;
 pub mod rng;
 pub mod run;
 pub mod spec;
 pub mod store;
+pub mod testing;
 pub mod train;
 
+pub use cli::App;
 pub use error::{Error, Result};
+pub use spec::Registry;

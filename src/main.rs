@@ -1,4 +1,4 @@
-//! The `ecqx` binary: hands the command line to the library and exits with its code.
+//! The `ecqx` binary: the library's tool as it is.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // A reader that closes early, such as `head`, ends the program quietly instead of failing a print.
-    sigpipe::reset();
-    ecqx::cli::main()
+    ecqx::App::new().main()
 }

@@ -105,7 +105,7 @@ pub fn training(network: &Network, kind: &str, batch: usize, repeats: usize) -> 
         let settings = json!({"lambda": 0.05});
         let settings = settings.as_object().expect("an object");
         let (mut quantizer, scope) = quant::build(kind, Some(4), settings)?;
-        let mut measure = relevance::build(None, Context::default())?;
+        let mut measure = relevance::build(&relevance::builtin(), None, Context::default())?;
         quantization_aware(
             network,
             &parameters,

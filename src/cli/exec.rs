@@ -140,8 +140,13 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     interrupt::install()?;
     let open = || -> Result<Context> {
         let store = Store::open(&args.store)?;
-        let mut context =
-            Context::new(store, global.data_dir(), args.checkpoint_dir.clone(), global.device()?);
+        let mut context = Context::new(
+            global.registry.clone(),
+            store,
+            global.data_dir(),
+            args.checkpoint_dir.clone(),
+            global.device()?,
+        );
         args.options.configure(&mut context);
         Ok(context)
     };
@@ -219,6 +224,7 @@ fn do_run(
     options: &RunOptions,
     global: &Global,
 ) -> Result<u8> {
+    let run = &run.resolve(&context.registry)?;
     let (id, _) = context.ids(run)?;
     entry.check(&id)?;
     // What needs no computing: a result, or a failure that has used up its attempts.
@@ -276,7 +282,7 @@ fn attempt(context: &Context, run: &RunSpec, entry: &Entry, options: &RunOptions
 }
 
 fn do_baseline(context: &Context, spec: &BaselineRun, entry: &Entry, global: &Global) -> Result<u8> {
-    let (_, id) = context.ids(&spec.as_run())?;
+    let (_, id) = context.ids(&spec.as_run().resolve(&context.registry)?)?;
     entry.check(&id)?;
     let there = context.store.has_baseline(&id);
     let holder = format!("baseline-{id}");

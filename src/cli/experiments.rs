@@ -4,7 +4,7 @@ use super::Global;
 use crate::engine::{Plan, PlannedBaseline, PlannedRun};
 use crate::record::{RunRecord, Status};
 use crate::run::Context;
-use crate::spec::{Experiment, RunSpec, grid};
+use crate::spec::{Experiment, Registry, RunSpec, grid};
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -53,21 +53,21 @@ pub enum State {
 }
 
 /// The kinds of figures that any of the experiments names; empty where none does.
-pub fn figures(specs: &[PathBuf]) -> Result<Vec<String>> {
+pub fn figures(specs: &[PathBuf], registry: &Registry) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for path in specs {
-        names.extend(Experiment::load(path)?.figures);
+        names.extend(Experiment::load(path, registry)?.figures);
     }
     Ok(names)
 }
 
 /// Reads experiments and expands them.
-pub fn load(specs: &[PathBuf]) -> Result<Vec<(Experiment, grid::Grid)>> {
+pub fn load(specs: &[PathBuf], registry: &Registry) -> Result<Vec<(Experiment, grid::Grid)>> {
     specs
         .iter()
         .map(|path| {
-            let experiment = Experiment::load(path)?;
-            let grid = grid::expand(&experiment)?;
+            let experiment = Experiment::load(path, registry)?;
+            let grid = grid::expand(&experiment, registry)?;
             Ok((experiment, grid))
         })
         .collect()
@@ -76,7 +76,13 @@ pub fn load(specs: &[PathBuf]) -> Result<Vec<(Experiment, grid::Grid)>> {
 /// What runs need, with the store to read from.
 pub fn context(selection: &Selection, global: &Global) -> Result<Context> {
     let folders = selection.specs.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
-    Ok(Context::new(Store::at(&selection.store), global.data_dir(), folders, global.device()?))
+    Ok(Context::new(
+        global.registry.clone(),
+        Store::at(&selection.store),
+        global.data_dir(),
+        folders,
+        global.device()?,
+    ))
 }
 
 /// All selected runs of all experiments, each once, with what the store has of them. Records are checked, model files
@@ -102,7 +108,7 @@ fn plan_with(
         .transpose()
         .map_err(|error| Error::input(format!("--filter: {error}")))?;
     let mut wanted = Vec::new();
-    for (experiment, grid) in load(&selection.specs)? {
+    for (experiment, grid) in load(&selection.specs, &context.registry)? {
         if let Some(run) = grid.runs.first() {
             // Whether the model takes the data is known before anything is trained; it is the same for all runs.
             let dataset = context.dataset(&run.dataset)?;

@@ -4,7 +4,7 @@ use super::Global;
 use super::evaluate::{network, parse_split};
 use crate::data::{self, DatasetSpec, Split};
 use crate::model::{self, checkpoint};
-use crate::nn::ops::Accuracy;
+use crate::nn::ops::ConvAlgorithm;
 use crate::nn::{Network, Parameters};
 use crate::quant::Profile;
 use crate::quant::quantizer::Relevances;
@@ -79,9 +79,9 @@ pub struct Args {
     /// Highest input, for the rule zbox
     #[arg(long, requires = "low", allow_negative_numbers = true)]
     high: Option<f32>,
-    /// How exact convolutions are: near (may use Winograd's) or local
-    #[arg(long, value_enum, default_value = "local")]
-    accuracy: Accuracy,
+    /// Convolution algorithms: auto (may use the Winograd algorithm, faster) or direct (more exact)
+    #[arg(long, value_enum, default_value = "direct", alias = "accuracy")]
+    algorithm: ConvAlgorithm,
     /// Whose defaults: default (ours) or reference
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
@@ -125,7 +125,7 @@ impl Args {
             functional: self.functional,
             start: self.start,
             epsilon: self.epsilon,
-            accuracy: self.accuracy,
+            algorithm: self.algorithm,
             ..settings
         })
     }

@@ -1,11 +1,13 @@
 //! `ecqx ls`: what there is to choose from.
 
 use super::Global;
-use crate::{data, engine, model, quant};
+use crate::engine;
+use crate::registry::Parameter;
+use crate::spec::Registry;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
-/// List models, data sets, quantizers, engines or experiments
+/// List models, data sets, quantizers, relevance measures, engines or experiments
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to list
@@ -20,35 +22,46 @@ enum What {
     Models,
     Datasets,
     Quantizers,
+    Measures,
     Engines,
     Experiments,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    let registry = &global.registry;
     let rows: Vec<(String, String)> = match args.what {
-        What::Models => model::MODELS.iter().map(|model| (model.name.into(), model.about.into())).collect(),
-        What::Datasets => data::families()
+        What::Models => {
+            let rows = registry.models.iter().flat_map(|model| {
+                std::iter::once((model.name.into(), model.about.into())).chain(parameters(model.parameters))
+            });
+            rows.collect()
+        }
+        What::Datasets => registry
+            .datasets
+            .iter()
             .map(|family| {
-                let there =
-                    if data::available(family.name, &global.data_dir()) { "" } else { " (not found)" };
+                let there = if (family.present)(&global.data_dir()) { "" } else { " (not found)" };
                 (family.name.into(), format!("{}{there}", family.summary))
             })
             .collect(),
-        What::Quantizers => quant::METHODS
+        What::Quantizers => registry
+            .quantizers
             .iter()
             .flat_map(|method| {
-                let bits = method.bits.map_or(String::new(), |(low, high)| format!("; {low}–{high} bits"));
+                let bits =
+                    method.bits.range().map_or(String::new(), |(low, high)| format!("; {low}–{high} bits"));
                 let head = (method.name.to_string(), format!("{}{bits}", method.about));
-                let parameters =
-                    method.parameters.iter().map(|p| (format!("  {}", p.name), p.about.to_string()));
-                std::iter::once(head).chain(parameters)
+                std::iter::once(head).chain(parameters(method.parameters))
             })
             .collect(),
+        What::Measures => {
+            registry.measures.iter().map(|measure| (measure.name.into(), measure.about.into())).collect()
+        }
         What::Engines => {
             engine::ENGINES.iter().map(|engine| (engine.name().into(), engine.about().into())).collect()
         }
-        What::Experiments => experiments(&args.experiments)?,
+        What::Experiments => experiments(&args.experiments, registry)?,
     };
     if global.json {
         let list: Vec<_> = rows
@@ -65,8 +78,13 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     Ok(super::DONE)
 }
 
+/// A row for each parameter, indented.
+fn parameters(list: &'static [Parameter]) -> impl Iterator<Item = (String, String)> {
+    list.iter().map(|p| (format!("  {}", p.name), format!("{} ({})", p.about, p.range())))
+}
+
 /// Experiments below a folder; files that are none are listed with what is wrong.
-fn experiments(folder: &Path) -> crate::Result<Vec<(String, String)>> {
+fn experiments(folder: &Path, registry: &Registry) -> crate::Result<Vec<(String, String)>> {
     let mut pending = vec![folder.to_path_buf()];
     let mut rows = Vec::new();
     while let Some(folder) = pending.pop() {
@@ -79,7 +97,7 @@ fn experiments(folder: &Path) -> crate::Result<Vec<(String, String)>> {
                     pending.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "yaml") {
-                let about = match crate::spec::Experiment::load(&path) {
+                let about = match crate::spec::Experiment::load(&path, registry) {
                     Ok(experiment) => experiment.description,
                     Err(error) => format!("not valid: {error}"),
                 };

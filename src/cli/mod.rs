@@ -2,6 +2,7 @@
 //!
 //! A subcommand is added with its file, one `mod` line, one variant of `Command` and one arm of `dispatch`.
 
+mod app;
 mod check;
 mod decode;
 mod encode;
@@ -26,6 +27,8 @@ mod submit;
 mod validate;
 
 use crate::Error;
+use crate::spec::Registry;
+pub use app::App;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +69,9 @@ pub struct Global {
     /// Threads for computation [default: all cores]
     #[arg(long, global = true)]
     pub threads: Option<usize>,
+    /// What experiments may name.
+    #[arg(skip)]
+    pub registry: Registry,
 }
 
 impl Global {
@@ -147,9 +153,10 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
     }
 }
 
-/// Parses the arguments, runs the command, and returns its exit code.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Parses the arguments, runs the command with what `registry` has, and returns its exit code.
+pub(super) fn main(registry: Registry) -> ExitCode {
+    let mut cli = Cli::parse();
+    cli.global.registry = registry;
     if let Some(threads) = cli.global.threads {
         // Fails only if a pool exists already, which nothing before this line creates.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();

@@ -4,10 +4,10 @@ use super::Global;
 use super::evaluate::options as key_values;
 use crate::codec::{EncodeOptions, model_file};
 use crate::model::checkpoint::{self, StateDict};
+use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Relevances, StepInfo, WeightTensor, replace_undefined,
 };
-use crate::quant::{self, codebook::Codebook};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
@@ -102,7 +102,8 @@ fn relevance(path: &Path, names: &[String], state: &StateDict) -> Result<Relevan
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let (mut quantizer, scope) = quant::build(&args.method, args.bits, &args.parameters()?)?;
+    let method = global.registry.quantizers.find(&args.method)?;
+    let (mut quantizer, scope) = method.quantizer(args.bits, &args.parameters()?)?;
     let state = checkpoint::read(&args.weights)?;
     let weights = state.iter().filter(|(name, tensor)| is_weight(name, tensor));
     let names = scope.select(weights.map(|(name, _)| name.as_str()));

@@ -2,17 +2,17 @@
 
 use super::Global;
 use super::experiments;
+use crate::io::write_atomically;
+use crate::record::{RunRecord, Status};
 use crate::report::bundle::{Bundle, Ingredients, Named, bundle, kinds};
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
 use crate::report::figure::{Drawing, Group, Insight, PNG_SCALE, pdf, png};
 use crate::report::records::{Selection, load, sort};
 use crate::report::{Table, archive, published};
-use crate::run::insight::{Strength, gather};
-use crate::record::{RunRecord, Status};
 use crate::run::Context;
-use crate::spec::{Experiment, RunSpec};
-use crate::io::write_atomically;
+use crate::run::insight::{Strength, gather};
+use crate::spec::{Experiment, Registry, RunSpec};
 use crate::store::Store;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -59,11 +59,11 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     };
     let bundle = bundle(Ingredients {
         records: &records,
-        figures: kinds(&experiments::figures(&args.specs)?),
+        figures: kinds(&experiments::figures(&args.specs, &global.registry)?),
         published: &published::load(&args.published)?,
         insight: &insight,
         earlier: &|stem| earlier(&args.output, stem),
-        checks: checks(&args.expected, &records)?,
+        checks: checks(&args.expected, &records, &global.registry)?,
     })?;
     let written = write(&bundle, &records, &args.output)?;
     if global.json {
@@ -81,14 +81,14 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 }
 
 /// Expected numbers beside those of the experiments that have records here; `None` where there are none.
-fn checks(folder: &Path, records: &[RunRecord]) -> crate::Result<Option<Table>> {
+fn checks(folder: &Path, records: &[RunRecord], registry: &Registry) -> crate::Result<Option<Table>> {
     if !folder.is_dir() {
         return Ok(None);
     }
     let mut rows = Vec::new();
     for expected in Expected::load_folder(folder)? {
         // An experiment that is not here (any more) has no records either.
-        let Ok(experiment) = Experiment::load(&expected.experiment) else { continue };
+        let Ok(experiment) = Experiment::load(&expected.experiment, registry) else { continue };
         let own: Vec<RunRecord> =
             records.iter().filter(|record| record.experiment == experiment.name).cloned().collect();
         if !own.is_empty() {
@@ -142,7 +142,13 @@ fn insight(args: &Args, global: &Global, group: &Group<'_>) -> anyhow::Result<Op
     let Some(record) = group.records.first() else { return Ok(None) };
     let run: RunSpec = serde_json::from_value(record.spec.clone())?;
     let folders = args.specs.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
-    let context = Context::new(Store::at(&args.store), global.data_dir(), folders, global.device()?);
+    let context = Context::new(
+        global.registry.clone(),
+        Store::at(&args.store),
+        global.data_dir(),
+        folders,
+        global.device()?,
+    );
     Ok(gather(&context, &run, strength(group))?)
 }
 

@@ -13,7 +13,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let loaded = experiments::load(&args.specs)?;
+    let loaded = experiments::load(&args.specs, &global.registry)?;
     if global.json {
         let list: Vec<_> = loaded
             .iter()

@@ -26,7 +26,7 @@ mod wav;
 
 use digest::Digest;
 pub use mfcc::MfccSettings;
-pub use registry::{Family, available, families, family, names, open};
+pub use registry::{Families, Family, builtin, open};
 pub use spec::{Augmentation, AugmentationSettings, DatasetSpec, Normalization, Samples};
 
 /// A part of a data set.

@@ -1,8 +1,8 @@
-//! The families of data sets by name: add one with its file and its line in [`FAMILIES`].
+//! The families of data sets by name: add one with its file and its line in [`builtin`].
 
 use super::subset::Subset;
 use super::{Dataset, DatasetSpec};
-use crate::error::closest;
+use crate::registry::{Catalogue, Named};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,65 +27,55 @@ pub struct Family {
     pub open: fn(&DatasetSpec, &Path) -> Result<Arc<dyn Dataset>>,
 }
 
-/// Every known data set.
-#[rustfmt::skip] // One line each.
-static FAMILIES: &[&Family] = &[
-    &super::embedded_audio::EMBEDDED_AUDIO,
-    &super::embedded_images::EMBEDDED_IMAGES,
-    &super::cifar::CIFAR10,
-    &super::cifar::CIFAR100,
-    &super::idx::MNIST,
-    &super::idx::FASHION_MNIST,
-    &super::speech_commands::SPEECH_COMMANDS,
-    &super::voc::VOC2012,
-];
-
-/// Every family, in registry order.
-pub fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().copied()
+impl Named for Family {
+    fn name(&self) -> &str {
+        self.name
+    }
 }
 
-/// The family called `name`.
+/// Families by name.
+pub type Families = Catalogue<Family>;
+
+/// The built-in families.
+pub fn builtin() -> Families {
+    let families: [&'static Family; 8] = [
+        &super::embedded_audio::EMBEDDED_AUDIO,
+        &super::embedded_images::EMBEDDED_IMAGES,
+        &super::cifar::CIFAR10,
+        &super::cifar::CIFAR100,
+        &super::idx::MNIST,
+        &super::idx::FASHION_MNIST,
+        &super::speech_commands::SPEECH_COMMANDS,
+        &super::voc::VOC2012,
+    ];
+    Catalogue::new("data set", "ecqx ls datasets", &families)
+}
+
+impl Family {
+    /// Opens the data set that `spec` describes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for settings that do not fit or a folder that is missing, with where to get the data; those of
+    /// reading.
+    pub fn dataset(&self, spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
+        spec.check(self)?;
+        if !(self.present)(data_dir) {
+            return Err(missing(self, data_dir));
+        }
+        let dataset = (self.open)(spec, data_dir)?;
+        match spec.samples {
+            Some(samples) if !self.generated => Ok(Arc::new(Subset::new(dataset, samples))),
+            _ => Ok(dataset),
+        }
+    }
+}
+
+/// Opens a data set of a built-in family.
 ///
 /// # Errors
-/// [`Error::Input`] for an unknown name, with the closest known one.
-pub fn family(name: &str) -> Result<&'static Family> {
-    families().find(|family| family.name == name).ok_or_else(|| {
-        let names: Vec<_> = families().map(|family| family.name).collect();
-        let hint = match closest(name, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known: {}", names.join(", ")),
-        };
-        Error::input_hint(format!("unknown data set `{name}`"), hint)
-    })
-}
-
-/// Names and one-line descriptions, in registry order.
-pub fn names() -> Vec<(&'static str, &'static str)> {
-    families().map(|family| (family.name, family.summary)).collect()
-}
-
-/// Whether the data set `name` could be opened: its files are under `data_dir`, or it needs none.
-pub fn available(name: &str, data_dir: &Path) -> bool {
-    family(name).is_ok_and(|family| (family.present)(data_dir))
-}
-
-/// Checks the spec, then reads (or generates) the data set.
-///
-/// # Errors
-/// [`Error::Input`] for a bad spec or missing files, with where to get them; [`Error::Format`] for files that are
-/// not what they should be.
+/// [`Error::Input`] for an unknown name; those of [`Family::dataset`].
 pub fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
-    spec.check()?;
-    let family = family(&spec.name)?;
-    if !(family.present)(data_dir) {
-        return Err(missing(family, data_dir));
-    }
-    let dataset = (family.open)(spec, data_dir)?;
-    match spec.samples {
-        Some(samples) if !family.generated => Ok(Arc::new(Subset::new(dataset, samples))),
-        _ => Ok(dataset),
-    }
+    builtin().find(&spec.name)?.dataset(spec, data_dir)
 }
 
 fn missing(family: &Family, data_dir: &Path) -> Error {

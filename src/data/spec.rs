@@ -1,6 +1,6 @@
 //! What an experiment says about its data: the `dataset:` entry of a YAML file, and its checks that need no files.
 
-use super::registry::{self, Family};
+use super::registry::Family;
 use crate::error::closest;
 use crate::{Error, Result};
 use serde::de::value::MapAccessDeserializer;
@@ -225,8 +225,7 @@ impl DatasetSpec {
     ///
     /// # Errors
     /// [`Error::Input`] that names the setting and what it may be.
-    pub fn check(&self) -> Result<()> {
-        let family = registry::family(&self.name)?;
+    pub fn check(&self, family: &Family) -> Result<()> {
         self.check_applicable(family)?;
         let place = |field: &str| format!("data set {}: {field}", self.name);
         if let Some(v) = self.validation {

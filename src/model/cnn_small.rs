@@ -9,8 +9,7 @@ use crate::nn::{Layer, Network, Operation, layer::INPUT};
 const PLAN: [(usize, usize); 4] = [(16, 1), (32, 2), (64, 2), (64, 2)];
 
 /// No options.
-pub fn build(input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
-    super::no_options("cnn-small", options)?;
+pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
     let mut channels = super::image_channels("cnn-small", input_shape)?;
     let mut layers: Vec<Layer> = Vec::new();
     for (index, (width, stride)) in PLAN.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Architectures (one file each), the registry, models described in YAML, checkpoints.
 //!
-//! A new architecture is one file with a `build` function and one line in [`MODELS`].
+//! A new architecture is one file with a `build` function and one entry in [`builtin`].
 
 pub mod checkpoint;
 mod cnn_small;
@@ -10,8 +10,9 @@ mod resnet_cifar;
 mod vgg16;
 pub mod yaml;
 
-use crate::error::{closest, suggestion};
+use crate::error::suggestion;
 use crate::nn::Network;
+use crate::registry::{self, Catalogue, Named, Parameter};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 
@@ -24,59 +25,81 @@ pub struct Model {
     pub name: &'static str,
     /// One line for listings.
     pub about: &'static str,
-    /// Builds the network for inputs of a shape (without batch axis) and a number of classes.
+    /// Its options.
+    pub parameters: &'static [Parameter],
+    /// Builds the network for inputs of a shape (without batch axis) and a number of classes, from resolved options.
     pub build: fn(&[usize], usize, &Options) -> Result<Network>,
 }
 
-/// All architectures.
-pub const MODELS: &[Model] = &[
-    Model {
-        name: "mlp-gsc",
-        about: "multilayer perceptron 512-512-256-256-128-128 for Speech Commands; options batch_norm, dropout",
-        build: mlp_gsc::build,
-    },
-    Model {
-        name: "resnet20",
-        about: "ResNet-20 for 32×32 images, parameter-free shortcuts",
-        build: resnet_cifar::build,
-    },
-    Model {
-        name: "vgg16",
-        about: "VGG-16 with batch norm for 32×32 images, classifier 512-512",
-        build: vgg16::build,
-    },
-    Model {
-        name: "resnet18",
-        about: "ResNet-18 with torchvision's names; option small_input for 32×32 images",
-        build: resnet18::build,
-    },
-    Model {
-        name: "cnn-small",
-        about: "four 3×3 convolutions with batch norm, 61 thousand weights; trains in seconds",
-        build: cnn_small::build,
-    },
-];
-
-/// Finds an architecture.
-///
-/// # Errors
-/// [`Error::Input`] with a suggestion for an unknown name.
-pub fn model(name: &str) -> Result<&'static Model> {
-    MODELS.iter().find(|model| model.name == name).ok_or_else(|| Error::Input {
-        message: format!("no model is called '{name}'"),
-        hint: Some(match closest(name, MODELS.iter().map(|model| model.name)) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => "`ecqx ls models` lists them; a YAML file describes a model of your own".into(),
-        }),
-    })
+impl Named for Model {
+    fn name(&self) -> &str {
+        self.name
+    }
 }
 
-/// Builds the architecture called `name`.
+impl Model {
+    /// All options with their values, in one form: options that mean the same come out equal.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unknown option, with a suggestion, or a value that does not fit.
+    pub fn resolve(&self, options: &Options) -> Result<Options> {
+        registry::resolve(&format!("model {}", self.name), self.parameters, &[], options, false)
+    }
+
+    /// Builds the network for inputs of a shape (without batch axis) and a number of classes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unknown option, or an input shape that does not fit.
+    pub fn network(&self, input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
+        (self.build)(input_shape, classes, &self.resolve(options)?)
+    }
+}
+
+static MLP_GSC: Model = Model {
+    name: "mlp-gsc",
+    about: "MLP 512-512-256-256-128-128 for Speech Commands",
+    parameters: &[
+        Parameter::switch("batch_norm", "batch norm after every hidden layer", false),
+        Parameter::number("dropout", "dropout rate after every hidden layer", (0.0, 0.999), 0.0),
+    ],
+    build: mlp_gsc::build,
+};
+static RESNET20: Model = Model {
+    name: "resnet20",
+    about: "ResNet-20 for 32×32 images, parameter-free shortcuts",
+    parameters: &[],
+    build: resnet_cifar::build,
+};
+static VGG16: Model = Model {
+    name: "vgg16",
+    about: "VGG-16 with batch norm for 32×32 images, classifier 512-512",
+    parameters: &[],
+    build: vgg16::build,
+};
+static RESNET18: Model = Model {
+    name: "resnet18",
+    about: "ResNet-18 with torchvision's names",
+    parameters: &[Parameter::switch("small_input", "a 3×3 stem without pooling, for images of 32×32", false)],
+    build: resnet18::build,
+};
+static CNN_SMALL: Model = Model {
+    name: "cnn-small",
+    about: "four 3×3 convolutions with batch norm, 61 thousand weights; trains in seconds",
+    parameters: &[],
+    build: cnn_small::build,
+};
+
+/// The built-in architectures.
+pub fn builtin() -> Catalogue<Model> {
+    Catalogue::new("model", "ecqx ls models", &[&MLP_GSC, &RESNET20, &VGG16, &RESNET18, &CNN_SMALL])
+}
+
+/// Builds the built-in architecture called `name`.
 ///
 /// # Errors
 /// [`Error::Input`] for an unknown name or option, or an input shape that does not fit.
 pub fn build(name: &str, input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
-    (model(name)?.build)(input_shape, classes, options)
+    builtin().find(name)?.network(input_shape, classes, options)
 }
 
 /// Reads a model's options into its settings.
@@ -85,24 +108,6 @@ fn options<T: DeserializeOwned>(name: &str, options: &Options) -> Result<T> {
         hint: suggestion(&error.to_string(), &[]),
         message: format!("model {name}: {error}"),
     })
-}
-
-/// Checks name and options before any data is at hand.
-///
-/// # Errors
-/// As [`build`], for what no data set could mend.
-pub fn check_options(name: &str, options: &Options) -> Result<()> {
-    let model = model(name)?;
-    // Images or a matrix of coefficients: whatever a model is for, it takes one of them.
-    let [images, audio] = [&[3, 32, 32][..], &[1, 49, 10]].map(|shape| (model.build)(shape, 10, options));
-    images.or(audio).map(|_| ())
-}
-
-fn no_options(name: &str, options: &Options) -> Result<()> {
-    match options.keys().next() {
-        None => Ok(()),
-        Some(key) => Err(Error::input(format!("model {name} has no option '{key}' (it has none)"))),
-    }
 }
 
 /// Channels of a (channels, height, width) input.
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn unknown_names_are_explained() {
         let error = build("resnet2", &[3, 32, 32], 10, &Options::new()).unwrap_err();
-        assert!(error.is_users());
+        assert!(matches!(error, Error::Input { .. }));
         assert!(error.hint().unwrap().contains("resnet20"), "{error:?}");
         let options = serde_json::from_str(r#"{"dropuot": 0.1}"#).unwrap();
         let error = build("mlp-gsc", &[1, 49, 10], 10, &options).unwrap_err();
@@ -149,9 +154,5 @@ mod tests {
             error.to_string().contains("dropuot") && error.hint().unwrap().contains("'dropout'"),
             "{error:?}"
         );
-        assert!(check_options("mlp-gsc", &options).is_err());
-        for model in MODELS {
-            check_options(model.name, &Options::new()).unwrap();
-        }
     }
 }

@@ -6,8 +6,7 @@ use crate::Result;
 use crate::nn::{Layer, Network, Operation, layer::INPUT};
 
 /// No options.
-pub fn build(input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
-    super::no_options("resnet20", options)?;
+pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
     let channels = super::image_channels("resnet20", input_shape)?;
     let mut layers = vec![
         Layer::new("conv1", Operation::conv(channels, 16, 3, 1, 1), INPUT),

@@ -2,7 +2,7 @@
 
 use super::layer::{Layer, Operation};
 use super::network::Network;
-use super::ops::{self, Accuracy, BatchNormOutput, Conv2dGeometry, Pool2dGeometry};
+use super::ops::{self, BatchNormOutput, Conv2dGeometry, ConvAlgorithm, Pool2dGeometry};
 use super::parameters::Parameters;
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ use candle_core::Tensor;
 /// Whether a forward pass trains or evaluates.
 pub enum Mode<'a> {
     /// Batch norm uses running statistics, dropout does nothing; convolutions are this exact.
-    Evaluation(Accuracy),
+    Evaluation(ConvAlgorithm),
     /// Batch norm uses the batch and updates its running statistics in place; dropout draws from the generator.
     Training(&'a mut Rng),
     /// As `Training`, but batch norm stays frozen on its running statistics.
@@ -162,7 +162,7 @@ impl Network {
                 padding: *padding,
                 dilation: *dilation,
                 groups: *groups,
-                accuracy: Accuracy::Near,
+                algorithm: ConvAlgorithm::Auto,
             };
             let weight = parameter(layer, "weight")?;
             let out =
@@ -171,7 +171,7 @@ impl Network {
         }
         let pair = matches!(layer.operation, Operation::Add) && inputs.len() == 2;
         let relu = (pair || matches!(layer.operation, Operation::Linear { .. })) && self.relu_follows(index);
-        let out = run_layer(layer, parameters, inputs, &mut Mode::Evaluation(Accuracy::Near), relu)?.0;
+        let out = run_layer(layer, parameters, inputs, &mut Mode::Evaluation(ConvAlgorithm::Auto), relu)?.0;
         Ok((out, 1 + usize::from(relu)))
     }
 }
@@ -194,11 +194,11 @@ fn run_layer(
         }
         Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
             let bias = if bias { Some(parameter("bias")?) } else { None };
-            let accuracy = match mode {
-                Mode::Evaluation(accuracy) => *accuracy,
-                _ => Accuracy::Near,
+            let algorithm = match mode {
+                Mode::Evaluation(algorithm) => *algorithm,
+                _ => ConvAlgorithm::Auto,
             };
-            let geometry = Conv2dGeometry { stride, padding, dilation, groups, accuracy };
+            let geometry = Conv2dGeometry { stride, padding, dilation, groups, algorithm };
             ops::conv2d(x, parameter("weight")?, bias, &geometry)?
         }
         Operation::BatchNorm { epsilon, momentum, .. } => {

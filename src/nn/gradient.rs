@@ -6,7 +6,7 @@
 use super::forward::{Saved, Trace};
 use super::layer::{Layer, Operation};
 use super::network::Network;
-use super::ops::{self, Accuracy, BatchNormGradients, Conv2dGeometry, Pool2dGeometry};
+use super::ops::{self, BatchNormGradients, Conv2dGeometry, ConvAlgorithm, Pool2dGeometry};
 use super::parameters::{Parameters, Role};
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -151,7 +151,8 @@ impl Step<'_> {
             }
             Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
                 let weight = self.parameter("weight")?;
-                let geometry = Conv2dGeometry { stride, padding, dilation, groups, accuracy: Accuracy::Near };
+                let geometry =
+                    Conv2dGeometry { stride, padding, dilation, groups, algorithm: ConvAlgorithm::Auto };
                 set("weight", ops::conv2d_backward_weight(gradient, x, weight.dims(), &geometry)?);
                 if bias {
                     set("bias", ops::channel_sum(gradient)?);
@@ -272,7 +273,10 @@ mod tests {
             let input = Tensor::from_vec(values, [vec![3], shape.clone()].concat(), &Device::Cpu).unwrap();
             let logits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let expected = logits(
-                network.forward(&parameters, &input, Mode::Evaluation(ops::Accuracy::Near)).unwrap().logits(),
+                network
+                    .forward(&parameters, &input, Mode::Evaluation(ops::ConvAlgorithm::Auto))
+                    .unwrap()
+                    .logits(),
             );
             let actual = logits(&network.infer(&parameters, &input).unwrap());
             let largest = expected.iter().fold(0.0f32, |l, v| l.max(v.abs()));

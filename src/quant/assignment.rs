@@ -3,15 +3,11 @@
 //! so that assignments agree weight by weight.
 
 use super::boundaries::Boundaries;
-use super::counting::{add, add_counts_above, count_above};
+use super::count_above::{add, add_counts_above, count_above};
+use super::sweep::{BLOCK, PIECE};
 use crate::nn::kernels::elementwise::vectorised;
 use rayon::prelude::*;
 use std::any::TypeId;
-
-/// Weights per piece of parallel work.
-pub(super) const PIECE: usize = 1 << 14;
-/// Weights that stay in the first-level cache, with what is found for them.
-pub(super) const BLOCK: usize = 1024;
 
 /// For every weight the position of the level with the smallest `(level − w)² + penalty`; the first of equals wins.
 /// `penalties` may be infinite. At most 256 levels, ascending.
@@ -60,7 +56,7 @@ impl Boundaries {
         let mut counts = vec![0; self.levels.len()];
         #[cfg(target_arch = "x86_64")]
         if self.doubtful.is_empty()
-            && let Some((table, simd)) = super::table::Table::new(&self.limits)
+            && let Some((table, simd)) = super::bucketed::Table::new(&self.limits)
         {
             let of_piece = |piece: &[f32]| table.counts(simd, piece, &self.winners, self.levels.len());
             return weights.par_chunks(PIECE).map(of_piece).reduce(|| vec![0; self.levels.len()], add);
@@ -115,7 +111,7 @@ impl pulp::WithSimd for Positions<'_> {
         let Self { boundaries, weights, positions } = self;
         #[cfg(target_arch = "x86_64")]
         if TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>()
-            && let Some((table, simd)) = super::table::Table::new(&boundaries.limits)
+            && let Some((table, simd)) = super::bucketed::Table::new(&boundaries.limits)
         {
             return table.select_bytes(simd, weights, &boundaries.winners, positions);
         }
@@ -141,7 +137,7 @@ pub(super) fn select<S: pulp::Simd, const N: usize>(
 ) {
     #[cfg(target_arch = "x86_64")]
     if TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>()
-        && let Some((table, simd)) = super::table::Table::new(limits)
+        && let Some((table, simd)) = super::bucketed::Table::new(limits)
     {
         return table.select(simd, weights, attributes, &mut out);
     }
@@ -193,33 +189,6 @@ fn select_vectors<S: pulp::Simd, const N: usize, const W: usize>(
         }
     }
     found
-}
-
-/// The plain search: all levels, given as (position, level, penalty), against one piece of weights; `best` and
-/// `positions` hold the cheapest so far.
-pub(super) fn sweep(
-    weights: &[f32],
-    levels: impl Iterator<Item = (u8, f32, f32)>,
-    best: &mut [f32],
-    positions: &mut [u8],
-) {
-    for (position, level, penalty) in levels {
-        // A level that costs infinitely much never wins.
-        if penalty < f32::INFINITY {
-            vectorised(|| update(weights, level, penalty, position, best, positions));
-        }
-    }
-}
-
-/// One level against the best so far.
-#[inline(always)]
-fn update(weights: &[f32], level: f32, penalty: f32, position: u8, best: &mut [f32], positions: &mut [u8]) {
-    for ((&w, best), at) in weights.iter().zip(best).zip(positions) {
-        let cost = (level - w) * (level - w) + penalty;
-        let wins = cost < *best;
-        *best = if wins { cost } else { *best };
-        *at = if wins { position } else { *at };
-    }
 }
 
 #[cfg(test)]

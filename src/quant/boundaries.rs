@@ -179,7 +179,7 @@ impl Boundaries {
         let mut best = vec![f32::INFINITY; weights.len()];
         let mut found = vec![0u8; weights.len()];
         let costs = candidates.iter().map(|&k| (k as u8, self.levels[k], self.penalties[k]));
-        super::assignment::sweep(&weights, costs, &mut best, &mut found);
+        super::sweep::sweep(&weights, costs, &mut best, &mut found);
         let before = self.winners[self.winners.len() - 1];
         let after = crossings[crossings.len() - 1].after as u8;
         let ascends = found.windows(2).all(|pair| pair[0] <= pair[1]);
@@ -206,7 +206,7 @@ impl Boundaries {
     pub(super) fn search(&self, weight: f32) -> u8 {
         let (mut best, mut found) = ([f32::INFINITY], [self.winners[0]]);
         let costs = (0u8..).zip(self.levels.iter().zip(&self.penalties));
-        super::assignment::sweep(&[weight], costs.map(|(at, (&l, &p))| (at, l, p)), &mut best, &mut found);
+        super::sweep::sweep(&[weight], costs.map(|(at, (&l, &p))| (at, l, p)), &mut best, &mut found);
         found[0]
     }
 

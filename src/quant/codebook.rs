@@ -1,6 +1,6 @@
 //! Codebooks: which values a quantized tensor may take, and the rule that lays a uniform one over trained weights.
 
-use super::options::SteScale;
+use super::ste::SteScale;
 use crate::nn::kernels::elementwise::vectorised;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -1,24 +1,26 @@
 //! EC2T: three levels per tensor that are trained, entropy-constrained assignment (Marban et al. 2020, "Learning sparse
 //! and ternary neural networks with entropy-constrained trained ternarization").
 
-use super::distribution::PmfKind;
-use super::ecq::{LAMBDA, LAMBDA_MAX, PMF, PROFILE, STE_SCALE};
-use super::entropy::{EntropyTerm, LambdaMax, costs, decay};
-use super::options::{Profile, SteScale, from_state, settings, to_state};
-use super::quantizer::{QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::registry::{Method, Parameter};
+use super::entropy::{EntropyTerm, costs, decay};
+use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
+use super::learned::mean_magnitude;
+use super::method::{Method, PROFILE, Role};
+use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use super::scope::Bits;
+use super::state::{from_state, to_state};
+use super::ste::SteScale;
 use super::ternary_levels::{TernaryLevels, side_means};
-use super::trained::mean_magnitude;
 use crate::Result;
+use crate::registry::{Choice, Parameter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "ec2t",
+    display: "EC2T",
     about: "entropy-constrained trained ternarization: levels −a, 0, +c that are learned",
-    bits: None,
-    bits_optional: true,
+    bits: Bits::None,
     needs_relevance: false,
     parameters: &[
         LAMBDA,
@@ -26,31 +28,33 @@ pub(super) static METHOD: Method = Method {
         PMF,
         LAMBDA_MAX,
         STE_SCALE,
-        Parameter {
-            name: "initial",
-            about: "levels at the start: means (default) of the weights above 0.7 mean |w| on each side, or extremes",
-            range: None,
-        },
-        Parameter {
-            name: "levels_epochs",
-            about: "epochs at the end that train levels only; default a fifth of the epochs, rounded down",
-            range: Some((0.0, 10_000.0)),
-        },
+        Parameter::word(
+            "initial",
+            "levels at the start: means of the weights above 0.7 mean |w| on each side, or extremes",
+            &["means", "extremes"],
+            "means",
+        )
+        .reference(Choice::Word("extremes")),
+        Parameter::whole(
+            "levels_epochs",
+            "epochs at the end that train levels only; left out: a fifth of the epochs, rounded down",
+            (0, 10_000),
+            0,
+        )
+        .open(),
     ],
-    build: |method, _, parameters| {
-        let settings: Settings = settings(method, parameters)?;
-        let reference = settings.profile == Profile::Reference;
-        let choose = |ours, theirs| if reference { theirs } else { ours };
+    strength: Some("lambda"),
+    role: Role::Rival,
+    revision: 1,
+    build: |setup| {
+        let entropy: EntropySettings = setup.settings()?;
+        let own: Settings = setup.settings()?;
         Ok(Box::new(Ec2t {
-            term: EntropyTerm {
-                lambda: settings.lambda,
-                pmf: settings.pmf.unwrap_or(if reference { PmfKind::Reference } else { PmfKind::Exact }),
-                lambda_max: settings.lambda_max.unwrap_or(LambdaMax::Reference),
-            },
-            ste_scale: settings.ste_scale.unwrap_or(choose(SteScale::CentroidAbs, SteScale::CentroidSigned)),
-            initial: settings.initial.unwrap_or(if reference { Initial::Extremes } else { Initial::Means }),
-            levels_epochs: settings.levels_epochs,
-            levels: TernaryLevels::default(),
+            term: entropy.term(),
+            ste_scale: entropy.ste_scale,
+            initial: own.initial,
+            levels_epochs: own.levels_epochs,
+            levels: Vec::new(),
             assigned: Vec::new(),
             warnings: Vec::new(),
         }))
@@ -70,19 +74,8 @@ enum Initial {
 
 #[derive(Deserialize)]
 struct Settings {
-    #[serde(default = "default_lambda")]
-    lambda: f64,
-    #[serde(default)]
-    profile: Profile,
-    pmf: Option<PmfKind>,
-    lambda_max: Option<LambdaMax>,
-    ste_scale: Option<SteScale>,
-    initial: Option<Initial>,
+    initial: Initial,
     levels_epochs: Option<usize>,
-}
-
-fn default_lambda() -> f64 {
-    0.05
 }
 
 struct Ec2t {
@@ -90,7 +83,8 @@ struct Ec2t {
     ste_scale: SteScale,
     initial: Initial,
     levels_epochs: Option<usize>,
-    levels: TernaryLevels,
+    /// One per tensor; `None` where everything is zero.
+    levels: Vec<Option<TernaryLevels>>,
     /// The latest assignment of each tensor, kept while only levels train.
     assigned: Vec<Vec<u8>>,
     warnings: Vec<String>,
@@ -98,52 +92,59 @@ struct Ec2t {
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    levels: TernaryLevels,
+    levels: Vec<Option<TernaryLevels>>,
     assigned: Vec<Vec<u8>>,
 }
 
 impl Ec2t {
+    /// A tensor at these positions; all zeros where it has no levels.
+    fn quantized(&self, index: usize, tensor: &WeightTensor<'_>, positions: Vec<u8>) -> QuantizedTensor {
+        tensor.quantized(match self.levels.get(index).and_then(Option::as_ref) {
+            Some(levels) => Content::Levels { positions, codebook: levels.codebook() },
+            None => Content::zeros(tensor.values.len()),
+        })
+    }
+
     fn assign_all(&mut self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
         let largest = weights.iter().map(|tensor| tensor.values.len()).max().unwrap_or(0);
         self.assigned.clear();
         let mut tensors = Vec::with_capacity(weights.len());
         for (index, tensor) in weights.iter().enumerate() {
             let mut positions = vec![1; tensor.values.len()];
-            if let Some(codebook) = self.levels.codebook(index) {
+            if let Some(levels) = self.levels.get(index).and_then(Option::as_ref) {
+                let codebook = levels.codebook();
                 let found = costs(tensor.values, &codebook, &self.term, decay(tensor.values.len(), largest));
                 let warning = found.warning.map(|warning| format!("{}: {warning}", tensor.name));
                 positions = found.boundaries.assign(tensor.values);
                 self.warnings.extend(warning.filter(|warning| !self.warnings.contains(warning)));
             }
             self.assigned.push(positions.clone());
-            tensors.push(self.levels.quantized(index, tensor, positions));
+            tensors.push(self.quantized(index, tensor, positions));
         }
         tensors
     }
 }
 
 impl Quantizer for Ec2t {
-    fn method(&self) -> &'static str {
-        METHOD.name
-    }
-
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
-        self.levels = TernaryLevels::default();
+    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
+        self.levels.clear();
+        self.assigned.clear();
         for tensor in weights {
             let finite = || tensor.values.iter().copied().filter(|w| w.is_finite());
             let (low, high) = match self.initial {
                 Initial::Extremes => (-finite().fold(0.0, f32::min), finite().fold(0.0, f32::max)),
                 Initial::Means => side_means(tensor.values, THRESHOLD * mean_magnitude(finite())),
             };
-            self.levels.push(tensor.values, low, high);
-            if self.levels.codebook(self.levels.0.len() - 1).is_none() {
+            let levels = TernaryLevels::new(tensor.values, low, high);
+            if levels.is_none() {
                 self.warnings.push(format!(
                     "{}: no finite weight differs from zero: the layer is all zeros",
                     tensor.name
                 ));
             }
+            self.levels.push(levels);
         }
-        Ok(self.assign_all(weights))
+        Ok(())
     }
 
     fn assign(
@@ -157,7 +158,7 @@ impl Quantizer for Ec2t {
         }
         let tensors = weights.iter().enumerate();
         Ok(tensors
-            .map(|(index, tensor)| self.levels.quantized(index, tensor, self.assigned[index].clone()))
+            .map(|(index, tensor)| self.quantized(index, tensor, self.assigned[index].clone()))
             .collect())
     }
 
@@ -168,12 +169,14 @@ impl Quantizer for Ec2t {
         quantized: &QuantizedTensor,
         gradient: &mut [f32],
     ) -> Result<()> {
-        self.levels.backward(index, quantized, gradient, self.ste_scale);
+        if let Some(Some(levels)) = self.levels.get_mut(index) {
+            levels.backward(&quantized.content, gradient, self.ste_scale);
+        }
         Ok(())
     }
 
     fn update(&mut self, learning_rate: f64, _: StepInfo) -> Result<()> {
-        self.levels.update(learning_rate);
+        self.levels.iter_mut().flatten().for_each(|levels| levels.update(learning_rate));
         Ok(())
     }
 
@@ -214,10 +217,8 @@ mod tests {
     #[test]
     fn level_gradients_match_finite_differences() {
         finite_difference_of_levels(|weights| {
-            let mut levels = TernaryLevels::default();
             let (low, high) = side_means(weights, 0.02);
-            levels.push(weights, low, high);
-            levels
+            TernaryLevels::new(weights, low, high).unwrap()
         });
     }
 
@@ -226,7 +227,8 @@ mod tests {
     fn levels_only_epochs_keep_the_assignment() {
         let mut quantizer = ec2t();
         let values: Vec<f32> = (0..200).map(|i| ((i * 37 % 200) as f32 - 99.5) / 100.0).collect();
-        let before = quantizer.initialize(&[tensor(&values)]).unwrap();
+        quantizer.initialize(&[tensor(&values)]).unwrap();
+        let before = quantizer.assign(&[tensor(&values)], None, StepInfo::POST_TRAINING).unwrap();
         let at = StepInfo { step: 9, total_steps: 10, epoch: 9, epochs: 10 };
         assert!(!quantizer.trains_weights(at));
         quantizer.backward(0, tensor(&values), &before[0], &mut vec![0.5; 200]).unwrap();

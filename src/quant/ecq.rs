@@ -1,72 +1,38 @@
 //! ECQ: uniform codebook, entropy-constrained assignment (spec ECQ). Also the core that ECQx builds on.
 
 use super::codebook::Codebook;
-use super::distribution::PmfKind;
-use super::entropy::{EntropyCosts, EntropyTerm, LambdaMax, costs, decay};
-use super::options::{Profile, Scope, SteScale, settings};
+use super::entropy::{EntropyCosts, EntropyTerm, costs, decay};
+use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
+use super::method::{Method, PROFILE, Role, Setup};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::registry::{Method, Parameter};
+use super::scope::{Bits, Scope};
+use super::state::{from_state, to_state};
+use super::ste::SteScale;
 use crate::Result;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
-/// Parameters of ECQ; ECQx has them too.
-pub(super) const LAMBDA: Parameter = Parameter {
-    name: "lambda",
-    about: "strength Λ of the entropy term; default 0.05",
-    range: Some((0.0, 10.0)),
-};
-pub(super) const PROFILE: Parameter = Parameter {
-    name: "profile",
-    about: "whose choices stand for the rest: default or reference",
-    range: None,
-};
-pub(super) const PMF: Parameter = Parameter {
-    name: "pmf",
-    about: "how the level distribution is floored: exact (default) or reference",
-    range: None,
-};
-pub(super) const LAMBDA_MAX: Parameter =
-    Parameter { name: "lambda_max", about: "how Λ is scaled: reference (default) or thesis", range: None };
-pub(super) const STE_SCALE: Parameter = Parameter {
-    name: "ste_scale",
-    about: "gradient scaling: none, centroid_abs (default) or centroid_signed",
-    range: None,
-};
+use serde_json::Value;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "ecq",
+    display: "ECQ",
     about: "entropy-constrained quantization on a uniform codebook",
-    bits: Some((2, 8)),
-    bits_optional: false,
+    bits: Bits::Required(2, 8),
     needs_relevance: false,
     parameters: &[LAMBDA, PROFILE, PMF, LAMBDA_MAX, STE_SCALE],
-    build: |method, scope, parameters| Ok(Box::new(Ecq(Core::new(method, scope, parameters)?))),
+    strength: Some("lambda"),
+    role: Role::Ablation,
+    revision: 1,
+    build: |setup| Ok(Box::new(Ecq(Core::new(&setup)?))),
 };
-
-#[derive(Deserialize)]
-struct Settings {
-    #[serde(default = "default_lambda")]
-    lambda: f64,
-    #[serde(default)]
-    profile: Profile,
-    pmf: Option<PmfKind>,
-    lambda_max: Option<LambdaMax>,
-    ste_scale: Option<SteScale>,
-}
-
-fn default_lambda() -> f64 {
-    0.05
-}
 
 /// What ECQ and ECQx share: codebooks, the entropy term, gradient scaling, warnings.
 pub(super) struct Core {
     scope: Scope,
     term: EntropyTerm,
     ste_scale: SteScale,
-    /// One per tensor; `None` where no grid could be laid and everything is zero.
+    /// One per tensor; `None` where there is no valid step size and everything is zero.
     pub codebooks: Vec<Option<Codebook>>,
     warnings: Vec<String>,
 }
@@ -78,24 +44,18 @@ pub(super) struct CoreState {
 }
 
 impl Core {
-    pub fn new(method: &'static Method, scope: Scope, parameters: &Map<String, Value>) -> Result<Self> {
-        let settings: Settings = settings(method, parameters)?;
-        let reference = settings.profile == Profile::Reference;
-        let choose = |ours, theirs| if reference { theirs } else { ours };
+    pub fn new(setup: &Setup) -> Result<Self> {
+        let settings: EntropySettings = setup.settings()?;
         Ok(Self {
-            scope,
-            term: EntropyTerm {
-                lambda: settings.lambda,
-                pmf: settings.pmf.unwrap_or(if reference { PmfKind::Reference } else { PmfKind::Exact }),
-                lambda_max: settings.lambda_max.unwrap_or(LambdaMax::Reference),
-            },
-            ste_scale: settings.ste_scale.unwrap_or(choose(SteScale::CentroidAbs, SteScale::CentroidSigned)),
+            scope: setup.scope.clone(),
+            term: settings.term(),
+            ste_scale: settings.ste_scale,
             codebooks: Vec::new(),
             warnings: Vec::new(),
         })
     }
 
-    /// Lays the codebooks, which stay fixed.
+    /// Builds the codebooks, which stay fixed.
     pub fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
         self.codebooks.clear();
         for tensor in weights {
@@ -137,7 +97,7 @@ impl Core {
             let (content, warnings) =
                 found.unwrap_or_else(|| (Content::zeros(tensor.values.len()), [None; 2]));
             warnings.into_iter().flatten().for_each(|warning| self.warn(tensor.name, warning));
-            tensors.push(QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content });
+            tensors.push(tensor.quantized(content));
         }
         tensors
     }
@@ -166,20 +126,9 @@ impl Core {
 
 struct Ecq(Core);
 
-impl Ecq {
-    fn assign_all(&mut self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
-        self.0.assign(weights, |index, _, costs| (costs.boundaries.assign(weights[index].values), None))
-    }
-}
-
 impl Quantizer for Ecq {
-    fn method(&self) -> &'static str {
-        METHOD.name
-    }
-
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
-        self.0.initialize(weights)?;
-        Ok(self.assign_all(weights))
+    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
+        self.0.initialize(weights)
     }
 
     fn assign(
@@ -188,7 +137,10 @@ impl Quantizer for Ecq {
         _: Option<&Relevances>,
         _: StepInfo,
     ) -> Result<Vec<QuantizedTensor>> {
-        Ok(self.assign_all(weights))
+        let nearest = |index: usize, _: &Codebook, costs: &EntropyCosts| {
+            (costs.boundaries.assign(weights[index].values), None)
+        };
+        Ok(self.0.assign(weights, nearest))
     }
 
     fn backward(
@@ -207,11 +159,11 @@ impl Quantizer for Ecq {
     }
 
     fn state(&self) -> Result<Value> {
-        super::options::to_state(&self.0.state())
+        to_state(&self.0.state())
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        self.0.restore(super::options::from_state(state)?);
+        self.0.restore(from_state(state)?);
         Ok(())
     }
 }

@@ -1,69 +1,64 @@
-//! ECQx: ECQ whose zero level is made dearer or cheaper by the relevance of each weight (paper, section 4).
+//! ECQx: ECQ with the cost of the zero level scaled by the relevance of each weight (paper, section 4).
 
-use super::ecq::{Core, CoreState, LAMBDA, LAMBDA_MAX, PMF, PROFILE, STE_SCALE};
-use super::options::{Profile, Scope, settings};
+use super::ecq::{Core, CoreState};
+use super::entropy_settings::{LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
+use super::method::{Method, PROFILE, Role, Setup};
 use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor};
-use super::registry::{Method, Parameter};
 use super::relevance_search::{Band, search};
+use super::scope::Bits;
+use super::state::{from_state, to_state};
 use crate::nn::kernels::elementwise::update;
+use crate::registry::{Choice, Parameter};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "ecqx",
+    display: "ECQx",
     about: "explainability-driven entropy-constrained quantization: ECQ with relevance-weighted zeros",
-    bits: Some((2, 8)),
-    bits_optional: false,
+    bits: Bits::Required(2, 8),
     needs_relevance: true,
     parameters: &[
         LAMBDA,
-        Parameter {
-            name: "p",
-            about: "width of the sparsity band, 0–1; default 0.1",
-            range: Some((0.0, 1.0)),
-        },
+        Parameter::number("p", "width of the sparsity band", (0.0, 1.0), 0.1),
         PROFILE,
         PMF,
         LAMBDA_MAX,
         STE_SCALE,
-        Parameter { name: "band", about: "below (default): sparsity s−p…s; above: s…s+p", range: None },
-        Parameter {
-            name: "momentum",
-            about: "share α of the previous relevance; default 0.1",
-            range: Some((0.0, 0.999_999)),
-        },
-        Parameter {
-            name: "keep_momentum",
-            about: "carry relevance over epochs (default true; the reference restarts)",
-            range: None,
-        },
-        Parameter {
-            name: "relevance_of",
-            about: "weights that are explained: quantized (default), background or stepped (the reference)",
-            range: None,
-        },
+        Parameter::word(
+            "band",
+            "below: sparsity s−p…s of ECQ's s; above: s…s+p",
+            &["below", "above"],
+            "below",
+        ),
+        Parameter::number("momentum", "share α of the previous relevance", (0.0, 0.999_999), 0.1),
+        Parameter::switch("keep_momentum", "carry relevance over epochs", true)
+            .reference(Choice::Switch(false)),
+        Parameter::word(
+            "relevance_of",
+            "weights that are explained: quantized, the latent ones (background), or stepped: quantized weights after \
+             one optimizer step",
+            &["quantized", "background", "stepped"],
+            "quantized",
+        )
+        .reference(Choice::Word("stepped")),
     ],
-    build: |method, scope, parameters| Ok(Box::new(Ecqx::new(method, scope, parameters)?)),
+    strength: Some("lambda"),
+    role: Role::Proposed,
+    revision: 1,
+    build: |setup| Ok(Box::new(Ecqx::new(&setup)?)),
 };
 
 #[derive(Deserialize)]
 struct Settings {
-    #[serde(default = "tenth")]
     p: f64,
-    #[serde(default = "tenth")]
     momentum: f64,
-    #[serde(default)]
-    profile: Profile,
-    band: Option<Band>,
-    keep_momentum: Option<bool>,
-    relevance_of: Option<RelevanceOf>,
-}
-
-fn tenth() -> f64 {
-    0.1
+    band: Band,
+    keep_momentum: bool,
+    relevance_of: RelevanceOf,
 }
 
 struct Ecqx {
@@ -88,19 +83,15 @@ struct State {
 }
 
 impl Ecqx {
-    fn new(method: &'static Method, scope: Scope, parameters: &Map<String, Value>) -> Result<Self> {
-        let own: Settings = settings(method, parameters)?;
-        let reference = own.profile == Profile::Reference;
+    fn new(setup: &Setup) -> Result<Self> {
+        let own: Settings = setup.settings()?;
         Ok(Self {
-            core: Core::new(method, scope, parameters)?,
+            core: Core::new(setup)?,
             p: own.p,
-            band: own.band.unwrap_or(Band::Below),
+            band: own.band,
             momentum: own.momentum as f32,
-            keep_momentum: own.keep_momentum.unwrap_or(!reference),
-            relevance_of: own.relevance_of.unwrap_or(match reference {
-                true => RelevanceOf::Stepped,
-                false => RelevanceOf::default(),
-            }),
+            keep_momentum: own.keep_momentum,
+            relevance_of: own.relevance_of,
             relevance: Vec::new(),
             epoch: None,
         })
@@ -136,13 +127,10 @@ impl Ecqx {
 }
 
 impl Quantizer for Ecqx {
-    fn method(&self) -> &'static str {
-        METHOD.name
-    }
-
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
-        self.core.initialize(weights)?;
-        self.assign(weights, None, StepInfo::POST_TRAINING)
+    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
+        self.relevance.clear();
+        self.epoch = None;
+        self.core.initialize(weights)
     }
 
     fn assign(
@@ -193,11 +181,11 @@ impl Quantizer for Ecqx {
 
     fn state(&self) -> Result<Value> {
         let (core, relevance, epoch) = (self.core.state(), self.relevance.clone(), self.epoch);
-        super::options::to_state(&State { core, relevance, epoch })
+        to_state(&State { core, relevance, epoch })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let state: State = super::options::from_state(state)?;
+        let state: State = from_state(state)?;
         self.core.restore(state.core);
         self.relevance = state.relevance;
         self.epoch = state.epoch;

@@ -4,9 +4,9 @@ use super::assignment::nearest;
 use super::codebook::Codebook;
 use super::distribution::{PmfKind, distribution, entropy, histogram};
 use super::entropy::{EntropyTerm, LambdaMax, costs, decay};
-use super::options::SteScale;
 use super::quantizer::{Content, Relevances, StepInfo, WeightTensor};
 use super::relevance_search::{Band, search};
+use super::ste::SteScale;
 use serde_json::Value;
 use std::io::Read;
 

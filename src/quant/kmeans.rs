@@ -2,43 +2,36 @@
 //! share 2^b − 1 centroids that are tuned with the network while the assignment stays.
 
 use super::codebook::Codebook;
-use super::options::{Scope, from_state, settings, to_state};
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::registry::{Method, Parameter};
-use super::trained::{Trained, mean_magnitude};
+use super::learned::{LearnedScalars, mean_magnitude};
+use super::method::{Method, Role};
+use super::per_tensor::{PerTensor, TensorQuantizer};
+use super::quantizer::{Content, StepInfo, WeightTensor};
+use super::scope::Bits;
 use crate::Result;
+use crate::registry::Parameter;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "kmeans",
+    display: "k-means",
     about: "k-means codebook on magnitude-pruned weights; centroids are tuned, the assignment stays",
-    bits: Some((2, 8)),
-    bits_optional: false,
+    bits: Bits::Required(2, 8),
     needs_relevance: false,
-    parameters: &[Parameter {
-        name: "sparsity",
-        about: "share of each layer's weights that is pruned first, 0–0.999; default 0.5",
-        range: Some((0.0, 0.999)),
-    }],
-    build: |method, scope, parameters| {
-        let Settings { sparsity } = settings(method, parameters)?;
-        Ok(Box::new(KMeans { scope, sparsity, clusters: Vec::new(), warnings: Vec::new() }))
+    parameters: &[Parameter::number(
+        "sparsity",
+        "share of each layer's weights that is pruned first",
+        (0.0, 0.999),
+        0.5,
+    )],
+    strength: Some("sparsity"),
+    role: Role::Rival,
+    revision: 1,
+    build: |setup| {
+        let kmeans: KMeans = setup.settings()?;
+        Ok(PerTensor::boxed(setup, kmeans))
     },
 };
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct Settings {
-    sparsity: f64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { sparsity: 0.5 }
-    }
-}
 
 /// Rounds of Lloyd's algorithm; in one dimension it settles long before.
 const ROUNDS: usize = 100;
@@ -46,7 +39,7 @@ const ROUNDS: usize = 100;
 /// Centroids of one tensor and the members of each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Clusters {
-    centroids: Trained,
+    centroids: LearnedScalars,
     /// Per weight 0 for pruned, else 1 + the centroid's position.
     members: Vec<u16>,
 }
@@ -72,7 +65,7 @@ impl Clusters {
         let member = |w: f32| 1 + edges.partition_point(|&edge| edge < w) as u16;
         let members = weights.iter().map(|&w| if kept(w) { member(w) } else { 0 }).collect();
         let typical = mean_magnitude(sorted.iter().copied());
-        Some(Self { centroids: Trained::new(centroids, typical), members })
+        Some(Self { centroids: LearnedScalars::new(centroids, typical), members })
     }
 
     /// Levels in ascending order with zero among them, and the members' indices.
@@ -151,85 +144,30 @@ fn lloyd(sorted: &[f32], count: usize) -> Vec<f32> {
     centroids
 }
 
+#[derive(Deserialize)]
 struct KMeans {
-    scope: Scope,
     sparsity: f64,
-    clusters: Vec<Option<Clusters>>,
-    warnings: Vec<String>,
 }
 
-impl KMeans {
-    fn quantize(&self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
-        let tensors = weights.iter().zip(&self.clusters).map(|(tensor, clusters)| {
-            let content = match clusters {
-                Some(clusters) => clusters.content(),
-                None => Content::zeros(tensor.values.len()),
-            };
-            QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
-        });
-        tensors.collect()
-    }
-}
+impl TensorQuantizer for KMeans {
+    type Fitted = Clusters;
 
-impl Quantizer for KMeans {
-    fn method(&self) -> &'static str {
-        METHOD.name
+    const DEGENERATE: &'static str = "no weight is left to cluster: the layer is all zeros";
+
+    fn fit(&self, weights: &WeightTensor<'_>, bits: Option<u32>) -> Result<Option<Clusters>> {
+        Ok(bits.and_then(|bits| Clusters::new(weights.values, bits, self.sparsity)))
     }
 
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
-        self.clusters.clear();
-        for tensor in weights {
-            let bits = self.scope.required_bits(tensor.name)?;
-            let clusters = Clusters::new(tensor.values, bits, self.sparsity);
-            if clusters.is_none() {
-                self.warnings
-                    .push(format!("{}: no weight is left to cluster: the layer is all zeros", tensor.name));
-            }
-            self.clusters.push(clusters);
-        }
-        Ok(self.quantize(weights))
+    fn assign(&self, clusters: &mut Clusters, _: &WeightTensor<'_>, _: StepInfo) -> Content {
+        clusters.content()
     }
 
-    fn assign(
-        &mut self,
-        weights: &[WeightTensor<'_>],
-        _: Option<&Relevances>,
-        _: StepInfo,
-    ) -> Result<Vec<QuantizedTensor>> {
-        Ok(self.quantize(weights))
+    fn backward(&self, clusters: &mut Clusters, _: &WeightTensor<'_>, _: &Content, gradient: &mut [f32]) {
+        clusters.backward(gradient);
     }
 
-    fn backward(
-        &mut self,
-        index: usize,
-        _: WeightTensor<'_>,
-        _: &QuantizedTensor,
-        gradient: &mut [f32],
-    ) -> Result<()> {
-        if let Some(Some(clusters)) = self.clusters.get_mut(index) {
-            clusters.backward(gradient);
-        }
-        Ok(())
-    }
-
-    fn update(&mut self, learning_rate: f64, _: StepInfo) -> Result<()> {
-        for clusters in self.clusters.iter_mut().flatten() {
-            clusters.centroids.update(learning_rate);
-        }
-        Ok(())
-    }
-
-    fn take_warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
-    }
-
-    fn state(&self) -> Result<Value> {
-        to_state(&self.clusters)
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        self.clusters = from_state(state)?;
-        Ok(())
+    fn update(&self, clusters: &mut Clusters, learning_rate: f64) {
+        clusters.centroids.update(learning_rate);
     }
 }
 

@@ -1,35 +1,32 @@
 //! LSQ: a uniform grid per tensor whose step is learned (Esser et al. 2020, "Learned step size quantization").
 
 use super::codebook::Codebook;
-use super::options::{Scope, from_state, settings, to_state};
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::registry::Method;
-use super::trained::{Trained, mean_magnitude};
+use super::learned::{LearnedScalars, mean_magnitude};
+use super::method::{Method, Role};
+use super::per_tensor::{PerTensor, TensorQuantizer};
+use super::quantizer::{Content, StepInfo, WeightTensor};
+use super::scope::Bits;
 use crate::Result;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "lsq",
+    display: "LSQ",
     about: "learned step size: a uniform grid whose step is trained with the weights",
-    bits: Some((2, 8)),
-    bits_optional: false,
+    bits: Bits::Required(2, 8),
     needs_relevance: false,
     parameters: &[],
-    build: |method, scope, parameters| {
-        settings::<Settings>(method, parameters)?;
-        Ok(Box::new(Lsq { scope, grids: Vec::new(), warnings: Vec::new() }))
-    },
+    strength: None,
+    role: Role::Rival,
+    revision: 1,
+    build: |setup| Ok(PerTensor::boxed(setup, Lsq)),
 };
-
-#[derive(Deserialize)]
-struct Settings {}
 
 /// The grid of one tensor: levels `lowest … highest` times the learned step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Grid {
-    step: Trained,
+    step: LearnedScalars,
     lowest: i32,
     highest: i32,
     /// The step never becomes smaller: it must stay positive.
@@ -50,7 +47,7 @@ impl Grid {
         let typical = mean_magnitude(weights.iter().copied());
         let step = 2.0 * typical / (highest as f32).sqrt();
         (step > 0.0).then(|| Self {
-            step: Trained::new(vec![step], typical),
+            step: LearnedScalars::new(vec![step], typical),
             lowest,
             highest,
             least: (step * LEAST).max(f32::MIN_POSITIVE),
@@ -95,90 +92,28 @@ impl Grid {
     }
 }
 
-struct Lsq {
-    scope: Scope,
-    grids: Vec<Option<Grid>>,
-    warnings: Vec<String>,
-}
+struct Lsq;
 
-impl Lsq {
-    fn quantize(&self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
-        let tensors = weights.iter().zip(&self.grids).map(|(tensor, grid)| {
-            let content = match grid {
-                Some(grid) => {
-                    let codebook = grid.codebook();
-                    let position = |&w: &f32| codebook.position(grid.level(w));
-                    Content::Levels { positions: tensor.values.iter().map(position).collect(), codebook }
-                }
-                None => Content::zeros(tensor.values.len()),
-            };
-            QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
-        });
-        tensors.collect()
-    }
-}
+impl TensorQuantizer for Lsq {
+    type Fitted = Grid;
 
-impl Quantizer for Lsq {
-    fn method(&self) -> &'static str {
-        METHOD.name
+    fn fit(&self, weights: &WeightTensor<'_>, bits: Option<u32>) -> Result<Option<Grid>> {
+        Ok(bits.and_then(|bits| Grid::new(weights.values, bits)))
     }
 
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
-        self.grids.clear();
-        for tensor in weights {
-            let grid = Grid::new(tensor.values, self.scope.required_bits(tensor.name)?);
-            if grid.is_none() {
-                self.warnings.push(format!(
-                    "{}: no finite weight differs from zero: the layer is all zeros",
-                    tensor.name
-                ));
-            }
-            self.grids.push(grid);
-        }
-        Ok(self.quantize(weights))
+    fn assign(&self, grid: &mut Grid, weights: &WeightTensor<'_>, _: StepInfo) -> Content {
+        let codebook = grid.codebook();
+        let position = |&w: &f32| codebook.position(grid.level(w));
+        Content::Levels { positions: weights.values.iter().map(position).collect(), codebook }
     }
 
-    fn assign(
-        &mut self,
-        weights: &[WeightTensor<'_>],
-        _: Option<&Relevances>,
-        _: StepInfo,
-    ) -> Result<Vec<QuantizedTensor>> {
-        Ok(self.quantize(weights))
+    fn backward(&self, grid: &mut Grid, weights: &WeightTensor<'_>, _: &Content, gradient: &mut [f32]) {
+        grid.backward(weights.values, gradient);
     }
 
-    fn backward(
-        &mut self,
-        index: usize,
-        weights: WeightTensor<'_>,
-        _: &QuantizedTensor,
-        gradient: &mut [f32],
-    ) -> Result<()> {
-        if let Some(Some(grid)) = self.grids.get_mut(index) {
-            grid.backward(weights.values, gradient);
-        }
-        Ok(())
-    }
-
-    fn update(&mut self, learning_rate: f64, _: StepInfo) -> Result<()> {
-        for grid in self.grids.iter_mut().flatten() {
-            grid.step.update(learning_rate);
-            grid.step.values[0] = grid.size().max(grid.least);
-        }
-        Ok(())
-    }
-
-    fn take_warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
-    }
-
-    fn state(&self) -> Result<Value> {
-        to_state(&self.grids)
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        self.grids = from_state(state)?;
-        Ok(())
+    fn update(&self, grid: &mut Grid, learning_rate: f64) {
+        grid.step.update(learning_rate);
+        grid.step.values[0] = grid.size().max(grid.least);
     }
 }
 
@@ -229,17 +164,11 @@ mod tests {
     #[test]
     fn step_stays_positive() {
         let weights = [0.5f32, -0.25, 0.1, -0.9];
-        let mut lsq = Lsq { scope: scope(), grids: vec![Grid::new(&weights, 4)], warnings: Vec::new() };
+        let mut grid = Grid::new(&weights, 4).unwrap();
         for _ in 0..50 {
-            if let Some(Some(grid)) = lsq.grids.get_mut(0) {
-                grid.step.add_gradient(0, 1e9);
-            }
-            lsq.update(10.0, StepInfo::POST_TRAINING).unwrap();
+            grid.step.add_gradient(0, 1e9);
+            Lsq.update(&mut grid, 10.0);
         }
-        assert!(lsq.grids[0].as_ref().unwrap().size() > 0.0);
-    }
-
-    fn scope() -> Scope {
-        Scope::take(&METHOD, Some(4), &mut serde_json::Map::new()).unwrap()
+        assert!(grid.size() > 0.0);
     }
 }

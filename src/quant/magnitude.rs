@@ -2,40 +2,48 @@
 //! rest keep their values, or take the nearest non-zero level of a uniform grid.
 
 use super::codebook::Codebook;
-use super::options::{Scope, from_state, settings, to_state};
+use super::method::{Method, Role};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::registry::{Method, Parameter};
+use super::scope::{Bits, Scope};
+use super::state::{from_state, to_state};
 use crate::Result;
+use crate::registry::Parameter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "magnitude",
+    display: "Pruning",
     about: "magnitude pruning to a target sparsity, with uniform levels where a bit width is given",
-    bits: Some((2, 8)),
-    bits_optional: true,
+    bits: Bits::Optional(2, 8),
     needs_relevance: false,
     parameters: &[
-        Parameter {
-            name: "sparsity",
-            about: "share of zeros, 0–0.999; default 0.5",
-            range: Some((0.0, 0.999)),
-        },
-        Parameter { name: "schedule", about: "gradual (default, with training) or one_shot", range: None },
-        Parameter {
-            name: "ramp",
-            about: "share of the training after which a gradual schedule has arrived; default 0.6",
-            range: Some((0.0, 1.0)),
-        },
-        Parameter {
-            name: "threshold",
-            about: "layer (default): each layer alike; global: one threshold",
-            range: None,
-        },
+        Parameter::number("sparsity", "share of zeros", (0.0, 0.999), 0.5),
+        Parameter::word(
+            "schedule",
+            "gradual (with training) or one_shot",
+            &["gradual", "one_shot"],
+            "gradual",
+        ),
+        Parameter::number(
+            "ramp",
+            "share of the training after which a gradual schedule has arrived",
+            (0.0, 1.0),
+            0.6,
+        ),
+        Parameter::word(
+            "threshold",
+            "layer: each layer alike; global: one threshold",
+            &["layer", "global"],
+            "layer",
+        ),
     ],
-    build: |method, scope, parameters| {
-        Ok(Box::new(Magnitude { scope, settings: settings(method, parameters)?, codebooks: Vec::new() }))
+    strength: Some("sparsity"),
+    role: Role::Rival,
+    revision: 1,
+    build: |setup| {
+        Ok(Box::new(Magnitude { settings: setup.settings()?, scope: setup.scope, codebooks: Vec::new() }))
     },
 };
 
@@ -54,18 +62,11 @@ enum Threshold {
 }
 
 #[derive(Deserialize)]
-#[serde(default)]
 struct Settings {
     sparsity: f64,
     schedule: Schedule,
     ramp: f64,
     threshold: Threshold,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { sparsity: 0.5, schedule: Schedule::Gradual, ramp: 0.6, threshold: Threshold::Layer }
-    }
 }
 
 struct Magnitude {
@@ -118,7 +119,7 @@ impl Magnitude {
                         Content::Levels { positions, codebook: codebook.clone() }
                     }
                 };
-                QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
+                tensor.quantized(content)
             })
             .collect()
     }
@@ -143,19 +144,14 @@ fn kept(w: f32, codebook: &Codebook) -> i32 {
 }
 
 impl Quantizer for Magnitude {
-    fn method(&self) -> &'static str {
-        METHOD.name
-    }
-
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
+    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
         self.codebooks = weights
             .iter()
             .map(|tensor| {
                 self.scope.bits(tensor.name).and_then(|bits| Codebook::from_weights(tensor.values, bits))
             })
             .collect();
-        let target = if self.settings.schedule == Schedule::OneShot { self.settings.sparsity } else { 0.0 };
-        Ok(self.quantize(weights, target))
+        Ok(())
     }
 
     fn assign(

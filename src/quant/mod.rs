@@ -4,31 +4,39 @@
 
 pub mod assignment;
 pub mod boundaries;
+#[cfg(target_arch = "x86_64")]
+mod bucketed;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
-pub mod counting;
+pub mod count_above;
 pub mod distribution;
 mod ec2t;
 mod ecq;
 mod ecqx;
 pub mod entropy;
+mod entropy_settings;
 #[cfg(test)]
 mod golden;
 mod kmeans;
+pub mod learned;
 mod lsq;
 mod magnitude;
-pub mod options;
+pub mod method;
+pub mod per_tensor;
 pub mod quantizer;
 pub mod registry;
 pub mod relevance_search;
-#[cfg(target_arch = "x86_64")]
-mod table;
+pub mod scope;
+pub mod state;
+pub mod ste;
+mod sweep;
 mod ternary;
 mod ternary_levels;
 mod thresholds;
-mod trained;
 mod uniform;
 
-pub use options::{Profile, profile};
-pub use registry::{METHODS, Method, build, method};
+pub use method::{Method, Profile, Role, Setup};
+pub use per_tensor::{PerTensor, TensorQuantizer};
+pub use registry::{build, builtin};
+pub use scope::{Bits, Scope};

@@ -5,7 +5,7 @@ use crate::Result;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-/// One weight tensor handed to a quantizer: full-precision values (during training the background copy).
+/// One weight tensor handed to a quantizer: full-precision values (during training the latent weights).
 #[derive(Clone, Copy, Debug)]
 pub struct WeightTensor<'a> {
     /// Parameter name, such as `conv1.weight`.
@@ -16,15 +16,19 @@ pub struct WeightTensor<'a> {
     pub values: &'a [f32],
 }
 
-/// Makes weights that are not numbers zero, before a method sees them; what to warn of, if any is not finite.
+impl WeightTensor<'_> {
+    /// The tensor with quantized content.
+    pub fn quantized(&self, content: Content) -> QuantizedTensor {
+        QuantizedTensor { name: self.name.into(), shape: self.shape.to_vec(), content }
+    }
+}
+
+/// Makes NaN weights zero, before a method sees them; what to warn of, if any is not finite.
 pub fn replace_undefined(name: &str, values: &mut [f32]) -> Option<String> {
     let count = values.iter().filter(|value| !value.is_finite()).count();
     values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
     (count > 0).then(|| {
-        format!(
-            "{name}: {count} of {} weights are not finite: those that are no numbers count as zero",
-            values.len()
-        )
+        format!("{name}: {count} of {} weights are not finite: NaN weights count as zero", values.len())
     })
 }
 
@@ -54,9 +58,14 @@ pub enum Content {
 }
 
 impl Content {
-    /// `count` zeros: a tensor over which no codebook can be laid.
+    /// `count` zeros: a tensor for which no codebook can be built.
     pub fn zeros(count: usize) -> Self {
         Self::Levels { positions: vec![0; count], codebook: Codebook::ZERO }
+    }
+
+    /// Whether the tensor has levels of a codebook.
+    pub fn has_levels(&self) -> bool {
+        matches!(self, Self::Levels { .. })
     }
 
     /// How many weights are zero, and how many there are.
@@ -107,7 +116,7 @@ pub type Relevances = IndexMap<String, Vec<f32>>;
 pub enum RelevanceOf {
     /// Quantized weights after one optimizer step on them (the reference).
     Stepped,
-    /// The full-precision background copy.
+    /// The latent weights.
     Background,
     /// The quantized weights as they are.
     #[default]
@@ -117,14 +126,17 @@ pub enum RelevanceOf {
 /// A quantization method with its state. Tensors are addressed by their position in the list given to `initialize`,
 /// which stays the same for the whole run. Implementations are deterministic.
 pub trait Quantizer: Send {
-    /// The method's name in the registry.
-    fn method(&self) -> &'static str;
+    /// Builds codebooks from the trained weights. The first assignment follows.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) for settings that do not fit these tensors, such as a missing bit width.
+    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()>;
 
-    /// Sets codebooks from the trained weights and makes the first assignment, which uses no relevance.
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>>;
-
-    /// The assignment of the current background weights. `relevance` is given when
-    /// [`wants_relevance`](Self::wants_relevance) says so.
+    /// The assignment of the current latent weights, all of which have `shape.product()` values. `relevance` is given when
+    /// [`wants_relevance`](Self::wants_relevance) says so, except for the assignment before the first step.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) for relevance of other tensors.
     fn assign(
         &mut self,
         weights: &[WeightTensor<'_>],
@@ -142,9 +154,12 @@ pub trait Quantizer: Send {
         RelevanceOf::default()
     }
 
-    /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its background
+    /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its latent
     /// weights, in place, and accumulates the gradient of the method's own parameters (levels, step sizes).
     /// The default is the plain straight-through estimator.
+    ///
+    /// # Errors
+    /// Those of the method.
     fn backward(
         &mut self,
         index: usize,
@@ -157,12 +172,15 @@ pub trait Quantizer: Send {
     }
 
     /// One optimizer step on the method's own parameters from the gradients gathered by `backward`.
+    ///
+    /// # Errors
+    /// Those of the method.
     fn update(&mut self, learning_rate: f64, at: StepInfo) -> Result<()> {
         let _ = (learning_rate, at);
         Ok(())
     }
 
-    /// Whether the background weights (and other parameters) are trained at this step; EC2T's last epochs train levels only.
+    /// Whether the latent weights (and other parameters) are trained at this step; EC2T's last epochs train levels only.
     fn trains_weights(&self, at: StepInfo) -> bool {
         let _ = at;
         true
@@ -174,8 +192,14 @@ pub trait Quantizer: Send {
     }
 
     /// Everything needed to resume (codebooks, momentum, optimizer state) as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) for a state that JSON cannot hold.
     fn state(&self) -> Result<serde_json::Value>;
 
     /// Restores what [`state`](Self::state) gave, instead of `initialize`.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) when it is not this method's state.
     fn restore(&mut self, state: &serde_json::Value) -> Result<()>;
 }

@@ -1,130 +1,105 @@
-//! The methods by name. A new method is one file with its [`Method`] and one line in [`METHODS`].
+//! The built-in methods. A new one is its file and its line here.
 
-use super::options::Scope;
+use super::method::Method;
 use super::quantizer::Quantizer;
-use crate::error::closest;
-use crate::{Error, Result};
+use super::scope::Scope;
+use crate::Result;
+use crate::registry::Catalogue;
 use serde_json::{Map, Value};
 
-/// A parameter of a method, for validation, listings and documentation.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter {
-    /// Name in YAML.
-    pub name: &'static str,
-    /// What it means, its default included.
-    pub about: &'static str,
-    /// Smallest and largest number, for numeric parameters.
-    pub range: Option<(f64, f64)>,
+/// The built-in methods, the paper's first.
+pub fn builtin() -> Catalogue<Method> {
+    let methods: [&'static Method; 8] = [
+        &super::ecqx::METHOD,
+        &super::ecq::METHOD,
+        &super::ec2t::METHOD,
+        &super::uniform::METHOD,
+        &super::lsq::METHOD,
+        &super::ternary::METHOD,
+        &super::magnitude::METHOD,
+        &super::kmeans::METHOD,
+    ];
+    Catalogue::new("quantizer", "ecqx ls quantizers", &methods)
 }
 
-/// Builds a quantizer for a scope of tensors from a method's own parameters.
-pub type Build = fn(&'static Method, Scope, &Map<String, Value>) -> Result<Box<dyn Quantizer>>;
-
-/// A method of the registry.
-pub struct Method {
-    /// Name in YAML and on the command line.
-    pub name: &'static str,
-    /// One line for listings.
-    pub about: &'static str,
-    /// Smallest and largest bit width; `None` for methods without one.
-    pub bits: Option<(u32, u32)>,
-    /// Whether the method works without a bit width although it takes one.
-    pub bits_optional: bool,
-    /// Whether it needs the relevance of weights.
-    pub needs_relevance: bool,
-    /// Its parameters besides the common ones.
-    pub parameters: &'static [Parameter],
-    /// Builds the quantizer from the scope and the method's own parameters.
-    pub build: Build,
-}
-
-/// All methods.
-pub static METHODS: &[&Method] = &[
-    &super::ecqx::METHOD,
-    &super::ecq::METHOD,
-    &super::ec2t::METHOD,
-    &super::uniform::METHOD,
-    &super::lsq::METHOD,
-    &super::ternary::METHOD,
-    &super::magnitude::METHOD,
-    &super::kmeans::METHOD,
-];
-
-impl Method {
-    /// Checks a bit width against the method's range.
-    pub fn check_bits(&self, bits: Option<u32>) -> Result<()> {
-        match (self.bits, bits) {
-            (None, None) => Ok(()),
-            (None, Some(bits)) => {
-                Err(Error::input(format!("method {} takes no bit width, found {bits}", self.name)))
-            }
-            (Some(_), None) if self.bits_optional => Ok(()),
-            (Some((low, high)), None) => {
-                Err(Error::input(format!("method {} needs a bit width of {low}–{high}", self.name)))
-            }
-            (Some((low, high)), Some(bits)) if (low..=high).contains(&bits) => Ok(()),
-            (Some((low, high)), Some(bits)) => Err(Error::input(format!(
-                "method {}: bits must lie in {low}–{high}, found {bits}",
-                self.name
-            ))),
-        }
-    }
-}
-
-/// Names of all methods.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    METHODS.iter().map(|method| method.name)
-}
-
-/// Finds a method.
+/// Builds a built-in method's quantizer and the scope of tensors it applies to.
 ///
 /// # Errors
-/// [`Error::Input`] with a suggestion for an unknown name.
-pub fn method(name: &str) -> Result<&'static Method> {
-    METHODS.iter().copied().find(|method| method.name == name).ok_or_else(|| Error::Input {
-        message: format!("no quantizer is called '{name}'"),
-        hint: Some(match closest(name, METHODS.iter().map(|method| method.name)) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => "`ecqx ls quantizers` lists them".into(),
-        }),
-    })
-}
-
-/// Builds a quantizer and the scope of tensors it applies to.
-///
-/// # Errors
-/// [`Error::Input`] for an unknown method or parameter, or a value out of range.
+/// [`Error::Input`](crate::Error::Input) for an unknown method or parameter, or a value out of range.
 pub fn build(
     name: &str,
     bits: Option<u32>,
     parameters: &Map<String, Value>,
 ) -> Result<(Box<dyn Quantizer>, Scope)> {
-    let method = method(name)?;
-    method.check_bits(bits)?;
-    let mut own = parameters.clone();
-    let scope = Scope::take(method, bits, &mut own)?;
-    let quantizer = (method.build)(method, scope.clone(), &own)?;
-    Ok((quantizer, scope))
+    builtin().find(name)?.quantizer(bits, parameters)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn parameters(json: &str) -> Map<String, Value> {
+        serde_json::from_str(json).unwrap()
+    }
 
     /// Every mistake in a method's entry is the user's, and the message names the method, the parameter and the way out.
     #[test]
     fn mistakes_are_explained() {
-        let build = |name: &str, bits, json: &str| build(name, bits, &serde_json::from_str(json).unwrap());
-        let message = |result: Result<(Box<dyn Quantizer>, Scope)>| {
-            let error = result.err().expect("must be refused");
-            assert!(error.is_users());
+        let message = |name: &str, bits, json: &str| {
+            let error = build(name, bits, &parameters(json)).err().expect("must be refused");
+            assert!(matches!(error, crate::Error::Input { .. }));
             format!("{error} {}", error.hint().unwrap_or_default())
         };
-        assert!(message(build("eqc", Some(4), "{}")).contains("'ecq'"));
-        assert!(message(build("ecq", Some(4), r#"{"lamda": 0.1}"#)).contains("'lambda'"));
-        assert!(message(build("ecq", Some(4), r#"{"lambda": -1}"#)).contains("lambda must lie in"));
-        assert!(message(build("ecq", Some(9), "{}")).contains("bits must lie in 2–8"));
-        assert!(message(build("ecq", None, "{}")).contains("needs a bit width"));
-        assert!(message(build("ecq", Some(4), r#"{"exclude": "conv1"}"#)).contains("exclude must be a list"));
+        assert!(message("eqc", Some(4), "{}").contains("'ecq'"));
+        assert!(message("ecq", Some(4), r#"{"lamda": 0.1}"#).contains("'lambda'"));
+        assert!(message("ecq", Some(4), r#"{"lambda": -1}"#).contains("lambda must lie in 0–10, found -1"));
+        assert!(message("ecq", Some(9), "{}").contains("bits must lie in 2–8"));
+        assert!(message("ecq", None, "{}").contains("needs a bit width"));
+        assert!(message("ecq", Some(4), r#"{"exclude": "conv1"}"#).contains("exclude must be a list"));
+        assert!(message("ecq", Some(4), r#"{"exclude": ["["]}"#).contains("invalid pattern '['"));
+        assert!(message("ecq", Some(4), r#"{"layer_bits": {"a": 9}}"#).contains("bits must lie in 2–8"));
+        assert!(message("ecq", Some(4), r#"{"profile": "referense"}"#).contains("'reference'"));
+        assert!(
+            message("uniform", Some(4), r#"{"profile": "reference"}"#).contains("no parameter 'profile'")
+        );
+    }
+
+    /// Every method's defaults fit its own ranges, resolving twice changes nothing, and it can be built from them.
+    #[test]
+    fn defaults_resolve_in_every_method() {
+        for method in builtin().iter() {
+            let resolved = method.resolve(&Map::new()).unwrap();
+            assert_eq!(method.resolve(&resolved).unwrap(), resolved, "{}", method.name);
+            assert_eq!(method.distinguishing(&resolved), (super::super::Profile::Default, Vec::new()));
+            method.quantizer(method.bits.range().map(|(low, _)| low), &resolved).unwrap();
+            if let Some(strength) = method.strength {
+                assert!(method.parameters.iter().any(|parameter| parameter.name == strength));
+            }
+            assert!(method.revision > 0);
+        }
+    }
+
+    /// Order, spelling and presets of parameters do not matter; the order of `layer_bits` does, since the last match
+    /// counts.
+    #[test]
+    fn equal_settings_resolve_alike() {
+        let methods = builtin();
+        let ecqx = methods.find("ecqx").unwrap();
+        let resolve = |json: &str| ecqx.resolve(&parameters(json)).unwrap();
+        assert_eq!(resolve("{}"), resolve(r#"{"momentum": 1e-1, "band": "below", "exclude_ends": false}"#));
+        assert_eq!(
+            resolve(r#"{"profile": "reference"}"#),
+            resolve(
+                r#"{"pmf": "reference", "ste_scale": "centroid_signed", "keep_momentum": false,
+                    "relevance_of": "stepped"}"#
+            )
+        );
+        assert_ne!(
+            resolve(r#"{"layer_bits": {"a*": 2, "*": 3}}"#),
+            resolve(r#"{"layer_bits": {"*": 3, "a*": 2}}"#)
+        );
+        let (profile, rest) = ecqx.distinguishing(&resolve(r#"{"profile": "reference", "p": 0.2}"#));
+        assert_eq!((profile, rest), (super::super::Profile::Reference, vec![("p".into(), json!(0.2))]));
     }
 }

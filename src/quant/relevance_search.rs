@@ -6,10 +6,10 @@
 //! sweep computes them and counts for some β ahead on both ways the search may go. Since sparsity grows with β, the pass
 //! that ends the search is then found by bisection: two sweeps for up to twenty passes.
 
-use super::assignment::PIECE;
 use super::boundaries::Boundaries;
-use super::counting::{AT_ONCE, add, add_counts_above, count_above};
+use super::count_above::{AT_ONCE, add, add_counts_above, count_above};
 use super::entropy::EntropyCosts;
+use super::sweep::PIECE;
 use super::thresholds::{Magnitudes, Thresholds};
 use crate::nn::kernels::elementwise::vectorised;
 use crate::nn::kernels::scratch::Buffer;

@@ -1,154 +1,118 @@
 //! Ternary quantization by a threshold, without an entropy term: weights beyond a share of the largest keep their sign,
 //! the levels are learned (Zhu et al. 2017, "Trained ternary quantization") or the mean of what they stand for.
 
-use super::options::{SteScale, from_state, settings, to_state};
-use super::quantizer::{QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::registry::{Method, Parameter};
+use super::method::{Method, Role};
+use super::per_tensor::{PerTensor, TensorQuantizer};
+use super::quantizer::{Content, StepInfo, WeightTensor};
+use super::scope::Bits;
+use super::ste::SteScale;
 use super::ternary_levels::{TernaryLevels, side_means};
 use crate::Result;
-use serde::Deserialize;
-use serde_json::Value;
+use crate::registry::Parameter;
+use serde::{Deserialize, Serialize};
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "ternary",
+    display: "Ternary",
     about: "ternary by a threshold on |w|, without an entropy term",
-    bits: None,
-    bits_optional: true,
+    bits: Bits::None,
     needs_relevance: false,
     parameters: &[
-        Parameter {
-            name: "threshold",
-            about: "share of the largest |w| below which weights are zero; default 0.05",
-            range: Some((0.0, 1.0)),
-        },
-        Parameter {
-            name: "levels",
-            about: "trained (default) or mean: of the weights beyond the threshold, at every step",
-            range: None,
-        },
+        Parameter::number(
+            "threshold",
+            "share of the largest |w| below which weights are zero",
+            (0.0, 1.0),
+            0.05,
+        ),
+        Parameter::word(
+            "levels",
+            "trained, or at every step the mean of the weights beyond the threshold",
+            &["trained", "mean"],
+            "trained",
+        ),
     ],
-    build: |method, _, parameters| {
-        let Settings { threshold, levels } = settings(method, parameters)?;
-        Ok(Box::new(Ternary {
-            threshold: threshold as f32,
-            kind: levels,
-            levels: TernaryLevels::default(),
-            warnings: Vec::new(),
-        }))
+    strength: Some("threshold"),
+    role: Role::Rival,
+    revision: 1,
+    build: |setup| {
+        let ternary: Ternary = setup.settings()?;
+        Ok(PerTensor::boxed(setup, ternary))
     },
 };
 
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
-    #[default]
     Trained,
     Mean,
 }
 
 #[derive(Deserialize)]
-#[serde(default)]
-struct Settings {
+struct Ternary {
     threshold: f64,
     levels: Kind,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { threshold: 0.05, levels: Kind::Trained }
-    }
-}
-
-struct Ternary {
-    threshold: f32,
-    kind: Kind,
-    levels: TernaryLevels,
-    warnings: Vec<String>,
 }
 
 impl Ternary {
     /// The magnitude below which weights of a tensor are zero.
     fn limit(&self, weights: &[f32]) -> f32 {
-        self.threshold * weights.iter().filter(|w| w.is_finite()).fold(0.0, |largest, w| w.abs().max(largest))
+        let finite = weights.iter().filter(|w| w.is_finite());
+        self.threshold as f32 * finite.fold(0.0, |largest, w| w.abs().max(largest))
     }
 
-    fn lay_levels(&mut self, weights: &[WeightTensor<'_>]) {
-        self.levels = TernaryLevels::default();
-        for tensor in weights {
-            let (low, high) = side_means(tensor.values, self.limit(tensor.values));
-            self.levels.push(tensor.values, low, high);
-        }
-    }
-
-    fn assign_all(&self, weights: &[WeightTensor<'_>]) -> Vec<QuantizedTensor> {
-        let tensors = weights.iter().enumerate().map(|(index, tensor)| {
-            let limit = self.limit(tensor.values);
-            let position = |&w: &f32| 1 + u8::from(w > limit) - u8::from(w < -limit);
-            self.levels.quantized(index, tensor, tensor.values.iter().map(position).collect())
-        });
-        tensors.collect()
+    fn means(&self, weights: &[f32]) -> Option<TernaryLevels> {
+        let (low, high) = side_means(weights, self.limit(weights));
+        TernaryLevels::new(weights, low, high)
     }
 }
 
-impl Quantizer for Ternary {
-    fn method(&self) -> &'static str {
-        METHOD.name
+/// Levels of one tensor.
+#[derive(Serialize, Deserialize)]
+struct Levels {
+    /// `None` while no weight lies beyond the threshold.
+    current: Option<TernaryLevels>,
+}
+
+impl TensorQuantizer for Ternary {
+    type Fitted = Levels;
+
+    const DEGENERATE: &'static str = "no weight lies beyond the threshold: the layer is all zeros";
+
+    fn fit(&self, weights: &WeightTensor<'_>, _: Option<u32>) -> Result<Option<Self::Fitted>> {
+        Ok(self.means(weights.values).map(|levels| Levels { current: Some(levels) }))
     }
 
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
-        self.lay_levels(weights);
-        for (tensor, levels) in weights.iter().zip(&self.levels.0) {
-            if levels.is_none() {
-                self.warnings.push(format!(
-                    "{}: no weight lies beyond the threshold: the layer is all zeros",
-                    tensor.name
-                ));
+    fn assign(&self, levels: &mut Self::Fitted, weights: &WeightTensor<'_>, _: StepInfo) -> Content {
+        if self.levels == Kind::Mean {
+            levels.current = self.means(weights.values);
+        }
+        let limit = self.limit(weights.values);
+        let position = |&w: &f32| 1 + u8::from(w > limit) - u8::from(w < -limit);
+        match &levels.current {
+            Some(levels) => {
+                let positions = weights.values.iter().map(position).collect();
+                Content::Levels { positions, codebook: levels.codebook() }
             }
+            None => Content::zeros(weights.values.len()),
         }
-        Ok(self.assign_all(weights))
-    }
-
-    fn assign(
-        &mut self,
-        weights: &[WeightTensor<'_>],
-        _: Option<&Relevances>,
-        _: StepInfo,
-    ) -> Result<Vec<QuantizedTensor>> {
-        if self.kind == Kind::Mean {
-            self.lay_levels(weights);
-        }
-        Ok(self.assign_all(weights))
     }
 
     fn backward(
-        &mut self,
-        index: usize,
-        _: WeightTensor<'_>,
-        quantized: &QuantizedTensor,
+        &self,
+        levels: &mut Self::Fitted,
+        _: &WeightTensor<'_>,
+        quantized: &Content,
         gradient: &mut [f32],
-    ) -> Result<()> {
-        self.levels.backward(index, quantized, gradient, SteScale::CentroidAbs);
-        Ok(())
-    }
-
-    fn update(&mut self, learning_rate: f64, _: StepInfo) -> Result<()> {
-        if self.kind == Kind::Trained {
-            self.levels.update(learning_rate);
+    ) {
+        if let Some(levels) = &mut levels.current {
+            levels.backward(quantized, gradient, SteScale::CentroidAbs);
         }
-        Ok(())
     }
 
-    fn take_warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
-    }
-
-    fn state(&self) -> Result<Value> {
-        to_state(&self.levels)
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        self.levels = from_state(state)?;
-        Ok(())
+    fn update(&self, levels: &mut Self::Fitted, learning_rate: f64) {
+        if let (Some(levels), Kind::Trained) = (&mut levels.current, self.levels) {
+            levels.update(learning_rate);
+        }
     }
 }

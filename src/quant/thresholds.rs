@@ -1,9 +1,10 @@
 //! The exponent β above which relevance lets zero win, for every weight of a layer; what is done with it is in
 //! [`super::relevance_search`].
 
-use super::assignment::{BLOCK, PIECE, select};
+use super::assignment::select;
 use super::boundaries::Boundaries;
 use super::entropy::EntropyCosts;
+use super::sweep::{BLOCK, PIECE};
 use rayon::prelude::*;
 
 /// Largest and mean |R| of a layer.

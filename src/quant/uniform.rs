@@ -2,82 +2,37 @@
 
 use super::assignment::nearest;
 use super::codebook::Codebook;
-use super::options::{Scope, from_state, settings, to_state};
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::registry::Method;
+use super::method::{Method, Role};
+use super::per_tensor::{PerTensor, TensorQuantizer};
+use super::quantizer::{Content, StepInfo, WeightTensor};
+use super::scope::Bits;
 use crate::Result;
-use serde::Deserialize;
-use serde_json::Value;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
     name: "uniform",
+    display: "Uniform",
     about: "nearest level of a uniform grid per tensor",
-    bits: Some((2, 8)),
-    bits_optional: false,
+    bits: Bits::Required(2, 8),
     needs_relevance: false,
     parameters: &[],
-    build: |method, scope, parameters| {
-        settings::<Settings>(method, parameters)?;
-        Ok(Box::new(Uniform { scope, codebooks: Vec::new() }))
-    },
+    strength: None,
+    role: Role::Rival,
+    revision: 1,
+    build: |setup| Ok(PerTensor::boxed(setup, Uniform)),
 };
 
-#[derive(Deserialize)]
-struct Settings {}
+struct Uniform;
 
-struct Uniform {
-    scope: Scope,
-    codebooks: Vec<Option<Codebook>>,
-}
+impl TensorQuantizer for Uniform {
+    type Fitted = Codebook;
 
-/// The nearest levels of a tensor; all zeros without a codebook. Used by pruning with levels too.
-pub(super) fn round(tensor: &WeightTensor<'_>, codebook: Option<&Codebook>) -> Content {
-    match codebook {
-        Some(codebook) => {
-            let positions = nearest(tensor.values, &codebook.values());
-            Content::Levels { positions, codebook: codebook.clone() }
-        }
-        None => Content::zeros(tensor.values.len()),
-    }
-}
-
-impl Quantizer for Uniform {
-    fn method(&self) -> &'static str {
-        METHOD.name
+    fn fit(&self, weights: &WeightTensor<'_>, bits: Option<u32>) -> Result<Option<Codebook>> {
+        Ok(bits.and_then(|bits| Codebook::from_weights(weights.values, bits)))
     }
 
-    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<Vec<QuantizedTensor>> {
-        self.codebooks.clear();
-        for tensor in weights {
-            self.codebooks
-                .push(Codebook::from_weights(tensor.values, self.scope.required_bits(tensor.name)?));
-        }
-        self.assign(weights, None, StepInfo::POST_TRAINING)
-    }
-
-    fn assign(
-        &mut self,
-        weights: &[WeightTensor<'_>],
-        _: Option<&Relevances>,
-        _: StepInfo,
-    ) -> Result<Vec<QuantizedTensor>> {
-        Ok(weights
-            .iter()
-            .enumerate()
-            .map(|(index, tensor)| {
-                let content = round(tensor, self.codebooks.get(index).and_then(Option::as_ref));
-                QuantizedTensor { name: tensor.name.into(), shape: tensor.shape.to_vec(), content }
-            })
-            .collect())
-    }
-
-    fn state(&self) -> Result<Value> {
-        to_state(&self.codebooks)
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        self.codebooks = from_state(state)?;
-        Ok(())
+    fn assign(&self, codebook: &mut Codebook, weights: &WeightTensor<'_>, _: StepInfo) -> Content {
+        let positions = nearest(weights.values, &codebook.values());
+        Content::Levels { positions, codebook: codebook.clone() }
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Version of the record's format, part of every run's id.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Attempts of a record that does not count them.
 fn once() -> u32 {

@@ -2,7 +2,7 @@
 
 use super::RelevanceMeasure;
 use crate::Result;
-use crate::nn::ops::{self, Accuracy};
+use crate::nn::ops::{self, ConvAlgorithm};
 use crate::nn::{Mode, Network, Parameters, Role};
 use crate::quant::quantizer::Relevances;
 use candle_core::Tensor;
@@ -21,7 +21,7 @@ fn from_gradients(
     targets: &[u32],
     f: impl Fn(f32, f32) -> f32,
 ) -> Result<Relevances> {
-    let trace = network.forward(parameters, inputs, Mode::Evaluation(Accuracy::Near))?;
+    let trace = network.forward(parameters, inputs, Mode::Evaluation(ConvAlgorithm::Auto))?;
     let gradients = ops::softmax_cross_entropy(trace.logits(), targets)?.backward()?;
     let mut relevances = Relevances::new();
     for (name, parameter) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {

@@ -102,7 +102,7 @@ impl Source {
             if row.bits.is_some_and(|bits| !(1..=32).contains(&bits)) {
                 return Err(wrong(format!("{place}: bits must lie in 1–32")));
             }
-            let known = crate::quant::registry::names().any(|name| name == row.method);
+            let known = crate::quant::builtin().names().any(|name| name == row.method);
             if !known && !matches!(row.method.as_str(), "baseline" | "other") {
                 return Err(wrong(format!(
                     "{place}: no method is called '{}'; 'other' takes any",

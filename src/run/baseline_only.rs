@@ -2,8 +2,8 @@
 
 use super::baseline;
 use super::execute::Context;
-use crate::record::Metrics;
 use crate::Result;
+use crate::record::Metrics;
 use crate::spec::BaselineRun;
 use crate::train::Observer;
 
@@ -12,7 +12,7 @@ use crate::train::Observer;
 /// # Errors
 /// Those of reading, training and the store.
 pub fn make_baseline(context: &Context, spec: &BaselineRun, observer: &dyn Observer) -> Result<Metrics> {
-    let run = spec.as_run();
+    let run = spec.as_run().resolve(&context.registry)?;
     let (_, id) = context.ids(&run)?;
     let dataset = context.dataset(&run.dataset)?;
     let network = context.network(&run, dataset.as_ref())?;

@@ -4,16 +4,16 @@ use super::baseline::{self, Baseline};
 use super::log::Log;
 use super::measure::{layer_records, sizes};
 use super::provenance;
-use crate::record::{Metrics, RunRecord, SCHEMA, Status};
 use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
 use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
-use crate::quant::{self};
+use crate::record::{Metrics, RunRecord, SCHEMA, Status};
 use crate::relevance::{self, RelevanceMeasure};
-use crate::spec::RunSpec;
+use crate::spec::run_spec::CALIBRATION_SAMPLES;
+use crate::spec::{Registry, RunSpec};
 use crate::store::{Files, Lookup, Store};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
@@ -29,6 +29,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// What all runs of a process share.
 pub struct Context {
+    /// Methods, models, data sets and measures that runs may name.
+    pub registry: Registry,
     /// Results.
     pub store: Store,
     /// Where data sets and checkpoints lie.
@@ -51,8 +53,15 @@ pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 
 impl Context {
     /// A context without open data sets.
-    pub fn new(store: Store, data_dir: PathBuf, checkpoint_dirs: Vec<PathBuf>, device: Device) -> Self {
+    pub fn new(
+        registry: Registry,
+        store: Store,
+        data_dir: PathBuf,
+        checkpoint_dirs: Vec<PathBuf>,
+        device: Device,
+    ) -> Self {
         Self {
+            registry,
             store,
             data_dir,
             checkpoint_dirs,
@@ -67,14 +76,14 @@ impl Context {
     /// Opens a data set once per process.
     ///
     /// # Errors
-    /// As [`data::open`].
+    /// As [`Family::dataset`](data::Family::dataset).
     pub fn dataset(&self, spec: &data::DatasetSpec) -> Result<Arc<dyn Dataset>> {
         let key = serde_json::to_string(spec).map_err(|error| Error::Internal(error.to_string()))?;
         let mut open = self.datasets.lock().map_err(|_| Error::Internal("a worker panicked".into()))?;
         if let Some(dataset) = open.get(&key) {
             return Ok(dataset.clone());
         }
-        let dataset = data::open(spec, &self.data_dir)?;
+        let dataset = self.registry.datasets.find(&spec.name)?.dataset(spec, &self.data_dir)?;
         open.insert(key, dataset.clone());
         Ok(dataset)
     }
@@ -97,7 +106,9 @@ impl Context {
     pub fn network(&self, run: &RunSpec, dataset: &dyn Dataset) -> Result<Network> {
         let (shape, classes) = (dataset.input_shape(), dataset.classes().len());
         let network = match (&run.model.name, &run.model.description) {
-            (Some(name), _) => model::build(name, shape, classes, &run.model.options)?,
+            (Some(name), _) => {
+                self.registry.models.find(name)?.network(shape, classes, &run.model.options)?
+            }
             (None, Some(text)) => model::yaml::parse(text, std::path::Path::new("model.yaml"))?,
             (None, None) => return Err(Error::input("the run names no model")),
         };
@@ -232,7 +243,8 @@ fn fill(
 
     let checkpoints =
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
-    let quantized = quantize(run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
+    let quantized =
+        quantize(context, run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
     record.interrupted = checkpoints.sessions();
     record.provenance.checkpoint_seconds = checkpoints.total_cost().as_secs_f64();
     record.sparsity = Some(crate::train::quantized::sparsity(&quantized.tensors));
@@ -268,7 +280,9 @@ fn validation(
     evaluate(network, parameters, dataset, Split::Validation, observer).map(Some)
 }
 
+#[allow(clippy::too_many_arguments, reason = "each is a different thing with a name of its own")]
 fn quantize(
+    context: &Context,
     run: &RunSpec,
     network: &Network,
     parameters: &Parameters,
@@ -277,8 +291,8 @@ fn quantize(
     checkpoints: &dyn Checkpoints,
     record: &mut RunRecord,
 ) -> Result<Quantized> {
-    let (mut quantizer, scope) =
-        quant::build(&run.quantizer.method, run.quantizer.bits, &run.quantizer.parameters)?;
+    let method = context.registry.quantizers.find(&run.quantizer.method)?;
+    let (mut quantizer, scope) = method.quantizer(run.quantizer.bits, &run.quantizer.parameters)?;
     let names = quantizable(parameters, &scope);
     if names.is_empty() {
         return Err(Error::input(format!("{}: `exclude` leaves nothing to quantize", run.label())));
@@ -287,8 +301,9 @@ fn quantize(
     let parameters = &parameters;
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
         true => Some(relevance::build(
+            &context.registry.measures,
             run.quantizer.relevance.as_ref(),
-            relevance::Context { profile: quant::profile(&run.quantizer.parameters), seed: run.seed },
+            relevance::Context { profile: method.profile(&run.quantizer.parameters), seed: run.seed },
         )?),
         false => None,
     };
@@ -296,7 +311,8 @@ fn quantize(
     let quantized = match &run.training {
         None => {
             observer.phase("quantizing");
-            let calibration = Calibration { samples: run.calibration_samples, batch_size: 64 };
+            let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
+            let calibration = Calibration { samples, batch_size: 64 };
             post_training(network, parameters, &names, quantizer.as_mut(), measure, dataset, &calibration)
         }
         Some(spec) => {

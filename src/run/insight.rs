@@ -6,13 +6,14 @@ use super::execute::Context;
 use crate::Result;
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, Role};
+use crate::quant::Profile;
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor, Relevances};
-use crate::quant::{self, Profile};
 use crate::relevance::{self, lrp};
 use crate::report::figure::{Assignment, ExplainedLayer, Insight, Map};
 use crate::report::statistics::correlation;
 use crate::spec::RunSpec;
+use crate::spec::run_spec::CALIBRATION_SAMPLES;
 use crate::train::batches;
 use crate::train::quantized::{Calibration, calibrate, post_training, quantizable};
 use serde_json::{Value, json};
@@ -45,11 +46,14 @@ pub fn gather(context: &Context, run: &RunSpec, strength: Option<Strength>) -> R
     let dataset = context.dataset(&run.dataset)?;
     let network = context.network(run, dataset.as_ref())?;
     let parameters = baseline::read(context, &id, &network)?.parameters;
-    let calibration = Calibration { samples: run.calibration_samples, batch_size: 64 };
-    let mut measure = relevance::build(None, relevance::Context::default())?;
+    let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
+    let calibration = Calibration { samples, batch_size: 64 };
+    let mut measure = relevance::build(&context.registry.measures, None, relevance::Context::default())?;
     let relevances = calibrate(&network, &parameters, measure.as_mut(), dataset.as_ref(), &calibration)?;
     let assignment = match strength {
-        Some(strength) => assignment(&network, &parameters, dataset.as_ref(), &calibration, strength)?,
+        Some(strength) => {
+            assignment(context, &network, &parameters, dataset.as_ref(), &calibration, strength)?
+        }
         None => None,
     };
     Ok(Some(Insight {
@@ -115,6 +119,7 @@ fn maps(
 
 /// The largest layer as both methods assign it after training.
 fn assignment(
+    context: &Context,
     network: &Network,
     parameters: &Parameters,
     dataset: &dyn Dataset,
@@ -123,9 +128,10 @@ fn assignment(
 ) -> Result<Option<Assignment>> {
     let quantized = |method: &str, options: Value| -> Result<Vec<QuantizedTensor>> {
         let options = options.as_object().cloned().unwrap_or_default();
-        let (mut quantizer, scope) = quant::build(method, Some(bits), &options)?;
+        let (mut quantizer, scope) =
+            context.registry.quantizers.find(method)?.quantizer(Some(bits), &options)?;
         let names = quantizable(parameters, &scope);
-        let mut measure = relevance::build(None, relevance::Context::default())?;
+        let mut measure = relevance::build(&context.registry.measures, None, relevance::Context::default())?;
         let quantized = post_training(
             network,
             parameters,

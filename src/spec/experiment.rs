@@ -1,10 +1,11 @@
 //! An experiment's YAML file: read with unknown keys denied, then checked; every mistake is named with file, line and
 //! column.
 
-use super::run_spec::{BaselineSpec, ModelSpec};
+use super::registry::Registry;
+use super::run_spec::{BaselineSpec, CALIBRATION_SAMPLES, ModelSpec};
 use crate::data::DatasetSpec;
 use crate::error::{closest, suggestion};
-use crate::quant;
+use crate::quant::scope::COMMON;
 use crate::train::TrainingSpec;
 use crate::{Error, Result};
 use indexmap::IndexMap;
@@ -71,7 +72,7 @@ struct RawBaseline {
 type RawEntry = IndexMap<String, Spanned<Value>>;
 
 fn default_calibration() -> usize {
-    256
+    CALIBRATION_SAMPLES
 }
 
 /// A scalar or a list.
@@ -138,16 +139,16 @@ impl Experiment {
     ///
     /// # Errors
     /// [`Error::Input`] with file, line and column of the mistake; [`Error::Io`] when the file cannot be read.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub fn load(path: &Path, registry: &Registry) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::parse(&text, path)
+        Self::parse(&text, path, registry)
     }
 
     /// Reads and checks YAML text; `path` is for messages and for files named relative to it.
-    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+    pub fn parse(text: &str, path: &Path, registry: &Registry) -> Result<Self> {
         let raw: Raw =
             serde_saphyr::from_str(text).map_err(|error| syntax_error(&error, path, &KEYS, REFERENCE))?;
-        Checker { path }.check(raw)
+        Checker { path, registry }.check(raw)
     }
 }
 
@@ -170,6 +171,7 @@ pub(crate) fn syntax_error(
 
 struct Checker<'a> {
     path: &'a Path,
+    registry: &'a Registry,
 }
 
 impl Checker<'_> {
@@ -196,7 +198,10 @@ impl Checker<'_> {
             return Err(self
                 .wrong(raw.name.referenced, "name: letters, digits, '-', '_' and '.' only, and not empty"));
         }
-        raw.dataset.value.check().map_err(self.locate(raw.dataset.referenced))?;
+        let family = self.registry.datasets.find(&raw.dataset.value.name);
+        family
+            .and_then(|family| raw.dataset.value.check(family))
+            .map_err(self.locate(raw.dataset.referenced))?;
         let model = self.model(raw.model)?;
         let baseline = self.baseline(raw.baseline)?;
         let seeds = match raw.seeds {
@@ -218,7 +223,7 @@ impl Checker<'_> {
             .collect::<Result<_>>()?;
         let figures = raw.figures.unwrap_or_default();
         for figure in &figures {
-            crate::report::figure::check_name(&figure.value).map_err(self.locate(figure.referenced))?;
+            self.figure(&figure.value).map_err(self.locate(figure.referenced))?;
         }
         Ok(Experiment {
             path: self.path.to_path_buf(),
@@ -230,6 +235,20 @@ impl Checker<'_> {
             calibration_samples: raw.calibration_samples,
             quantizers,
             figures: figures.into_iter().map(|figure| figure.value).collect(),
+        })
+    }
+
+    fn figure(&self, name: &str) -> Result<()> {
+        let known = &self.registry.figures;
+        if known.is_empty() || known.contains(&name) {
+            return Ok(());
+        }
+        Err(Error::Input {
+            message: format!("unknown figure '{name}'"),
+            hint: Some(match closest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None => format!("there are {}", known.join(", ")),
+            }),
         })
     }
 
@@ -248,7 +267,8 @@ impl Checker<'_> {
         };
         match (options.remove("name"), options.remove("file")) {
             (Some(Value::String(name)), None) => {
-                crate::model::check_options(&name, &options).map_err(self.locate(at))?;
+                let model = self.registry.models.find(&name).and_then(|model| model.resolve(&options));
+                model.map_err(self.locate(at))?;
                 Ok(ModelSpec { name: Some(name), description: None, options })
             }
             (None, Some(Value::String(file))) if options.is_empty() => {
@@ -287,7 +307,7 @@ impl Checker<'_> {
         let mut map = entry.value;
         let (name, method) = match map.shift_remove("method") {
             Some(Spanned { value: Value::String(name), referenced, .. }) => {
-                let method = quant::method(&name).map_err(self.locate(referenced))?;
+                let method = self.registry.quantizers.find(&name).map_err(self.locate(referenced))?;
                 (name, method)
             }
             _ => return Err(self.wrong(at, "a quantizer needs 'method: NAME'")),
@@ -304,11 +324,11 @@ impl Checker<'_> {
                 Some(list.into_vec())
             }
         };
-        let bits: Vec<Option<u32>> = match (method.bits, own_bits) {
+        let bits: Vec<Option<u32>> = match (method.bits.range(), own_bits) {
             (None, Some(_)) => return Err(self.wrong(at, format!("{name} takes no bit width"))),
             (None, None) => vec![None],
             (Some(_), Some(own)) => own.into_iter().map(Some).collect(),
-            (Some(_), None) if method.bits_optional => vec![None],
+            (Some(_), None) if method.bits.is_optional() => vec![None],
             (Some(_), None) => bits.unwrap_or(&[]).iter().copied().map(Some).collect(),
         };
         if bits.is_empty() {
@@ -340,7 +360,7 @@ impl Checker<'_> {
         if let (Some((_, at)), false) = (&relevance, method.needs_relevance) {
             return Err(self.wrong(*at, format!("{name} uses no relevance")));
         }
-        let known = method.parameters.iter().map(|parameter| parameter.name).chain(quant::options::COMMON);
+        let known = method.parameters.iter().map(|parameter| parameter.name).chain(COMMON);
         let known: Vec<&str> = known.chain(ENTRY_KEYS).collect();
         if let Some((key, value)) = map.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             return Err(Error::Input {

@@ -1,9 +1,10 @@
 //! Expansion of an experiment into runs: methods × parameters × bit widths × seeds, in the order of the file.
 
 use super::experiment::{Entry, Experiment};
+use super::registry::Registry;
 use super::run_spec::{QuantizerSpec, RunSpec, canonical};
 use crate::error::suggestion;
-use crate::{Error, Result, quant};
+use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -22,33 +23,30 @@ const LISTS: [&str; 1] = ["exclude"];
 ///
 /// # Errors
 /// [`Error::Input`] with the place of the entry.
-pub fn expand(experiment: &Experiment) -> Result<Grid> {
+pub fn expand(experiment: &Experiment, registry: &Registry) -> Result<Grid> {
     let mut grid = Grid { runs: Vec::new(), duplicates: 0 };
     let mut seen = HashSet::new();
     for entry in &experiment.quantizers {
         for parameters in combinations(entry)? {
             for relevance in relevances(entry) {
-                if quant::method(&entry.method)?.needs_relevance {
-                    crate::relevance::build(relevance.as_ref(), crate::relevance::Context::default())
-                        .map_err(|error| at(entry, error))?;
-                }
                 for &bits in &entry.bits {
-                    quant::build(&entry.method, bits, &parameters).map_err(|error| at(entry, error))?;
+                    let quantizer = QuantizerSpec {
+                        method: entry.method.clone(),
+                        bits,
+                        parameters: parameters.clone(),
+                        relevance: relevance.clone(),
+                    };
                     for &seed in &entry.seeds {
-                        let run = RunSpec {
-                            dataset: experiment.dataset.clone(),
-                            model: experiment.model.clone(),
-                            baseline: experiment.baseline.clone(),
-                            quantizer: QuantizerSpec {
-                                method: entry.method.clone(),
-                                bits,
-                                parameters: parameters.clone(),
-                                relevance: relevance.clone(),
-                            },
-                            training: entry.training.clone(),
+                        let run = RunSpec::new(
+                            experiment.dataset.clone(),
+                            experiment.model.clone(),
+                            experiment.baseline.clone(),
+                            quantizer.clone(),
+                            entry.training.clone(),
                             seed,
-                            calibration_samples: experiment.calibration_samples,
-                        };
+                            Some(experiment.calibration_samples),
+                        );
+                        let run = run.resolve(registry).map_err(|error| at(entry, error))?;
                         if seen.insert(canonical(&run.json()?)) {
                             grid.runs.push(run);
                         } else {

@@ -3,7 +3,9 @@
 
 pub mod experiment;
 pub mod grid;
+pub mod registry;
 pub mod run_spec;
 
 pub use experiment::Experiment;
+pub use registry::Registry;
 pub use run_spec::{BaselineRun, BaselineSpec, ModelSpec, QuantizerSpec, RunSpec};

@@ -1,13 +1,35 @@
 //! One grid point, fully resolved, and its identity.
 
+use super::registry::Registry;
 use crate::data::DatasetSpec;
+use crate::quant::{Method, Profile};
 use crate::record::SCHEMA;
+use crate::registry::shown;
+use crate::relevance;
 use crate::train::TrainingSpec;
+use crate::train::quantized::REST_WEIGHT_DECAY;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// Revision of what all runs share: training, data pipeline, model files. Raised whenever the same specification gives
+/// other numbers; part of every id. (Of what one method computes: [`Method::revision`].)
+pub const NUMERICS: u32 = 1;
+
+/// Which versions of the computation a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revisions {
+    /// The method's.
+    pub method: u32,
+    /// [`NUMERICS`].
+    pub numerics: u32,
+}
+
 /// Everything that decides the result of one run. Labels, figures and descriptions are not part of it.
+///
+/// As read from a file it may leave defaults out; [`resolve`](Self::resolve) writes them out, and only then it has a label
+/// and an id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
@@ -24,8 +46,15 @@ pub struct RunSpec {
     pub training: Option<TrainingSpec>,
     /// Seed of shuffling, augmentation and dropout.
     pub seed: u64,
-    /// Samples of the training split that a post-training relevance pass looks at.
-    pub calibration_samples: usize,
+    /// Samples of the training split that a post-training relevance pass looks at; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_samples: Option<usize>,
+    /// Of the program that resolved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<Revisions>,
+    /// What it is called, once resolved.
+    #[serde(skip)]
+    label: String,
 }
 
 /// An architecture.
@@ -102,7 +131,9 @@ impl BaselineRun {
             },
             training: None,
             seed: 0,
-            calibration_samples: 0,
+            calibration_samples: None,
+            revisions: None,
+            label: String::new(),
         }
     }
 }
@@ -134,8 +165,103 @@ fn identity(parts: &[&str]) -> String {
     hasher.finalize().to_hex()[..32].to_string()
 }
 
+impl ModelSpec {
+    /// Options written out; a model described in YAML in one form, whatever its comments and spelling.
+    fn resolve(&self, registry: &Registry) -> Result<Self> {
+        let mut resolved = self.clone();
+        if let Some(name) = &self.name {
+            resolved.options = registry.models.find(name)?.resolve(&self.options)?;
+        }
+        if let Some(text) = &self.description {
+            let parsed: Value = serde_saphyr::from_str(text)
+                .map_err(|error| Error::input(format!("model: {}", error.without_snippet())))?;
+            resolved.description = Some(canonical(&parsed));
+        }
+        Ok(resolved)
+    }
+}
+
+impl BaselineSpec {
+    fn resolved(&self) -> Self {
+        match self {
+            Self::Checkpoint(path) => Self::Checkpoint(path.clone()),
+            Self::Train { recipe, seed } => Self::Train { recipe: recipe.resolved(0.0), seed: *seed },
+        }
+    }
+}
+
 impl RunSpec {
+    /// The specification of one grid point, not yet resolved.
+    #[allow(clippy::too_many_arguments, reason = "the parts of an experiment, each once")]
+    pub fn new(
+        dataset: DatasetSpec,
+        model: ModelSpec,
+        baseline: BaselineSpec,
+        quantizer: QuantizerSpec,
+        training: Option<TrainingSpec>,
+        seed: u64,
+        calibration_samples: Option<usize>,
+    ) -> Self {
+        let (revisions, label) = (None, String::new());
+        Self { dataset, model, baseline, quantizer, training, seed, calibration_samples, revisions, label }
+    }
+
+    /// Every default written out and numbers in one form, so that specifications that mean the same are equal. The data
+    /// set's settings stay as they are: its digest stands for them. Resolving twice changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for names, parameters or values that cannot be, and for a specification that a program with other
+    /// revisions resolved.
+    pub fn resolve(&self, registry: &Registry) -> Result<Self> {
+        let given = &self.quantizer;
+        let method = registry.quantizers.find(&given.method)?;
+        method.check_bits(given.bits)?;
+        let revisions = Revisions { method: method.revision, numerics: NUMERICS };
+        if let Some(other) = self.revisions.filter(|other| *other != revisions) {
+            return Err(Error::input_hint(
+                format!(
+                    "{}: planned with revision {} of the method and {} of the numerics, this program has {} and {}",
+                    given.method, other.method, other.numerics, revisions.method, revisions.numerics
+                ),
+                "plan again with the program that runs it",
+            ));
+        }
+        let relevance = match (method.needs_relevance, &given.relevance) {
+            (true, spec) => Some(relevance::resolve(
+                &registry.measures,
+                spec.as_ref(),
+                method.profile(&given.parameters),
+            )?),
+            (false, None) => None,
+            (false, Some(_)) => {
+                return Err(Error::input(format!("method {} uses no relevance", given.method)));
+            }
+        };
+        let quantizer = QuantizerSpec {
+            method: given.method.clone(),
+            bits: given.bits,
+            parameters: method.resolve(&given.parameters)?,
+            relevance,
+        };
+        // Relevance over a fixed number of samples is for post-training quantization alone.
+        let calibrates = self.training.is_none() && method.needs_relevance;
+        Ok(Self {
+            dataset: self.dataset.clone(),
+            model: self.model.resolve(registry)?,
+            baseline: self.baseline.resolved(),
+            label: label(method, &quantizer, registry)?,
+            quantizer,
+            training: self.training.as_ref().map(|recipe| recipe.resolved(REST_WEIGHT_DECAY)),
+            seed: self.seed,
+            calibration_samples: calibrates.then(|| self.calibration_samples.unwrap_or(CALIBRATION_SAMPLES)),
+            revisions: Some(revisions),
+        })
+    }
+
     /// The resolved specification as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] only on a defect.
     pub fn json(&self) -> Result<Value> {
         serde_json::to_value(self).map_err(|error| Error::Internal(format!("run specification: {error}")))
     }
@@ -149,49 +275,175 @@ impl RunSpec {
         }
     }
 
-    /// Id of the baseline: `source` is the digest of the checkpoint file, or nothing when it is trained here.
+    /// Id of the baseline: `source` is the digest of the checkpoint file, or nothing when it is trained here. The digest of
+    /// the data set stands for its settings.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a specification that was not resolved.
     pub fn baseline_id(&self, dataset_digest: &str, source: Option<&str>) -> Result<String> {
-        let json = serde_json::json!({"model": self.model, "dataset": self.dataset, "baseline": match source {
+        self.check_resolved()?;
+        let json = serde_json::json!({"model": self.model, "numerics": NUMERICS, "baseline": match source {
             Some(digest) => Value::from(digest),
             None => serde_json::to_value(&self.baseline).unwrap_or_default(),
         }});
         Ok(identity(&["baseline", &canonical(&json), dataset_digest]))
     }
 
+    fn check_resolved(&self) -> Result<()> {
+        match self.revisions {
+            Some(_) => Ok(()),
+            None => Err(Error::Internal("an id was asked of a specification that was not resolved".into())),
+        }
+    }
+
     /// Id of the run: resolved specification, data and baseline.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a specification that was not resolved.
     pub fn id(&self, dataset_digest: &str, baseline_id: &str) -> Result<String> {
+        self.check_resolved()?;
         let mut json = self.json()?;
-        // The baseline's id stands for it: where a checkpoint lies does not matter, what it holds does.
+        // The baseline's id stands for it: where a checkpoint lies does not matter, what it holds does. Likewise for the
+        // data set and its digest.
         if let Value::Object(map) = &mut json {
-            map.remove("baseline");
+            map.shift_remove("baseline");
+            map.shift_remove("dataset");
         }
         Ok(identity(&["run", &canonical(&json), dataset_digest, baseline_id]))
     }
 
-    /// What the run is called in legends and progress lines: method and parameters, without seed.
+    /// What the run is called in legends and progress lines: method, bit width and what differs from the defaults, without
+    /// seed. Method and bit width alone before it is resolved.
     pub fn label(&self) -> String {
-        let mut label = self.quantizer.method.clone();
-        if let Some(bits) = self.quantizer.bits {
-            label += &format!(" {bits} bit");
-        }
-        for (key, value) in &self.quantizer.parameters {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            label += &match key.as_str() {
-                "lambda" => format!(" Λ={value}"),
-                _ => format!(" {key}={value}"),
-            };
-        }
-        if let Some(relevance) = &self.quantizer.relevance {
-            label += &format!(
-                " relevance={}",
-                relevance.as_str().map_or_else(|| canonical(relevance), str::to_string)
-            );
-        }
-        label
+        if self.label.is_empty() { head(&self.quantizer) } else { self.label.clone() }
     }
 
     /// The model's name in tables.
     pub fn model_name(&self) -> String {
         self.model.name.clone().unwrap_or_else(|| "custom".into())
+    }
+}
+
+/// Samples of a post-training relevance pass where an experiment gives no number.
+pub const CALIBRATION_SAMPLES: usize = 256;
+
+fn head(quantizer: &QuantizerSpec) -> String {
+    match quantizer.bits {
+        Some(bits) => format!("{} {bits} bit", quantizer.method),
+        None => quantizer.method.clone(),
+    }
+}
+
+/// Method, bit width and what differs from the defaults, in the order of the method's parameters.
+fn label(method: &Method, quantizer: &QuantizerSpec, registry: &Registry) -> Result<String> {
+    let mut label = head(quantizer);
+    let (profile, rest) = method.distinguishing(&quantizer.parameters);
+    if profile == Profile::Reference {
+        label += " profile=reference";
+    }
+    for (key, value) in rest {
+        label += &match key.as_str() {
+            "lambda" => format!(" Λ={}", shown(&value)),
+            _ => format!(" {key}={}", shown(&value)),
+        };
+    }
+    if let Some(spec) = &quantizer.relevance
+        && *spec != relevance::resolve(&registry.measures, None, profile)?
+    {
+        label += &format!(" relevance={}", relevance::label(Some(spec)));
+    }
+    Ok(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(quantizer: Value) -> RunSpec {
+        let bits = quantizer.get("bits").is_some();
+        let mut quantizer = quantizer;
+        let method = quantizer["method"].clone();
+        let relevance = quantizer.as_object_mut().unwrap().shift_remove("relevance");
+        quantizer.as_object_mut().unwrap().retain(|key, _| key != "method" && key != "bits");
+        let mut spec = serde_json::json!({
+            "dataset": "embedded-audio", "model": {"name": "mlp-gsc"}, "seed": 1,
+            "baseline": {"checkpoint": "x.pt"}, "training": {"epochs": 1},
+            "quantizer": {"method": method, "bits": 4, "parameters": quantizer},
+        });
+        if !bits {
+            spec["quantizer"]["bits"] = 4.into();
+        }
+        if let Some(relevance) = relevance {
+            spec["quantizer"]["relevance"] = relevance;
+        }
+        serde_json::from_value::<RunSpec>(spec).unwrap().resolve(&Registry::builtin()).unwrap()
+    }
+
+    fn id(quantizer: Value) -> String {
+        run(quantizer).id("digest", "baseline").unwrap()
+    }
+
+    /// The seven entries of the issue that this was built for are three runs: equal in meaning is equal in id and label.
+    #[test]
+    fn equal_meaning_has_one_id() {
+        use serde_json::json;
+        let ecq = [json!({"method": "ecq"}), json!({"method": "ecq", "lambda": 0.05})];
+        let nearest = [json!(0), json!(0.0), json!(0e0)].map(|zero| json!({"method": "ecq", "lambda": zero}));
+        let ecqx = [
+            json!({"method": "ecqx"}),
+            json!({"method": "ecqx", "relevance": "lrp"}),
+            json!({"method": "ecqx", "relevance": {"lrp": {"start": "logit"}}, "band": "below", "momentum": 0.1}),
+        ];
+        let mut ids = Vec::new();
+        for (entries, label) in
+            [(ecq.to_vec(), "ecq 4 bit"), (nearest.to_vec(), "ecq 4 bit Λ=0"), (ecqx.to_vec(), "ecqx 4 bit")]
+        {
+            let found: std::collections::BTreeSet<String> = entries.iter().map(|e| id(e.clone())).collect();
+            assert_eq!(found.len(), 1, "{label}");
+            entries.into_iter().for_each(|entry| assert_eq!(run(entry).label(), label));
+            ids.extend(found);
+        }
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 3);
+    }
+
+    /// A label tells a preset by its name, and what differs from it in the order of the parameters.
+    #[test]
+    fn labels_show_what_differs() {
+        use serde_json::json;
+        let label = |quantizer: Value| run(quantizer).label();
+        assert_eq!(label(json!({"method": "ecqx", "p": 0.2, "lambda": 1e-1})), "ecqx 4 bit Λ=0.1 p=0.2");
+        assert_eq!(label(json!({"method": "ecqx", "profile": "reference"})), "ecqx 4 bit profile=reference");
+        assert_eq!(
+            label(json!({"method": "ecqx", "profile": "reference", "relevance": "taylor"})),
+            "ecqx 4 bit profile=reference relevance=taylor"
+        );
+        assert_eq!(
+            label(json!({"method": "ecqx", "relevance": {"lrp": {"composite": "epsilon_plus"}}})),
+            "ecqx 4 bit relevance=lrp(epsilon_plus)"
+        );
+    }
+
+    /// Another recipe, seed, model option or revision is another run; what an optimizer does not use is not.
+    #[test]
+    fn other_meaning_has_another_id() {
+        use serde_json::json;
+        let base = run(json!({"method": "ecq"}));
+        let id = |change: &dyn Fn(&mut RunSpec)| {
+            let mut other = RunSpec { revisions: None, ..base.clone() };
+            change(&mut other);
+            other.resolve(&Registry::builtin()).unwrap().id("digest", "baseline").unwrap()
+        };
+        let same = id(&|_| {});
+        assert_eq!(same, id(&|run| run.training.as_mut().unwrap().momentum = 0.5));
+        assert_eq!(same, id(&|run| run.training.as_mut().unwrap().weight_decay = None));
+        assert_ne!(same, id(&|run| run.training.as_mut().unwrap().epochs = 2));
+        assert_ne!(same, id(&|run| run.training = None));
+        assert_ne!(same, id(&|run| run.seed = 2));
+        assert_ne!(same, id(&|run| drop(run.model.options.insert("dropout".into(), 0.2.into()))));
+        let planned = Revisions { method: 1, numerics: NUMERICS + 1 };
+        let other = RunSpec { revisions: Some(planned), ..base.clone() };
+        assert!(other.resolve(&Registry::builtin()).unwrap_err().hint().unwrap().contains("plan again"));
     }
 }

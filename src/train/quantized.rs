@@ -13,12 +13,12 @@ use super::state::{Background, State};
 use crate::Result;
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, Role, ops};
-use crate::quant::options::Scope;
+use crate::quant::Scope;
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
-use crate::relevance::RelevanceMeasure;
 use crate::record::EpochMetrics;
+use crate::relevance::RelevanceMeasure;
 use std::time::Instant;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
@@ -177,7 +177,9 @@ pub fn quantization_aware(
         }
     }
     if is_new {
-        state.tensors = quantizer.initialize(&state.background.tensors())?;
+        quantizer.initialize(&state.background.tensors())?;
+        let at = StepInfo { step: 0, total_steps: spec.epochs * steps, epoch: 0, epochs: spec.epochs };
+        state.tensors = quantizer.assign(&state.background.tensors(), None, at)?;
         write(&state.parameters, &state.tensors)?;
     }
     let device = state.parameters.device().clone();

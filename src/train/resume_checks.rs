@@ -8,8 +8,8 @@ use super::snapshot::{Checkpoints, Moment, NoCheckpoints, Snapshot};
 use super::{Observer, Silent};
 use crate::data::{self, Dataset};
 use crate::nn::{Network, Parameters, init};
-use crate::rng::Rng;
 use crate::record::EpochMetrics;
+use crate::rng::Rng;
 use crate::store::Store;
 use crate::{Error, model, quant, relevance};
 use candle_core::Device;
@@ -144,20 +144,23 @@ fn interrupted_quantizers_are_equal() {
         ("ecqx", Some(4), json!({"lambda": 0.02}), Some(json!("random"))),
         ("ecqx", Some(3), json!({"lambda": 0.02, "profile": "reference"}), None),
     ];
-    for method in quant::METHODS {
+    for method in quant::builtin().iter() {
         let settings = match method.name {
             "ecqx" | "ecq" | "ec2t" => json!({"lambda": 0.02}),
             _ => json!({}),
         };
-        cases.push((method.name, method.bits.map(|(low, high)| (low + 2).min(high)), settings, None));
+        cases.push((method.name, method.bits.range().map(|(low, high)| (low + 2).min(high)), settings, None));
     }
     let spec = recipe();
     for (method, bits_of_method, settings, measure) in &cases {
         let settings = settings.as_object().unwrap();
         let train = |observer: &dyn Observer, checkpoints: &dyn Checkpoints| {
             let (mut quantizer, scope) = quant::build(method, *bits_of_method, settings).unwrap();
-            let context = relevance::Context { profile: quant::profile(settings), seed: 3 };
-            let mut measure = relevance::build(measure.as_ref(), context).unwrap();
+            let context = relevance::Context {
+                profile: quant::builtin().find(method).unwrap().profile(settings),
+                seed: 3,
+            };
+            let mut measure = relevance::build(&relevance::builtin(), measure.as_ref(), context).unwrap();
             let mut quantized = quantization_aware(
                 &network,
                 &parameters,

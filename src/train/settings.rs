@@ -123,6 +123,18 @@ impl TrainingSpec {
         }
     }
 
+    /// The recipe in one form: `weight_decay` written out, as `decay` where it is left out, and what the optimizer does not
+    /// use at its default.
+    pub fn resolved(&self, decay: f64) -> Self {
+        let mut recipe = self.clone();
+        recipe.weight_decay.get_or_insert(decay);
+        if recipe.optimizer != OptimizerKind::Sgd {
+            let Self { momentum, nesterov, .. } = Self::default();
+            (recipe.momentum, recipe.nesterov) = (momentum, nesterov);
+        }
+        recipe
+    }
+
     /// Checks that the weights can be selected as asked.
     ///
     /// # Errors

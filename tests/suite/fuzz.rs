@@ -54,11 +54,12 @@ proptest! {
 
     #[test]
     fn experiments(changes in changes()) {
+        let registry = ecqx::Registry::builtin();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.yaml");
         std::fs::write(&path, mutate(EXPERIMENT.as_bytes(), &changes)).unwrap();
-        if let Ok(experiment) = ecqx::spec::Experiment::load(&path) {
-            let _ = ecqx::spec::grid::expand(&experiment);
+        if let Ok(experiment) = ecqx::spec::Experiment::load(&path, &registry) {
+            let _ = ecqx::spec::grid::expand(&experiment, &registry);
         }
     }
 

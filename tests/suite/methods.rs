@@ -7,7 +7,8 @@ use super::ecqx;
 #[test]
 fn every_method_runs_end_to_end() {
     let folder = tempfile::tempdir().unwrap();
-    let names: Vec<&str> = ecqx::quant::METHODS.iter().map(|method| method.name).collect();
+    let methods = ecqx::quant::builtin();
+    let names: Vec<&str> = methods.names().collect();
     let mut quantizers = String::new();
     for name in &names {
         quantizers += &format!("  - {{method: {name}}}\n  - {{method: {name}, training: null}}\n");
@@ -40,9 +41,9 @@ fn every_method_runs_end_to_end() {
         assert!(record["sizes"]["file"].as_f64().unwrap_or(1.0) > 0.0, "{label}");
         seen.push((method, record["bits"].as_u64()));
     }
-    for method in ecqx::quant::METHODS {
-        let bits: Vec<Option<u64>> = match (method.bits, method.bits_optional) {
-            (Some(_), false) => (2..=5).map(Some).collect(),
+    for method in methods.iter() {
+        let bits: Vec<Option<u64>> = match method.bits {
+            ecqx::quant::Bits::Required(..) => (2..=5).map(Some).collect(),
             _ => vec![None],
         };
         for bits in bits {

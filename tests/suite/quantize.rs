@@ -33,9 +33,9 @@ fn every_method_writes_values_levels_and_steps() {
     let path = checkpoint(folder.path());
     let before = checkpoint::read(&path).unwrap();
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    for method in ecqx::quant::METHODS {
+    for method in ecqx::quant::builtin().iter() {
         let mut arguments = vec!["--weights", "weights.safetensors", "--method", method.name];
-        if method.bits.is_some() {
+        if method.bits.range().is_some() {
             arguments.extend(["--bits", "3"]);
         }
         if method.needs_relevance {

@@ -38,7 +38,9 @@ fn real() -> Option<Real> {
 impl Real {
     /// Relevance of the first 256 training records, as the reference computed it: in one batch.
     fn relevance(&self) -> Relevances {
-        let mut measure = relevance::build(None, Context { profile: Profile::Reference, seed: 0 }).unwrap();
+        let mut measure =
+            relevance::build(&relevance::builtin(), None, Context { profile: Profile::Reference, seed: 0 })
+                .unwrap();
         let calibration = Calibration { samples: 256, batch_size: 256 };
         calibrate(&self.network, &self.parameters, measure.as_mut(), self.dataset.as_ref(), &calibration)
             .unwrap()

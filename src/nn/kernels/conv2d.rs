@@ -55,15 +55,18 @@ impl ConvShape {
     }
 }
 
-/// How exact the results of a convolution have to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+/// How convolutions are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Accuracy {
-    /// Errors are about 1e-6 of the largest values within two rows and columns: right for training and inference.
-    Near,
-    /// Every value is a sum of its own products alone, so its error is one of its own terms: for what is divided by
-    /// small results afterwards, as relevance is.
-    Local,
+pub enum ConvAlgorithm {
+    /// The fastest, the Winograd algorithm included. Errors are about 1e-6 of the largest values within two rows and
+    /// columns: right for training and inference.
+    #[serde(alias = "near")]
+    Auto,
+    /// No Winograd algorithm. Every value is a sum of its own products alone, so its error is one of its own terms: for
+    /// what is divided by small results afterwards, as relevance is.
+    #[serde(alias = "local")]
+    Direct,
 }
 
 /// `conv(x, weight)`, then `epilogue`.
@@ -75,7 +78,7 @@ pub fn forward(
     x: &[f32],
     weight: &[f32],
     epilogue: &Epilogue<'_>,
-    accuracy: Accuracy,
+    algorithm: ConvAlgorithm,
 ) -> Vec<f32> {
     s.check(x, weight);
     assert!(epilogue.fits(s.output[0]), "the epilogue has another number of channels");
@@ -83,7 +86,7 @@ pub fn forward(
     let (out, ()) = unsafe {
         written(s.batch * s.output_len(), |out| {
             if out.is_empty() {
-            } else if accuracy == Accuracy::Near && winograd::applies(s) {
+            } else if algorithm == ConvAlgorithm::Auto && winograd::applies(s) {
                 winograd::forward(s, x, weight, epilogue, out);
             } else if direct::applies(s) {
                 direct::forward(s, x, weight, epilogue, out);
@@ -99,14 +102,14 @@ pub fn forward(
 ///
 /// # Panics
 /// When the slices do not fit `s`: a caller's defect.
-pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], accuracy: Accuracy) -> Vec<f32> {
+pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], algorithm: ConvAlgorithm) -> Vec<f32> {
     assert!(grad.len() == s.batch * s.output_len() && weight.len() == s.output[0] * s.patch());
     // SAFETY: each of the ways below writes every value of every sample.
     let (grad_x, ()) = unsafe {
         written(s.batch * s.input_len(), |grad_x| {
             if s.is_empty() {
                 grad_x.fill(0.0);
-            } else if accuracy == Accuracy::Near && winograd::applies(s) {
+            } else if algorithm == ConvAlgorithm::Auto && winograd::applies(s) {
                 winograd::backward_input(&winograd::adjoint(s), grad, weight, grad_x);
             } else if s.stride == [1, 1]
                 && let Some(adjoint) = direct::adjoint(s)
@@ -124,7 +127,7 @@ pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], accuracy: Acc
 ///
 /// # Panics
 /// When the slices do not fit `s`: a caller's defect.
-pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], accuracy: Accuracy) -> Vec<f32> {
+pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], algorithm: ConvAlgorithm) -> Vec<f32> {
     let length = s.output[0] * s.patch();
     assert!(grad.len() == s.batch * s.output_len() && x.len() == s.batch * s.input_len());
     // SAFETY: each of the ways below writes every value.
@@ -132,7 +135,7 @@ pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], accuracy: Accurac
         written(length, |grad_weight| {
             if s.is_empty() {
                 grad_weight.fill(0.0);
-            } else if accuracy == Accuracy::Near && winograd::applies(s) {
+            } else if algorithm == ConvAlgorithm::Auto && winograd::applies(s) {
                 winograd::backward_weight(s, grad, x, grad_weight);
             } else if direct_weight::applies(s) {
                 direct_weight::backward_weight(s, grad, x, grad_weight);

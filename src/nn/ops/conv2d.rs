@@ -1,7 +1,7 @@
 //! Two-dimensional convolution (cross-correlation) and its two backward functions.
 
 use super::{output, values};
-pub use crate::nn::kernels::conv2d::Accuracy;
+pub use crate::nn::kernels::conv2d::ConvAlgorithm;
 use crate::nn::kernels::conv2d::{self as kernel, ConvShape};
 use crate::nn::kernels::epilogue::Epilogue;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -18,12 +18,18 @@ pub struct Conv2dGeometry {
     /// Groups of channels that do not mix.
     pub groups: usize,
     /// How exact the results have to be.
-    pub accuracy: Accuracy,
+    pub algorithm: ConvAlgorithm,
 }
 
 impl Default for Conv2dGeometry {
     fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, accuracy: Accuracy::Local }
+        Self {
+            stride: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+            algorithm: ConvAlgorithm::Direct,
+        }
     }
 }
 
@@ -199,7 +205,7 @@ fn forward(
     if !epilogue.fits(channels) {
         bail!("conv2d: a bias or scale does not fit {channels} output channels");
     }
-    let out = kernel::forward(&shape, values(x, xl)?, values(w, wl)?, epilogue, geometry.accuracy);
+    let out = kernel::forward(&shape, values(x, xl)?, values(w, wl)?, epilogue, geometry.algorithm);
     output(out, (shape.batch, channels, height, width))
 }
 
@@ -302,7 +308,7 @@ impl CustomOp2 for BackwardInput {
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.geometry.shape(&self.input, wl.dims())?;
         check_grad(&shape, gl)?;
-        let out = kernel::backward_input(&shape, values(g, gl)?, values(w, wl)?, self.geometry.accuracy);
+        let out = kernel::backward_input(&shape, values(g, gl)?, values(w, wl)?, self.geometry.algorithm);
         output(out, self.input.as_slice())
     }
 }
@@ -327,7 +333,7 @@ impl CustomOp2 for BackwardWeight {
         let shape = self.geometry.shape(xl.dims(), &self.weight)?;
         check_grad(&shape, gl)?;
         output(
-            kernel::backward_weight(&shape, values(g, gl)?, values(x, xl)?, self.geometry.accuracy),
+            kernel::backward_weight(&shape, values(g, gl)?, values(x, xl)?, self.geometry.algorithm),
             self.weight.as_slice(),
         )
     }

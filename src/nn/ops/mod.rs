@@ -21,7 +21,7 @@ pub use batch_norm::{
     batch_norm_training, batch_norm_training_backward, channel_affine,
 };
 pub use conv2d::{
-    Accuracy, Conv2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_finished,
+    Conv2dGeometry, ConvAlgorithm, conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_finished,
 };
 pub use in_place::{into_values, with_values};
 pub use linear::{linear, linear_backward_input, linear_backward_weight, linear_relu};

@@ -29,7 +29,7 @@ impl Affine {
         layer: &Layer,
         parameters: &Parameters,
         canonize: bool,
-        accuracy: ops::Accuracy,
+        algorithm: ops::ConvAlgorithm,
     ) -> Result<Option<Self>> {
         let parameter =
             |suffix: &str| parameters.tensor(&format!("{}.{suffix}", layer.name)).map(Tensor::detach);
@@ -39,7 +39,7 @@ impl Affine {
                 Self { kind: Kind::Linear, weight: parameter("weight")?, bias: optional(bias)? }
             }
             Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => Self {
-                kind: Kind::Conv2d(ops::Conv2dGeometry { stride, padding, dilation, groups, accuracy }),
+                kind: Kind::Conv2d(ops::Conv2dGeometry { stride, padding, dilation, groups, algorithm }),
                 weight: parameter("weight")?,
                 bias: optional(bias)?,
             },

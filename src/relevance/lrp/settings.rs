@@ -2,14 +2,14 @@
 
 use super::composite::{Composite, DEFAULT};
 use super::rule::Rule;
-use crate::nn::{Network, Operation, ops::Accuracy};
+use crate::nn::{Network, Operation, ops::ConvAlgorithm};
 use crate::quant::Profile;
 use crate::{Error, Result};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Which layers are rewritten before relevance is propagated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Canonizer {
     /// A batch norm right behind a convolution or linear layer becomes `scale · x + shift`, and sums of residual blocks
@@ -23,7 +23,7 @@ pub enum Canonizer {
 }
 
 /// How a sum hands relevance to its summands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Residual {
     /// By their share in the sum: relevance is conserved.
@@ -33,7 +33,7 @@ pub enum Residual {
 }
 
 /// Where relevance starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// At the true class's logit.
@@ -46,7 +46,7 @@ pub enum Start {
 }
 
 /// Whether activations and average pooling, which the CIFAR ResNet block writes as functions, have rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Functional {
     /// They have the composite's rules, as layers.
@@ -74,8 +74,9 @@ pub struct Settings {
     pub epsilon: f32,
     /// Bounds of the input for the rule `zbox`; open: smallest and largest value of the batch.
     pub bounds: Option<(f32, f32)>,
-    /// Of convolutions: `near` may use Winograd's, which is faster; by default `local` under the reference's profile.
-    pub accuracy: Accuracy,
+    /// Of convolutions: `auto` may use the Winograd algorithm, which is faster; by default `direct` under the reference's
+    /// profile.
+    pub algorithm: ConvAlgorithm,
     /// Ours or the reference's defaults.
     pub profile: Profile,
 }
@@ -94,13 +95,14 @@ struct Raw {
     epsilon: Option<f32>,
     low: Option<f32>,
     high: Option<f32>,
-    accuracy: Option<Accuracy>,
+    #[serde(alias = "accuracy")]
+    algorithm: Option<ConvAlgorithm>,
     profile: Option<Profile>,
 }
 
 impl Settings {
     /// Reads `{composite: …, canonizer: …, residual: …, functional: …, start: …, weight_rule: …, epsilon: …, low: …,
-    /// high: …, accuracy: …, profile: …}`, all optional; `profile` is used where the map names none.
+    /// high: …, algorithm: …, profile: …}`, all optional; `profile` is used where the map names none.
     ///
     /// # Errors
     /// [`Error::Input`] naming the key.
@@ -133,12 +135,43 @@ impl Settings {
             weight_rule,
             epsilon,
             bounds,
-            accuracy: raw.accuracy.unwrap_or(match profile {
-                Profile::Default => Accuracy::Near,
-                Profile::Reference => Accuracy::Local,
+            algorithm: raw.algorithm.unwrap_or(match profile {
+                Profile::Default => ConvAlgorithm::Auto,
+                Profile::Reference => ConvAlgorithm::Direct,
             }),
             profile,
         })
+    }
+
+    /// The entry with every default written out, in one form: entries that mean the same come out equal. What a network
+    /// decides (`residual`, `functional`) stays open.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn write_out(value: &Value, profile: Profile) -> Result<Value> {
+        let settings = Self::parse(value, profile)?;
+        let given = |key: &str| value.get(key).filter(|value| !value.is_null()).map(in_one_form);
+        let mut map = Map::new();
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                map.insert(key.into(), value);
+            }
+        };
+        put("composite", given("composite").or_else(|| Some(DEFAULT.into())));
+        put("canonizer", Some(word(settings.canonizer)));
+        put("residual", settings.residual.map(|residual| word(residual)));
+        put("functional", settings.functional.map(|functional| word(functional)));
+        put("start", Some(word(settings.start)));
+        put("weight_rule", given("weight_rule").or_else(|| Some("epsilon".into())));
+        put("epsilon", given("epsilon").or_else(|| Some(1e-6.into())));
+        put("low", given("low"));
+        put("high", given("high"));
+        put("algorithm", Some(word(settings.algorithm)));
+        // Without anything left for it to decide the preset means nothing.
+        if settings.residual.is_none() || settings.functional.is_none() {
+            put("profile", Some(word(settings.profile)));
+        }
+        Ok(Value::Object(map))
     }
 
     /// What sums and functional operations of `network` do.
@@ -154,5 +187,26 @@ impl Settings {
             _ => (Residual::Split, Functional::Ruled),
         };
         (self.residual.unwrap_or(residual), self.functional.unwrap_or(functional))
+    }
+}
+
+/// A choice as it stands in YAML.
+fn word(choice: impl Serialize) -> Value {
+    // Choices are plain words, which always serialise.
+    serde_json::to_value(choice).unwrap_or_default()
+}
+
+/// A value whose numbers are all floats and whose keys are sorted.
+fn in_one_form(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().map_or(Value::Null, |number| (number + 0.0).into()),
+        Value::Array(items) => items.iter().map(in_one_form).collect(),
+        Value::Object(map) => {
+            let mut entries: Vec<_> =
+                map.iter().map(|(key, value)| (key.clone(), in_one_form(value))).collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(entries.into_iter().collect())
+        }
+        other => other.clone(),
     }
 }

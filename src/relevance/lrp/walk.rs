@@ -42,7 +42,7 @@ pub fn explain(
     wanted: Wanted,
 ) -> Result<Explanation> {
     let inputs = inputs.detach();
-    let trace = network.forward(parameters, &inputs, Mode::Evaluation(settings.accuracy))?;
+    let trace = network.forward(parameters, &inputs, Mode::Evaluation(settings.algorithm))?;
     let mut values: Vec<Tensor> = trace.values.into_iter().map(|value| value.detach()).collect();
     let logits = values[values.len() - 1].clone();
     let (residual, functional) = settings.resolve(network);
@@ -181,7 +181,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// Relevance of the parameters, added to `found`; gives the relevance of each input, or nothing where none is wanted.
     fn run(&self, parameters: &Parameters, found: &mut IndexMap<String, Tensor>) -> Result<Vec<Tensor>> {
-        if let Some(affine) = Affine::of(self.layer, parameters, self.canonize, self.settings.accuracy)? {
+        if let Some(affine) = Affine::of(self.layer, parameters, self.canonize, self.settings.algorithm)? {
             return Ok(self.affine(&affine, found)?.into_iter().collect());
         }
         if !self.wants_input {

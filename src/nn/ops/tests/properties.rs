@@ -3,7 +3,8 @@
 use super::naive::{Sizes, convolution_terms, windows};
 use super::{assert_close, floats, random};
 use crate::nn::ops::{
-    self, Accuracy, Conv2dGeometry, Pool2dGeometry, conv2d, conv2d_backward_input, conv2d_backward_weight,
+    self, Conv2dGeometry, ConvAlgorithm, Pool2dGeometry, conv2d, conv2d_backward_input,
+    conv2d_backward_weight,
 };
 use crate::rng::Rng;
 use candle_core::{Tensor, Var};
@@ -29,8 +30,8 @@ fn check_convolution(sizes: &Sizes, geometry: &Conv2dGeometry, seed: u64) {
         of_x[x] += gs[o] * ws[w];
         of_weight[w] += gs[o] * xs[x];
     });
-    for accuracy in [Accuracy::Near, Accuracy::Local] {
-        let geometry = &Conv2dGeometry { accuracy, ..*geometry };
+    for algorithm in [ConvAlgorithm::Auto, ConvAlgorithm::Direct] {
+        let geometry = &Conv2dGeometry { algorithm, ..*geometry };
         let actual = conv2d(&x, &weight, None, geometry).unwrap();
         assert_eq!(actual.dims(), out_shape);
         assert_close(&actual, &out, TOLERANCE, "output");
@@ -119,7 +120,7 @@ fn finished_convolutions() {
             padding: [1; 2],
             dilation: [1; 2],
             groups,
-            accuracy: Accuracy::Near,
+            algorithm: ConvAlgorithm::Auto,
         };
         let parts = ops::affine(&conv2d(&x, &weight, None, &geometry).unwrap(), &scale, &shift).unwrap();
         let parts = ops::relu(&parts).unwrap();

@@ -9,7 +9,7 @@ const EPSILON: f64 = 1e-8;
 /// The learned scalars of one tensor. Adam moves each by the learning rate times its own scale, so that a level moves as
 /// fast, relative to its size, as the weights do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Trained {
+pub struct LearnedScalars {
     /// Present values.
     pub values: Vec<f32>,
     scales: Vec<f64>,
@@ -19,7 +19,7 @@ pub(super) struct Trained {
     steps: i32,
 }
 
-impl Trained {
+impl LearnedScalars {
     /// `values` of a tensor whose weights have mean magnitude `typical`.
     pub fn new(values: Vec<f32>, typical: f32) -> Self {
         let relative = |value: &f32| match f64::from(value.abs()) / f64::from(typical) {
@@ -54,14 +54,13 @@ impl Trained {
     }
 
     /// The gathered gradients, for checks.
-    #[cfg(test)]
     pub fn gradients(&self) -> &[f64] {
         &self.gradients
     }
 }
 
 /// Mean magnitude of the finite values; 0 for none.
-pub(super) fn mean_magnitude(values: impl IntoIterator<Item = f32>) -> f32 {
+pub fn mean_magnitude(values: impl IntoIterator<Item = f32>) -> f32 {
     let (mut sum, mut count) = (0.0f64, 0usize);
     for value in values.into_iter().filter(|value| value.is_finite()) {
         sum += f64::from(value.abs());

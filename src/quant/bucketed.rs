@@ -1,4 +1,4 @@
-//! The places of weights among limits by table, where the processor has AVX-512: the axis is cut into equal buckets of
+//! Bucketed threshold lookup: how many limits lie below each weight, where the processor has AVX-512: the axis is cut into equal buckets of
 //! which none holds three limits, so two comparisons per weight are left.
 //!
 //! The bucket of a number is computed in steps that never fall when the number grows. A weight above a limit is therefore

@@ -1,6 +1,6 @@
 //! How many values lie above each of some limits: what level distributions and the search for β are counts of.
 
-use super::assignment::PIECE;
+use super::sweep::PIECE;
 use rayon::prelude::*;
 
 /// Limits that are counted together: as many as one sweep of the search for β asks for, and few enough for the registers.

@@ -1,0 +1,73 @@
+//! The whole tool as a value: a user's crate adds what it brings and calls [`App::main`].
+
+use crate::data::Family;
+use crate::model::Model;
+use crate::quant::Method;
+use crate::relevance::Measure;
+use crate::report::figure::FIGURES;
+use crate::spec::Registry;
+use std::process::ExitCode;
+
+/// The command-line tool with what a user's crate adds to it.
+///
+/// ```no_run
+/// # let builtin = ecqx::quant::builtin();
+/// # let mine = builtin.find("uniform")?;
+/// // In a user's crate: `static MINE: Method = …` and, as the whole of `main`:
+/// ecqx::App::new().quantizer(mine).main();
+/// # Ok::<(), ecqx::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct App {
+    registry: Registry,
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl App {
+    /// The tool as it is.
+    pub fn new() -> Self {
+        let mut registry = Registry::builtin();
+        registry.figures = FIGURES.iter().map(|figure| figure.name).collect();
+        Self { registry }
+    }
+
+    /// With one more method.
+    #[must_use]
+    pub fn quantizer(mut self, method: &'static Method) -> Self {
+        self.registry = self.registry.with_quantizer(method);
+        self
+    }
+
+    /// With one more architecture.
+    #[must_use]
+    pub fn model(mut self, model: &'static Model) -> Self {
+        self.registry = self.registry.with_model(model);
+        self
+    }
+
+    /// With one more family of data sets.
+    #[must_use]
+    pub fn dataset(mut self, family: &'static Family) -> Self {
+        self.registry = self.registry.with_dataset(family);
+        self
+    }
+
+    /// With one more relevance measure.
+    #[must_use]
+    pub fn measure(mut self, measure: &'static Measure) -> Self {
+        self.registry = self.registry.with_measure(measure);
+        self
+    }
+
+    /// Parses the command line, runs the command, and returns its exit code.
+    pub fn main(self) -> ExitCode {
+        // A reader that closes early, such as `head`, ends the program quietly instead of failing a print.
+        sigpipe::reset();
+        super::main(self.registry)
+    }
+}

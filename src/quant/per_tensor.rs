@@ -1,0 +1,126 @@
+//! Methods that treat every tensor on its own: they say what is done with one, [`PerTensor`] does the rest.
+
+use super::method::Setup;
+use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use super::scope::Scope;
+use super::state::{from_state, to_state};
+use crate::Result;
+use rayon::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// What a method does with one tensor.
+pub trait TensorQuantizer: Send + Sync + 'static {
+    /// What it keeps of a tensor: a codebook, a learned step, clusters. Resumed runs continue from it.
+    type Fitted: Serialize + DeserializeOwned + Send + Sync;
+
+    /// What to warn of where [`fit`](Self::fit) gives nothing.
+    const DEGENERATE: &'static str = "no finite weight differs from zero: the layer is all zeros";
+
+    /// Fits the method to trained weights; `None` where that is impossible, and the tensor becomes zeros. `bits` is the
+    /// tensor's bit width, present for methods that require one.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) for a bit width that is missing.
+    fn fit(&self, weights: &WeightTensor<'_>, bits: Option<u32>) -> Result<Option<Self::Fitted>>;
+
+    /// The assignment of the current latent weights.
+    fn assign(&self, fitted: &mut Self::Fitted, weights: &WeightTensor<'_>, at: StepInfo) -> Content;
+
+    /// As [`Quantizer::backward`]; the default is the plain straight-through estimator.
+    fn backward(
+        &self,
+        fitted: &mut Self::Fitted,
+        weights: &WeightTensor<'_>,
+        quantized: &Content,
+        gradient: &mut [f32],
+    ) {
+        let _ = (fitted, weights, quantized, gradient);
+    }
+
+    /// As [`Quantizer::update`], for one tensor.
+    fn update(&self, fitted: &mut Self::Fitted, learning_rate: f64) {
+        let _ = (fitted, learning_rate);
+    }
+}
+
+/// A [`TensorQuantizer`] over all tensors of a network.
+pub struct PerTensor<M: TensorQuantizer> {
+    scope: Scope,
+    method: M,
+    /// One per tensor; `None` where everything is zero.
+    fitted: Vec<Option<M::Fitted>>,
+    warnings: Vec<String>,
+}
+
+impl<M: TensorQuantizer> PerTensor<M> {
+    /// The quantizer of a method's entry: `build: |setup| Ok(PerTensor::boxed(setup, Mine))`.
+    pub fn boxed(setup: Setup, method: M) -> Box<dyn Quantizer> {
+        Box::new(Self { scope: setup.scope, method, fitted: Vec::new(), warnings: Vec::new() })
+    }
+}
+
+impl<M: TensorQuantizer> Quantizer for PerTensor<M> {
+    fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
+        self.fitted.clear();
+        for tensor in weights {
+            let fitted = self.method.fit(tensor, self.scope.bits(tensor.name))?;
+            if fitted.is_none() {
+                self.warnings.push(format!("{}: {}", tensor.name, M::DEGENERATE));
+            }
+            self.fitted.push(fitted);
+        }
+        Ok(())
+    }
+
+    fn assign(
+        &mut self,
+        weights: &[WeightTensor<'_>],
+        _: Option<&Relevances>,
+        at: StepInfo,
+    ) -> Result<Vec<QuantizedTensor>> {
+        let method = &self.method;
+        let of_tensor = |(tensor, fitted): (&WeightTensor<'_>, &mut Option<M::Fitted>)| {
+            let content = match fitted {
+                Some(fitted) => method.assign(fitted, tensor, at),
+                None => Content::zeros(tensor.values.len()),
+            };
+            tensor.quantized(content)
+        };
+        Ok(weights.par_iter().zip(&mut self.fitted).map(of_tensor).collect())
+    }
+
+    fn backward(
+        &mut self,
+        index: usize,
+        weights: WeightTensor<'_>,
+        quantized: &QuantizedTensor,
+        gradient: &mut [f32],
+    ) -> Result<()> {
+        if let Some(Some(fitted)) = self.fitted.get_mut(index) {
+            self.method.backward(fitted, &weights, &quantized.content, gradient);
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, learning_rate: f64, _: StepInfo) -> Result<()> {
+        for fitted in self.fitted.iter_mut().flatten() {
+            self.method.update(fitted, learning_rate);
+        }
+        Ok(())
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    fn state(&self) -> Result<Value> {
+        to_state(&self.fitted)
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        self.fitted = from_state(state)?;
+        Ok(())
+    }
+}

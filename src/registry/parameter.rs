@@ -1,0 +1,324 @@
+//! Parameters as data: kind, range and default of each, so that what an experiment leaves out can be written out, and
+//! that equal settings have equal JSON however they were written.
+
+use crate::error::closest;
+use crate::{Error, Result};
+use serde_json::{Map, Number, Value};
+
+/// What values a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A number from `low` to `high`, both included.
+    Number {
+        /// Smallest value.
+        low: f64,
+        /// Largest value.
+        high: f64,
+    },
+    /// A whole number from `low` to `high`, both included.
+    Whole {
+        /// Smallest value.
+        low: u64,
+        /// Largest value.
+        high: u64,
+    },
+    /// `true` or `false`.
+    Switch,
+    /// One of some words.
+    Word(&'static [&'static str]),
+}
+
+/// A value as data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Choice {
+    /// A number.
+    Number(f64),
+    /// A whole number.
+    Whole(u64),
+    /// `true` or `false`.
+    Switch(bool),
+    /// A word.
+    Word(&'static str),
+    /// Left open: the method decides from what it sees (the help text says how).
+    Open,
+}
+
+impl Choice {
+    /// The value as JSON; `None` for an open one.
+    pub fn value(self) -> Option<Value> {
+        match self {
+            Self::Number(number) => Number::from_f64(number).map(Value::Number),
+            Self::Whole(number) => Some(number.into()),
+            Self::Switch(switch) => Some(switch.into()),
+            Self::Word(word) => Some(word.into()),
+            Self::Open => None,
+        }
+    }
+}
+
+/// A parameter of a method or model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parameter {
+    /// Name in YAML.
+    pub name: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// The value where an experiment gives none.
+    pub default: Choice,
+    /// The value under `profile: reference`, where it is another.
+    pub reference: Option<Choice>,
+    /// For a parameter that was added to a method with results: the value that stands for what the method did before.
+    /// While it is the default it is left out of resolved settings, so that earlier results keep their ids.
+    pub original: Option<Choice>,
+}
+
+impl Parameter {
+    const fn new(name: &'static str, about: &'static str, kind: Kind, default: Choice) -> Self {
+        Self { name, about, kind, default, reference: None, original: None }
+    }
+
+    /// A number from `low` to `high`.
+    pub const fn number(
+        name: &'static str,
+        about: &'static str,
+        (low, high): (f64, f64),
+        default: f64,
+    ) -> Self {
+        Self::new(name, about, Kind::Number { low, high }, Choice::Number(default))
+    }
+
+    /// A whole number from `low` to `high`.
+    pub const fn whole(
+        name: &'static str,
+        about: &'static str,
+        (low, high): (u64, u64),
+        default: u64,
+    ) -> Self {
+        Self::new(name, about, Kind::Whole { low, high }, Choice::Whole(default))
+    }
+
+    /// `true` or `false`.
+    pub const fn switch(name: &'static str, about: &'static str, default: bool) -> Self {
+        Self::new(name, about, Kind::Switch, Choice::Switch(default))
+    }
+
+    /// One of `words`.
+    pub const fn word(
+        name: &'static str,
+        about: &'static str,
+        words: &'static [&'static str],
+        default: &'static str,
+    ) -> Self {
+        Self::new(name, about, Kind::Word(words), Choice::Word(default))
+    }
+
+    /// With no default: what is left out stays out, and the method decides.
+    pub const fn open(mut self) -> Self {
+        self.default = Choice::Open;
+        self
+    }
+
+    /// With another default under `profile: reference`.
+    pub const fn reference(mut self, choice: Choice) -> Self {
+        self.reference = Some(choice);
+        self
+    }
+
+    /// Added later: `original` stands for what was done before the parameter existed.
+    pub const fn added(mut self, original: Choice) -> Self {
+        self.original = Some(original);
+        self
+    }
+
+    /// Range and default in words, such as `0–10, default 0.05`.
+    pub fn range(&self) -> String {
+        let kind = match self.kind {
+            Kind::Number { low, high } => format!("{}–{}", shown_number(low), shown_number(high)),
+            Kind::Whole { low, high } => format!("{low}–{high}"),
+            Kind::Switch => "true or false".into(),
+            Kind::Word(words) => words.join(", "),
+        };
+        let mut text = kind;
+        if let Some(value) = self.default.value() {
+            text += &format!("; default {}", shown(&value));
+        }
+        if let Some(value) = self.reference.and_then(Choice::value) {
+            text += &format!(" (reference {})", shown(&value));
+        }
+        text
+    }
+
+    /// The value in one form: numbers as floats, whole numbers as integers.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a value of another kind or out of range; `subject` says whose parameter it is.
+    pub fn normalise(&self, subject: &str, value: &Value) -> Result<Value> {
+        let wrong = |what: String| {
+            Error::input(format!("{subject}: {} must {what}, found {}", self.name, shown(value)))
+        };
+        match self.kind {
+            Kind::Number { low, high } => {
+                let range = || format!("lie in {}–{}", shown_number(low), shown_number(high));
+                let number = value.as_f64().ok_or_else(|| wrong(format!("be a number and {}", range())))?;
+                if !(low..=high).contains(&number) {
+                    return Err(wrong(range()));
+                }
+                // −0 and 0 are one setting.
+                Ok(Number::from_f64(number + 0.0).map_or(Value::Null, Value::Number))
+            }
+            Kind::Whole { low, high } => {
+                let whole = value.as_u64().or_else(|| {
+                    let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+                    (0.0..9e15).contains(&number).then_some(number as u64)
+                });
+                let whole = whole.filter(|whole| (low..=high).contains(whole));
+                whole.map(Value::from).ok_or_else(|| wrong(format!("be a whole number in {low}–{high}")))
+            }
+            Kind::Switch => match value {
+                Value::Bool(_) => Ok(value.clone()),
+                _ => Err(wrong("be true or false".into())),
+            },
+            Kind::Word(words) => match value.as_str() {
+                Some(word) if words.contains(&word) => Ok(value.clone()),
+                other => Err(Error::Input {
+                    message: format!(
+                        "{subject}: {} must be one of {}, found {}",
+                        self.name,
+                        words.join(", "),
+                        shown(value)
+                    ),
+                    hint: other
+                        .and_then(|word| closest(word, words.iter().copied()))
+                        .map(|near| format!("did you mean '{near}'?")),
+                }),
+            },
+        }
+    }
+}
+
+/// Every parameter of `list` with its value: what `given` says, else the default (under `reference` the reference's), in
+/// the order of the list and in one form. Values that stand for what was done before a parameter existed are left out.
+///
+/// # Errors
+/// [`Error::Input`] for an unknown name, with a suggestion from the list and `more`, or a value that does not fit.
+pub fn resolve(
+    subject: &str,
+    list: &[Parameter],
+    more: &[&str],
+    given: &Map<String, Value>,
+    reference: bool,
+) -> Result<Map<String, Value>> {
+    let known = || list.iter().map(|parameter| parameter.name).chain(more.iter().copied());
+    if let Some(key) = given.keys().find(|key| !known().any(|name| name == key.as_str())) {
+        let hint = match (closest(key, known()), known().next()) {
+            (Some(near), _) => format!("did you mean '{near}'?"),
+            (None, Some(_)) => format!("it has {}", known().collect::<Vec<_>>().join(", ")),
+            (None, None) => "it has no parameters".into(),
+        };
+        return Err(Error::input_hint(format!("{subject} has no parameter '{key}'"), hint));
+    }
+    let mut resolved = Map::new();
+    for parameter in list {
+        let value = match given.get(parameter.name).filter(|value| !value.is_null()) {
+            Some(value) => Some(parameter.normalise(subject, value)?),
+            None => parameter.reference.filter(|_| reference).unwrap_or(parameter.default).value(),
+        };
+        // Once the default is another one, all values are written out: what is absent would mean the new default.
+        let original = parameter.original.filter(|original| *original == parameter.default);
+        let original = original.and_then(Choice::value);
+        if let Some(value) = value.filter(|value| Some(value) != original.as_ref()) {
+            resolved.insert(parameter.name.into(), value);
+        }
+    }
+    Ok(resolved)
+}
+
+/// The entries of `resolved` that differ from `defaults`, in the order of `resolved`.
+pub fn differences<'a>(
+    resolved: &'a Map<String, Value>,
+    defaults: &'a Map<String, Value>,
+) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    resolved
+        .iter()
+        .filter(|(name, value)| defaults.get(name.as_str()) != Some(value))
+        .map(|(name, value)| (name.as_str(), value))
+}
+
+/// A value as people write it: `0.05`, `4`, `true`, `word`.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if !number.is_u64() && !number.is_i64() => shown_number(float),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn shown_number(number: f64) -> String {
+    // `{}` writes 1e300 with 300 digits.
+    if number != 0.0 && !(1e-4..1e7).contains(&number.abs()) {
+        format!("{number:e}")
+    } else {
+        number.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const LIST: [Parameter; 5] = [
+        Parameter::number("lambda", "strength", (0.0, 10.0), 0.05),
+        Parameter::switch("keep", "whether", true).reference(Choice::Switch(false)),
+        Parameter::word("band", "where", &["below", "above"], "below"),
+        Parameter::whole("epochs", "how long", (0, 100), 0).open(),
+        Parameter::word("step", "how", &["percentile", "mse"], "percentile")
+            .added(Choice::Word("percentile")),
+    ];
+
+    fn resolved(given: Value) -> Result<Map<String, Value>> {
+        resolve("method m", &LIST, &[], given.as_object().expect("a map"), false)
+    }
+
+    /// What means the same is the same: left out or written out, whole or with a point, in any order.
+    #[test]
+    fn equal_settings_are_equal() {
+        let plain = resolved(json!({})).unwrap();
+        assert_eq!(Value::from(plain.clone()).to_string(), r#"{"lambda":0.05,"keep":true,"band":"below"}"#);
+        assert_eq!(resolved(json!({"band": "below", "lambda": 5e-2, "step": "percentile"})).unwrap(), plain);
+        assert_eq!(resolved(json!({"lambda": 0})).unwrap(), resolved(json!({"lambda": -0.0})).unwrap());
+        assert_eq!(resolved(json!({"epochs": 3.0})).unwrap()["epochs"], json!(3));
+        assert_eq!(resolved(json!({"step": "mse"})).unwrap()["step"], json!("mse"));
+        let reference = resolve("method m", &LIST, &[], &Map::new(), true).unwrap();
+        assert_eq!(differences(&reference, &plain).collect::<Vec<_>>(), [("keep", &json!(false))]);
+    }
+
+    /// A mistake is told with the parameter, what it takes and what was found, in the form in which people write it.
+    #[test]
+    fn mistakes_are_explained() {
+        let message = |given: Value| {
+            let error = resolved(given).expect_err("must be refused");
+            format!("{error}; {}", error.hint().unwrap_or("no hint"))
+        };
+        assert_eq!(message(json!({"lambda": 11})), "method m: lambda must lie in 0–10, found 11; no hint");
+        assert_eq!(
+            message(json!({"lambda": "big"})),
+            "method m: lambda must be a number and lie in 0–10, found big; no hint"
+        );
+        assert_eq!(
+            message(json!({"band": "abov"})),
+            "method m: band must be one of below, above, found abov; did you mean 'above'?"
+        );
+        assert_eq!(message(json!({"lamda": 1})), "method m has no parameter 'lamda'; did you mean 'lambda'?");
+        assert_eq!(
+            message(json!({"epochs": 2.5})),
+            "method m: epochs must be a whole number in 0–100, found 2.5; no hint"
+        );
+        assert_eq!(shown(&json!(1e300)), "1e300");
+    }
+}
