@@ -6,6 +6,7 @@ use crate::record::RunRecord;
 use crate::report::archive;
 use crate::report::export::{self, ALL};
 use crate::report::tables::raw;
+use crate::run::{Adoption, Context};
 use crate::store::Store;
 use clap::Subcommand;
 use std::io::Write;
@@ -33,7 +34,10 @@ enum Command {
         #[arg(long, default_value = "export")]
         output: PathBuf,
     },
-    /// Take in the records of other stores from their records.parquet, so that a sweep goes on from them
+    /// Import records from the records.parquet of another store to resume a sweep
+    ///
+    /// Records of an earlier schema get their present ids, for which their data set and checkpoint must be at hand; those
+    /// that cannot be mapped are listed and left out, with exit code 1.
     Import {
         #[command(flatten)]
         folder: Folder,
@@ -112,13 +116,36 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             for file in files {
                 records.extend(archive::read_whole(file)?);
             }
-            let done = Store::open(&folder.store)?.import(&records)?;
-            if global.json {
-                println!("{}", serde_json::json!({"imported": done.new, "known": done.known}));
-            } else {
-                println!("{} runs imported, {} were finished here already", done.new, done.known);
+            let store = Store::open(&folder.store)?;
+            // Checkpoints that are not below the data folder lie beside the experiments, mostly here.
+            let folders = vec![PathBuf::from(".")];
+            let context =
+                Context::new(global.registry.clone(), store, global.data_dir(), folders, global.device()?);
+            let mut adoption = Adoption::new(&context);
+            let (mut adopted, mut refused) = (Vec::new(), Vec::new());
+            for record in records {
+                let id = record.id.clone();
+                match adoption.adopt(record) {
+                    Ok(record) => adopted.push(record),
+                    Err(error) => refused.push(format!("run {id} is left out: {error}")),
+                }
             }
-            Ok(super::DONE)
+            let done = context.store.import(&adopted)?;
+            refused.iter().for_each(|message| eprintln!("warning: {message}"));
+            if global.json {
+                println!(
+                    "{}",
+                    serde_json::json!({"imported": done.new, "known": done.known, "left_out": refused})
+                );
+            } else {
+                println!(
+                    "{} runs imported, {} were finished here already, {} left out",
+                    done.new,
+                    done.known,
+                    refused.len()
+                );
+            }
+            Ok(if refused.is_empty() { super::DONE } else { super::FAILED })
         }
         Command::Export { folder, output } => {
             collect(&CollectArgs { store: vec![folder.store.clone()], output: output.clone() }, global)

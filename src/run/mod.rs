@@ -1,5 +1,6 @@
 //! One run: baseline, quantization, encoding, evaluation, record.
 
+mod adopt;
 mod baseline;
 mod baseline_only;
 mod energy;
@@ -10,6 +11,7 @@ mod measure;
 pub mod provenance;
 mod resume;
 
+pub use adopt::Adoption;
 pub use baseline_only::make_baseline;
 pub use execute::{Context, execute};
 pub use provenance::peak_memory;

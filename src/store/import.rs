@@ -20,7 +20,7 @@ impl Store {
     /// Takes `records` in, except those that are finished here already. All are checked before the first is written.
     ///
     /// # Errors
-    /// [`Error::Input`] for a record of another schema or with an id that is none; [`Error::Io`] from writing.
+    /// [`Error::Input`] for a record of another schema or with an invalid id; [`Error::Io`] from writing.
     pub fn import(&self, records: &[RunRecord]) -> Result<Imported> {
         for record in records {
             if record.schema != SCHEMA {

@@ -128,9 +128,9 @@ impl Store {
             }
             let read = folder::verified(&folder, RECORD, record_alone);
             match read.and_then(|bytes| parse_record(&bytes, &folder.join(RECORD))) {
-                Ok(record) if record.schema != SCHEMA => {
+                Ok(record) if record.schema > SCHEMA => {
                     return Lookup::Foreign(format!(
-                        "{}: a record of schema {}, this version reads {SCHEMA}",
+                        "{}: a record of schema {}, this version reads up to {SCHEMA}",
                         folder.display(),
                         record.schema
                     ));
@@ -213,6 +213,11 @@ impl Store {
         let (mut records, mut messages) = (Vec::new(), Vec::new());
         for lookup in found {
             match lookup {
+                // Its id says nothing any more: it would stand beside the same run under its present id.
+                Lookup::Found(record) if record.schema < SCHEMA => messages.push(format!(
+                    "run {}: a record of schema {}; `ecqx store import` gives it its present id",
+                    record.id, record.schema
+                )),
                 Lookup::Found(record) => records.push(*record),
                 Lookup::Damaged(why) | Lookup::Foreign(why) => messages.push(why),
                 Lookup::Missing => {}
