@@ -268,7 +268,7 @@ fn attempt(context: &Context, run: &RunSpec, entry: &Entry, options: &RunOptions
         let watch = progress.start(&entry.experiment, &run.label(), run.seed);
         let outcome = execute(context, run, &entry.experiment, &watch)?;
         watch.done(&outcome.record);
-        let again = outcome.may_pass && options.may_retry(outcome.record.attempts);
+        let again = outcome.is_transient && options.may_retry(outcome.record.attempts);
         if !again || interrupt::cancelled() {
             return Ok(outcome.record);
         }

@@ -174,5 +174,5 @@ fn report(error: &anyhow::Error) -> u8 {
     if let Some(hint) = ours.and_then(Error::hint) {
         eprintln!("hint: {hint}");
     }
-    if ours.is_some_and(Error::is_users) { USAGE } else { FAILED }
+    if ours.is_some_and(Error::is_user_error) { USAGE } else { FAILED }
 }

@@ -137,7 +137,7 @@ fn work(
             if outcome.record.status == Status::Failed {
                 if args.fail_fast {
                     stop.store(true, Ordering::Relaxed);
-                } else if outcome.may_pass && args.options.may_retry(outcome.record.attempts) {
+                } else if outcome.is_transient && args.options.may_retry(outcome.record.attempts) {
                     lock(&queue)?.push_back(planned);
                 }
             }

@@ -117,7 +117,7 @@ mod tests {
         let build = |name: &str, bits, json: &str| build(name, bits, &serde_json::from_str(json).unwrap());
         let message = |result: Result<(Box<dyn Quantizer>, Scope)>| {
             let error = result.err().expect("must be refused");
-            assert!(error.is_users());
+            assert!(error.is_user_error());
             format!("{error} {}", error.hint().unwrap_or_default())
         };
         assert!(message(build("eqc", Some(4), "{}")).contains("'ecq'"));

@@ -4,7 +4,6 @@ use super::baseline::{self, Baseline};
 use super::log::Log;
 use super::measure::{layer_records, sizes};
 use super::provenance;
-use crate::record::{Metrics, RunRecord, SCHEMA, Status};
 use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, Dataset, Split};
@@ -12,6 +11,7 @@ use crate::model;
 use crate::nn::{Network, Parameters};
 use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
 use crate::quant::{self};
+use crate::record::{Metrics, RunRecord, SCHEMA, Status};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
 use crate::store::{Files, Lookup, Store};
@@ -170,13 +170,13 @@ pub fn execute(
     let mut work = || fill(context, run, &baseline_id, &log, &mut record, &mut files);
     // What a panic leaves half done is thrown away below.
     let result = catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
-    let mut may_pass = false;
+    let mut is_transient = false;
     match result {
         Ok(()) => record.status = Status::Done,
-        Err(error) if matches!(error, Error::Cancelled) || error.stops_everything() => return Err(error),
+        Err(error) if matches!(error, Error::Cancelled) || error.is_fatal() => return Err(error),
         Err(error) => {
-            may_pass = error.may_pass();
-            if !may_pass {
+            is_transient = error.is_transient();
+            if !is_transient {
                 // The next attempt must not continue towards the same end.
                 context.store.remove_checkpoint(&record.id);
             }
@@ -194,7 +194,7 @@ pub fn execute(
     if record.status == Status::Done {
         context.store.remove_checkpoint(&record.id);
     }
-    Ok(Outcome { record, may_pass })
+    Ok(Outcome { record, is_transient })
 }
 
 /// What a run came to.
@@ -202,7 +202,7 @@ pub struct Outcome {
     /// The record in the store.
     pub record: RunRecord,
     /// Whether a failure may pass by itself: the machine's state caused it, not the run.
-    pub may_pass: bool,
+    pub is_transient: bool,
 }
 
 /// A panic as an error: a defect, but not a reason to give up the other runs.
