@@ -40,7 +40,7 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
     /// A bitstream could not be written or read.
     #[error("bitstream: {0}")]
-    Codec(#[from] crate::codec::CodecError),
+    Codec(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Training left the range of finite numbers.
     #[error("{0}")]
     Diverged(String),
