@@ -218,7 +218,7 @@ impl Checker<'_> {
             .collect::<Result<_>>()?;
         let figures = raw.figures.unwrap_or_default();
         for figure in &figures {
-            crate::report::figure::check_name(&figure.value).map_err(self.locate(figure.referenced))?;
+            super::figures::check_name(&figure.value).map_err(self.locate(figure.referenced))?;
         }
         Ok(Experiment {
             path: self.path.to_path_buf(),

@@ -2,6 +2,7 @@
 //! ([`run_spec`]). Nothing here opens a data set or trains.
 
 pub mod experiment;
+pub mod figures;
 pub mod grid;
 pub mod run_spec;
 
