@@ -4,8 +4,8 @@
 
 mod check;
 mod decode;
+mod duration;
 mod encode;
-mod estimate;
 mod evaluate;
 mod exec;
 mod experiments;
