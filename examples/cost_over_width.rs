@@ -5,7 +5,7 @@
 mod harness;
 
 use ecqx::nn::{Layer, Network, Operation};
-use ecqx::report::figure::measured;
+use ecqx::report::figure::line_chart::line_chart;
 use std::path::Path;
 
 /// As in the program.
@@ -63,9 +63,9 @@ fn main() -> ecqx::Result<()> {
         over_samples.push((name.to_owned(), by_batch));
     }
     let title = format!("batch {}", FIXED.0);
-    let weights = measured::chart(&title, ["weights, millions", "step, ms"], over_weights)?;
+    let weights = line_chart(&title, ["weights, millions", "step, ms"], over_weights)?;
     let title = format!("width {}", FIXED.1);
-    let samples = measured::chart(&title, ["samples in a batch", "step, ms"], over_samples)?;
+    let samples = line_chart(&title, ["samples in a batch", "step, ms"], over_samples)?;
     for (name, drawing) in [("cost-over-weights", weights), ("cost-over-samples", samples)] {
         let path = Path::new(&folder).join(name);
         std::fs::write(path.with_extension("svg"), drawing.svg).expect("the folder takes files");

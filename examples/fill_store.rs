@@ -1,7 +1,7 @@
 //! Fills a store with made-up finished runs, to measure `plan`, `status` and `report` on many:
 //! `fill_store SPEC STORE` copies the first finished record of STORE for every run of SPEC that is not there.
 
-use ecqx::record::{RunRecord, Status};
+use ecqx::record::{Outcome, RunRecord};
 use ecqx::run::Context;
 use ecqx::spec::{Experiment, Registry, grid};
 use ecqx::store::Store;
@@ -12,8 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [spec, folder] = arguments.as_slice() else { return Err("fill_store SPEC STORE".into()) };
     let store = Store::existing(Path::new(folder))?;
     let (records, _) = store.records()?;
-    let template =
-        records.into_iter().find(|record| record.status == Status::Done).ok_or("no finished run")?;
+    let template = records.into_iter().find(|record| record.is_done()).ok_or("no finished run")?;
     let model = std::fs::read(store.run_folder(&template.id).join("model.nnc"))?;
     let registry = Registry::builtin();
     let experiment = Experiment::load(Path::new(spec), &registry)?;
@@ -41,12 +40,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         // Numbers that differ from run to run, as real ones do.
         let share = f64::from(u32::from_str_radix(&record.id[..6], 16)?) / f64::from(1 << 24);
-        if let Some(test) = &mut record.test {
-            test.top1 = 60.0 + 30.0 * share;
-        }
-        record.sparsity = Some(share);
-        if let Some(sizes) = &mut record.sizes {
-            sizes.file = 1000 + (20_000.0 * (1.0 - share)) as usize;
+        if let Outcome::Done(measured) = &mut record.outcome {
+            measured.test.top1 = 60.0 + 30.0 * share;
+            measured.sparsity = share;
+            measured.sizes.file = 1000 + (20_000.0 * (1.0 - share)) as usize;
         }
         // As the store writes it, without waiting for the disk ten thousand times.
         let json = serde_json::to_vec_pretty(&record)?;

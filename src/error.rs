@@ -40,7 +40,7 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
     /// A bitstream could not be written or read.
     #[error("bitstream: {0}")]
-    Codec(#[from] crate::codec::CodecError),
+    Codec(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Training left the range of finite numbers.
     #[error("{0}")]
     Diverged(String),
@@ -83,7 +83,7 @@ impl Error {
     }
 
     /// Whether the user's input is to blame (exit code 2).
-    pub fn is_users(&self) -> bool {
+    pub fn is_user_error(&self) -> bool {
         match self {
             Self::Input { .. } | Self::Format { .. } | Self::Codec(_) => true,
             Self::Io { source, .. } => source.kind() == ErrorKind::NotFound,
@@ -93,7 +93,7 @@ impl Error {
 
     /// Whether trying again may help without anybody changing anything: the machine's state is to blame (disk, memory,
     /// network), not the run.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() != ErrorKind::NotFound,
             Self::Tensor(_) => true,
@@ -102,7 +102,7 @@ impl Error {
     }
 
     /// Whether every other run would fail in the same way: nothing can be written.
-    pub fn stops_everything(&self) -> bool {
+    pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Io { source, .. } if NO_WRITING.contains(&source.kind()))
     }
 

@@ -9,7 +9,7 @@ use ecqx::quant;
 use ecqx::relevance::{self, Context};
 use ecqx::rng::Rng;
 use ecqx::train::quantized::{QuantizationAware, quantizable, quantization_aware};
-use ecqx::train::{NoCheckpoints, Observer, TrainingSpec, plain};
+use ecqx::train::{NoCheckpoints, Observer, TrainingSpec, full_precision};
 use serde_json::json;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -90,7 +90,7 @@ pub fn inference(network: &Network, batch: usize, repeats: usize) -> ecqx::Resul
     Ok(times)
 }
 
-/// Milliseconds of `repeats` training steps: `plain`, `ecq` or `ecqx`.
+/// Milliseconds of `repeats` training steps: `full_precision`, `ecq` or `ecqx`.
 pub fn training(network: &Network, kind: &str, batch: usize, repeats: usize) -> ecqx::Result<Vec<f64>> {
     let parameters: Parameters = initialise(network, &Device::Cpu, 1)?;
     let shape = network.input_shape.clone();
@@ -99,8 +99,8 @@ pub fn training(network: &Network, kind: &str, batch: usize, repeats: usize) -> 
     let dataset = Noise { shape, classes, samples: (repeats + 1) * batch, held: batch, values };
     let clock = Clock(Mutex::new(vec![Instant::now()]));
     let spec = TrainingSpec { epochs: 1, batch_size: batch, learning_rate: 1e-4, ..TrainingSpec::default() };
-    if kind == "plain" {
-        plain::train(network, &parameters, &dataset, &spec, 1, &clock, &NoCheckpoints)?;
+    if kind == "full_precision" {
+        full_precision::train(network, &parameters, &dataset, &spec, 1, &clock, &NoCheckpoints)?;
     } else {
         let settings = json!({"lambda": 0.05});
         let settings = settings.as_object().expect("an object");

@@ -1,7 +1,8 @@
 //! `ecqx check`: expected numbers beside actual ones.
 
 use super::Global;
-use super::experiments::{self, Selection, State};
+use super::experiments::{self, Selection};
+use crate::plan::{Depth, State};
 use crate::record::RunRecord;
 use crate::report::expected::{Checked, Expected, Verdict, compare};
 use crate::report::export::{self, ALL};
@@ -36,7 +37,7 @@ struct Comparison {
 fn records(experiment: &Path, store: &Path, global: &Global) -> crate::Result<Vec<RunRecord>> {
     let selection = Selection { specs: vec![experiment.into()], store: store.into(), filter: None };
     let context = experiments::context(&selection, global)?;
-    let planned = experiments::plan(&selection, &context)?;
+    let planned = experiments::plan(&selection, &context, Depth::Records)?;
     Ok(planned
         .into_iter()
         .filter_map(|p| match p.state {

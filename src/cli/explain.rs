@@ -3,17 +3,20 @@
 use super::Global;
 use super::evaluate::{network, parse_split};
 use crate::data::{self, DatasetSpec, Split};
+use crate::insight::{ExplainedLayer, Map};
 use crate::model::{self, checkpoint};
 use crate::nn::ops::ConvAlgorithm;
 use crate::nn::{Network, Parameters};
 use crate::quant::Profile;
 use crate::quant::quantizer::Relevances;
 use crate::relevance::lrp::{self, Canonizer, Explanation, Functional, Residual, Settings, Start, Wanted};
-use crate::report::figure::{ExplainedLayer, Map, PNG_SCALE, heat_maps, pdf, png, relevance_over_magnitude};
+use crate::report::figure::{PNG_SCALE, heat_maps, pdf, png, relevance_over_magnitude};
 use crate::run::insight::explained;
 use crate::train::batches;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde::de::DeserializeOwned;
 use serde_json::{Map as Object, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +24,44 @@ use std::path::{Path, PathBuf};
 const BATCH: usize = 256;
 /// Samples in the figure of heat maps.
 const HEAT_MAPS: usize = 6;
+
+/// Names of values with what they mean.
+type Choices = [(&'static str, &'static str)];
+
+const CANONIZERS: [(&str, &str); 3] = [
+    ("resnet", "Batch norms become scale · x + shift, and sums of residual blocks are layers"),
+    ("vgg", "Batch norms only"),
+    ("none", "Nothing is rewritten"),
+];
+const RESIDUALS: [(&str, &str); 2] = [
+    ("split", "By their share in the sum: relevance is conserved"),
+    ("duplicate", "Each gets all of it (the reference, where no canonizer knows the block)"),
+];
+const FUNCTIONALS: [(&str, &str); 2] = [
+    ("ruled", "They have the composite's rules, as layers"),
+    ("gradient", "Relevance follows their gradient (the reference on the CIFAR ResNet's block)"),
+];
+const STARTS: [(&str, &str); 3] = [
+    ("logit", "At the true class's logit"),
+    ("probability", "At its softmax probability"),
+    ("ones", "At 1 (0 where the logit is 0)"),
+];
+const ALGORITHMS: [(&str, &str); 2] = [
+    (
+        "auto",
+        "May use the Winograd algorithm, faster: errors are about 1e-6 of the largest values within two rows and columns",
+    ),
+    ("direct", "Every value is a sum of its own products alone"),
+];
+
+/// Parses one of `choices` as the library's own formats do, which know nothing of command lines.
+fn choice<T>(choices: &'static Choices) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    let values = choices.iter().map(|(name, about)| PossibleValue::new(*name).help(*about));
+    PossibleValuesParser::new(values).try_map(|name| serde_json::from_value::<T>(Value::String(name)))
+}
 
 /// Relevance of every parameter and of the input, by layer-wise relevance propagation
 #[derive(Debug, clap::Args)]
@@ -56,16 +97,16 @@ pub struct Args {
     #[arg(long, default_value = lrp::composite::DEFAULT)]
     composite: String,
     /// What is rewritten before relevance is propagated
-    #[arg(long, value_enum, default_value = "resnet")]
+    #[arg(long, value_parser = choice::<Canonizer>(&CANONIZERS), default_value = "resnet")]
     canonizer: Canonizer,
     /// How sums share relevance [default: split; under the reference's profile what the reference does]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = choice::<Residual>(&RESIDUALS))]
     residual: Option<Residual>,
     /// Activations and pooling: their rule or their gradient [default: ruled]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = choice::<Functional>(&FUNCTIONALS))]
     functional: Option<Functional>,
     /// Where relevance starts
-    #[arg(long, value_enum, default_value = "logit")]
+    #[arg(long, value_parser = choice::<Start>(&STARTS), default_value = "logit")]
     start: Start,
     /// Rule for the relevance of weights
     #[arg(long, default_value = "epsilon")]
@@ -79,8 +120,8 @@ pub struct Args {
     /// Highest input, for the rule zbox
     #[arg(long, requires = "low", allow_negative_numbers = true)]
     high: Option<f32>,
-    /// Convolution algorithms: auto (may use the Winograd algorithm, faster) or direct (more exact)
-    #[arg(long, value_enum, default_value = "direct", alias = "accuracy")]
+    /// Convolution algorithms
+    #[arg(long, value_parser = choice::<ConvAlgorithm>(&ALGORITHMS), default_value = "direct", alias = "accuracy")]
     algorithm: ConvAlgorithm,
     /// Whose defaults: default (ours) or reference
     #[arg(long, value_name = "PROFILE")]

@@ -5,8 +5,8 @@
 mod app;
 mod check;
 mod decode;
+mod duration;
 mod encode;
-mod estimate;
 mod evaluate;
 mod exec;
 mod experiments;
@@ -181,5 +181,5 @@ fn report(error: &anyhow::Error) -> u8 {
     if let Some(hint) = ours.and_then(Error::hint) {
         eprintln!("hint: {hint}");
     }
-    if ours.is_some_and(Error::is_users) { USAGE } else { FAILED }
+    if ours.is_some_and(Error::is_user_error) { USAGE } else { FAILED }
 }

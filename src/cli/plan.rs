@@ -1,8 +1,10 @@
 //! `ecqx plan`: the runs of experiments, what is finished, and an estimate of the time for the rest.
 
 use super::Global;
-use super::experiments::{self, Selection, State};
+use super::duration::duration;
+use super::experiments::{self, Selection};
 use crate::Error;
+use crate::plan::{Depth, Plan, State, estimate};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// List the runs of experiments: finished, new, and how long the rest may take
@@ -18,14 +20,14 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let context = experiments::context(&args.selection, global)?;
-    let planned = experiments::plan(&args.selection, &context)?;
+    let planned = experiments::plan(&args.selection, &context, Depth::Records)?;
     let missing: BTreeSet<&str> = planned
         .iter()
         .filter(|p| !matches!(p.state, State::Done(_)) && !context.store.has_baseline(&p.baseline))
         .map(|p| p.baseline.as_str())
         .collect();
     if global.json || args.format == "json" {
-        let plan = experiments::to_file(&planned, &context);
+        let plan = Plan::new(&planned, &context.store);
         let text = serde_json::to_string(&plan).map_err(|error| Error::Internal(format!("plan: {error}")))?;
         println!("{text}");
         return Ok(super::DONE);
@@ -58,8 +60,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         count(2),
         missing.len()
     );
-    match super::estimate::seconds_left(&planned, &Default::default()) {
-        Some(seconds) => println!("estimated time for the rest: {}", super::run::duration(seconds)),
+    match estimate::seconds_left(&planned, &Default::default()) {
+        Some(seconds) => println!("estimated time for the rest: {}", duration(seconds)),
         None if count(1) + count(2) > 0 => {
             println!("estimated time: unknown until a run of each experiment is done")
         }

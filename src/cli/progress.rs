@@ -1,6 +1,7 @@
 //! Progress of `ecqx run`: bars on a terminal, plain lines elsewhere; always on standard error.
 
-use crate::record::{EpochMetrics, RunRecord, Status};
+use crate::record::{EpochMetrics, Outcome, RunRecord};
+use crate::run::scheduler::View;
 use crate::train::Observer;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -14,7 +15,7 @@ pub struct Progress {
 }
 
 /// One run.
-pub struct Watch<'a> {
+pub struct RunBar<'a> {
     progress: &'a Progress,
     bar: ProgressBar,
     name: String,
@@ -50,7 +51,7 @@ impl Progress {
     }
 
     /// Begins a run.
-    pub fn start(&self, experiment: &str, label: &str, seed: u64) -> Watch<'_> {
+    pub fn start(&self, experiment: &str, label: &str, seed: u64) -> RunBar<'_> {
         let name = format!("{experiment}: {label} seed={seed}");
         let bar = match self.terminal {
             true => self.bars.insert_before(&self.overall, ProgressBar::new(0)),
@@ -58,7 +59,7 @@ impl Progress {
         };
         bar.set_style(style("{spinner} {msg}  {pos}/{len}  {eta}"));
         bar.set_message(name.clone());
-        Watch { progress: self, bar, name }
+        RunBar { progress: self, bar, name }
     }
 
     /// Removes the bars.
@@ -67,22 +68,23 @@ impl Progress {
     }
 }
 
-impl Watch<'_> {
-    /// Ends a run with its result in a line.
-    pub fn done(&self, record: &RunRecord) {
+impl View for RunBar<'_> {
+    /// Ends a run with its result in a line, a baseline without one.
+    fn ended(&self, record: Option<&RunRecord>) {
         self.bar.finish_and_clear();
+        let Some(record) = record else { return };
         self.progress.overall.inc(1);
         let count = format!("[{}/{}]", self.progress.overall.position(), self.progress.total);
-        let result = match (record.status, &record.test, &record.sizes) {
-            (Status::Done, Some(test), Some(sizes)) => format!(
+        let result = match &record.outcome {
+            Outcome::Done(measured) => format!(
                 "top-1 {:.2} %, zeros {:.1} %, {:.1} kB (ratio {:.1}), {}",
-                test.top1,
-                100.0 * record.sparsity.unwrap_or(0.0),
-                sizes.file as f64 / 1000.0,
-                sizes.compression_ratio(),
-                super::run::duration(record.seconds)
+                measured.test.top1,
+                100.0 * measured.sparsity,
+                measured.sizes.file as f64 / 1000.0,
+                measured.sizes.compression_ratio(),
+                super::duration::duration(record.seconds)
             ),
-            _ => format!("FAILED: {}", record.error.as_deref().unwrap_or("no reason was recorded")),
+            Outcome::Failed(failure) => format!("FAILED: {}", failure.error),
         };
         self.progress.note(&format!("{count} {}  {result}", self.name));
         for warning in &record.warnings {
@@ -91,7 +93,7 @@ impl Watch<'_> {
     }
 }
 
-impl Observer for Watch<'_> {
+impl Observer for RunBar<'_> {
     fn step(&self, epoch: usize, epochs: usize, step: usize, steps: usize, loss: f64) {
         self.bar.set_length(steps as u64);
         self.bar.set_position(step as u64);

@@ -2,12 +2,14 @@
 
 use super::Global;
 use super::experiments;
+use crate::insight::Insight;
 use crate::io::write_atomically;
-use crate::record::{RunRecord, Status};
-use crate::report::bundle::{Bundle, Ingredients, Named, bundle, kinds};
+use crate::plan::{self, Depth};
+use crate::record::RunRecord;
+use crate::report::assemble::{Ingredients, NamedDrawing, Report, assemble, kinds};
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
-use crate::report::figure::{Drawing, Group, Insight, PNG_SCALE, pdf, png};
+use crate::report::figure::{Drawing, Group, PNG_SCALE, pdf, png};
 use crate::report::records::{Selection, load, sort};
 use crate::report::{Table, archive, published};
 use crate::run::Context;
@@ -49,7 +51,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let records = records(args, global)?;
-    let failed = records.iter().filter(|record| record.status == Status::Failed).count();
+    let failed = records.iter().filter(|record| record.is_failed()).count();
     let insight = |group: &Group<'_>| match args.raw.is_empty() {
         true => insight(args, global, group).unwrap_or_else(|error| {
             eprintln!("warning: {}: no figures of weights: {error:#}", group.title);
@@ -57,15 +59,15 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         }),
         false => None,
     };
-    let bundle = bundle(Ingredients {
+    let report = assemble(Ingredients {
         records: &records,
-        figures: kinds(&experiments::figures(&args.specs, &global.registry)?),
+        figures: kinds(&plan::figures(&args.specs, &global.registry)?),
         published: &published::load(&args.published)?,
         insight: &insight,
         earlier: &|stem| earlier(&args.output, stem),
         checks: checks(&args.expected, &records, &global.registry)?,
     })?;
-    let written = write(&bundle, &records, &args.output)?;
+    let written = write(&report, &records, &args.output)?;
     if global.json {
         let files: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
         println!("{}", serde_json::json!({"runs": records.len(), "failed": failed, "files": files}));
@@ -105,7 +107,7 @@ fn records(args: &Args, global: &Global) -> anyhow::Result<Vec<RunRecord>> {
             let selection =
                 experiments::Selection { specs: specs.to_vec(), store: args.store.clone(), filter: None };
             let context = experiments::context(&selection, global)?;
-            let planned = experiments::plan(&selection, &context)?;
+            let planned = experiments::plan(&selection, &context, Depth::Records)?;
             Some(planned.into_iter().map(|planned| planned.id).collect::<BTreeSet<String>>())
         }
         _ => None,
@@ -158,7 +160,9 @@ fn strength(group: &Group<'_>) -> Option<Strength> {
     let bits = ecqx().filter_map(|record| record.bits).min_by_key(|bits| (bits.abs_diff(3), *bits))?;
     let mut lambdas: Vec<(f64, f64)> = ecqx()
         .filter(|record| record.bits == Some(bits))
-        .filter_map(|record| Some((record.lambda.filter(|lambda| *lambda > 0.0)?, record.p.unwrap_or(0.1))))
+        .filter_map(|record| {
+            Some((record.lambda().filter(|lambda| *lambda > 0.0)?, record.p().unwrap_or(0.1)))
+        })
         .collect();
     lambdas.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     lambdas.dedup();
@@ -172,7 +176,7 @@ fn earlier(folder: &Path, stem: &str) -> Option<Drawing> {
     Some(Drawing { svg: read("svg")?, csv: read("csv")? })
 }
 
-fn write(bundle: &Bundle, records: &[RunRecord], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn write(report: &Report, records: &[RunRecord], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let file = |name: String, content: &[u8]| -> crate::Result<PathBuf> {
         let path = folder.join(name);
         write_atomically(&path, |file| file.write_all(content))?;
@@ -180,11 +184,11 @@ fn write(bundle: &Bundle, records: &[RunRecord], folder: &Path) -> anyhow::Resul
     };
     let archive = || file(format!("{}.parquet", archive::NAME), &archive::write(records)?);
     let tables = || -> crate::Result<Vec<Vec<PathBuf>>> {
-        bundle.tables.par_iter().map(|table| export::write(table, ALL, folder)).collect()
+        report.tables.par_iter().map(|table| export::write(table, ALL, folder)).collect()
     };
     let figures = || -> crate::Result<Vec<[PathBuf; 4]>> {
-        let figures = bundle.figures.par_iter();
-        let written = figures.map(|Named { stem, drawing: Drawing { svg, csv } }| {
+        let figures = report.figures.par_iter();
+        let written = figures.map(|NamedDrawing { stem, drawing: Drawing { svg, csv } }| {
             Ok([
                 file(format!("{stem}.svg"), svg.as_bytes())?,
                 file(format!("{stem}.csv"), csv.as_bytes())?,
@@ -197,6 +201,6 @@ fn write(bundle: &Bundle, records: &[RunRecord], folder: &Path) -> anyhow::Resul
     let ((tables, figures), archive) = rayon::join(|| rayon::join(tables, figures), archive);
     let mut written = tables?.concat();
     written.extend(figures?.into_iter().flatten());
-    written.extend([archive?, file("report.html".into(), bundle.html.as_bytes())?]);
+    written.extend([archive?, file("report.html".into(), report.html.as_bytes())?]);
     Ok(written)
 }

@@ -1,6 +1,7 @@
 //! Options of the commands that do runs.
 
 use crate::run::Context;
+use crate::run::scheduler::Retries;
 use std::time::Duration;
 
 /// How runs are kept and tried again.
@@ -31,13 +32,8 @@ impl RunOptions {
         context.checkpoint_every = Duration::from_secs_f64(60.0 * self.checkpoint_minutes);
     }
 
-    /// Whether this call tries a run that failed `attempts` times in earlier ones.
-    pub fn may_try(&self, attempts: u32) -> bool {
-        self.retry_failed || self.may_retry(attempts)
-    }
-
-    /// Whether a run that has been tried `attempts` times has retries left.
-    pub fn may_retry(&self, attempts: u32) -> bool {
-        attempts <= self.max_retries
+    /// How often failed runs are tried again.
+    pub fn retries(&self) -> Retries {
+        Retries { max: self.max_retries, even_used_up: self.retry_failed }
     }
 }

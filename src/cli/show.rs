@@ -91,13 +91,13 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         println!("{key:<36} {value}");
     }
     let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
-    if !record.layers.is_empty() {
+    if !record.layers().is_empty() {
         println!(
             "\n{:<36} {:>10} {:>10} {:>7} {:>9} {:>9}",
             "layer", "weights", "zeros", "levels", "entropy", "bytes"
         );
     }
-    for layer in &record.layers {
+    for layer in record.layers() {
         let bytes = layer.bytes.map_or("-".into(), |bytes| bytes.to_string());
         let (name, entropy) = (&layer.name, number(layer.entropy));
         println!(
@@ -122,10 +122,10 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             epoch.seconds
         );
     }
-    if !record.log.is_empty() {
+    if !record.log().is_empty() {
         println!("\nend of the log");
     }
-    record.log.iter().for_each(|line| println!("  {line}"));
+    record.log().iter().for_each(|line| println!("  {line}"));
     Ok(super::DONE)
 }
 

@@ -1,9 +1,9 @@
 //! `ecqx status`: how far experiments are, once or as a view that follows.
 
 use super::Global;
-use super::estimate;
-use super::experiments::{self, Planned, Selection, State};
-use super::run::duration;
+use super::duration::duration;
+use super::experiments::{self, Selection};
+use crate::plan::{Depth, Planned, State, estimate};
 use crate::run::Context;
 use crate::spec::BaselineSpec;
 use crate::store::ClaimInfo;
@@ -68,7 +68,7 @@ impl Overview {
     fn look(selection: &Selection, context: &Context) -> crate::Result<Self> {
         // Claims first: what ends between the two looks is counted as done, not as neither.
         let claims = context.store.claims()?;
-        let planned = experiments::plan(selection, context)?;
+        let planned = experiments::plan(selection, context, Depth::Records)?;
         let mut names = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
         for p in &planned {

@@ -1,8 +1,9 @@
 //! `ecqx submit`: hands what is missing to an engine.
 
 use super::Global;
-use super::experiments::{self, Selection, State};
-use crate::engine::{self, Options, Plan, Resources, Submission, Watch, Wave};
+use super::experiments::{self, Selection};
+use crate::engine::{self, Options, Resources, Submission, Watch};
+use crate::plan::{Depth, Plan, State, Wave};
 use crate::run::Context;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -136,8 +137,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     // The device belongs to the engine's machines: planning needs none.
     let planner = Global { device: "cpu".into(), ..global.clone() };
     let context = experiments::context(&args.selection, &planner)?;
-    let planned = experiments::plan(&args.selection, &context)?;
-    let plan = experiments::to_file(&planned, &context).missing();
+    let planned = experiments::plan(&args.selection, &context, Depth::Records)?;
+    let plan = Plan::new(&planned, &context.store).missing();
     let (total, baselines, runs) = (planned.len(), plan.len(Wave::Baselines), plan.len(Wave::Runs));
     if plan.is_empty() {
         if global.json {
@@ -171,7 +172,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     // The store says what became of it.
     let failed = match outcome.finished {
         true => {
-            let now = experiments::plan(&args.selection, &context)?;
+            let now = experiments::plan(&args.selection, &context, Depth::Records)?;
             now.iter().filter(|p| !matches!(p.state, State::Done(_))).count()
         }
         false => 0,

@@ -1,6 +1,7 @@
 //! `ecqx validate`: check experiments without running anything.
 
-use super::{Global, experiments};
+use super::Global;
+use crate::plan;
 use std::path::PathBuf;
 
 /// Check experiments without data and without running anything
@@ -13,7 +14,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let loaded = experiments::load(&args.specs, &global.registry)?;
+    let loaded = plan::load(&args.specs, &global.registry)?;
     if global.json {
         let list: Vec<_> = loaded
             .iter()

@@ -46,6 +46,12 @@ pub struct CodecError {
     pub message: String,
 }
 
+impl From<CodecError> for crate::Error {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(Box::new(error))
+    }
+}
+
 impl CodecError {
     fn new(offset: usize, message: impl Into<String>) -> Self {
         Self { offset, message: message.into() }

@@ -250,7 +250,7 @@ mod tests {
             let mut spec = DatasetSpec::named("mnist");
             spec.validation = Some(2.0);
             let error = open(&spec, folder.path()).map(|_| ()).unwrap_err();
-            assert!(error.is_users() && error.to_string().contains(file), "{error}");
+            assert!(error.is_user_error() && error.to_string().contains(file), "{error}");
             assert!(error.to_string().contains(expected), "{error}");
         };
         damage(FILES[0], vec![0, 0, 8], "truncated");

@@ -286,7 +286,7 @@ mod tests {
             std::fs::write(folder.path().join(FOLDER).join(file), content).unwrap();
             let error = open(&spec(), folder.path()).map(|_| ()).unwrap_err();
             let name = file.rsplit('/').next().unwrap();
-            assert!(error.is_users() && error.to_string().contains(name), "{error}");
+            assert!(error.is_user_error() && error.to_string().contains(name), "{error}");
             assert!(error.to_string().contains(expected), "{error}");
         };
         damage("ImageSets/Main/train.txt", b"", "empty");

@@ -1,10 +1,10 @@
 //! HyperQueue: a task array from a JSON list, one task per run, with shares of a graphics processor.
 
 use super::Engine;
-use super::plan::Wave;
 use super::shell::line;
 use super::submission::Submission;
 use crate::Result;
+use crate::plan::Wave;
 
 /// `hq submit --from-json`, a job for the baselines and then one for the runs.
 pub(super) struct HyperQueue;

@@ -1,9 +1,9 @@
 //! Worker processes of this machine: `ecqx exec --all`, as often as there are workers, each with its share of the cores.
 
-use super::plan::Wave;
 use super::shell::line;
 use super::submission::Submission;
 use super::{Engine, Outcome, Watch};
+use crate::plan::Wave;
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -239,9 +239,9 @@ fn tell_to_stop(child: &Child) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::Plan;
     use super::super::submission::Options;
     use super::*;
+    use crate::plan::{Plan, PlannedRun};
     use std::path::PathBuf;
 
     fn submission(options: Options, runs: usize) -> Submission {
@@ -252,7 +252,7 @@ mod tests {
                 "quantizer": {"method": "uniform", "bits": 4}, "seed": 1, "calibration_samples": 256,
             },
         });
-        let run = serde_json::from_value::<super::super::plan::PlannedRun>(json).unwrap();
+        let run = serde_json::from_value::<PlannedRun>(json).unwrap();
         Submission {
             plan: Plan { baselines: Vec::new(), runs: vec![run; runs] },
             folder: PathBuf::from("/s"),

@@ -5,13 +5,11 @@
 
 mod hyperqueue;
 mod local;
-mod plan;
 mod resources;
 mod shell;
 mod slurm;
 mod submission;
 
-pub use plan::{Plan, PlannedBaseline, PlannedRun, Wave, parse};
 pub use resources::Resources;
 pub use submission::{Options, Submission};
 

@@ -1,10 +1,10 @@
 //! Slurm: job arrays, no longer than the site allows; the runs start when the baselines have ended.
 
 use super::Engine;
-use super::plan::Wave;
 use super::resources::clock;
 use super::shell::quote;
 use super::submission::Submission;
+use crate::plan::Wave;
 use crate::{Error, Result};
 use std::process::Command;
 

@@ -1,9 +1,9 @@
 //! What is handed to an engine: the missing part of a plan as a file in the store, and the command that does one entry.
 
-use super::plan::{Plan, Wave};
 use super::resources::Resources;
 use super::shell;
 use crate::io::write_atomically;
+use crate::plan::{Plan, Wave};
 use crate::{Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};

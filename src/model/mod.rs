@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn unknown_names_are_explained() {
         let error = build("resnet2", &[3, 32, 32], 10, &Options::new()).unwrap_err();
-        assert!(matches!(error, Error::Input { .. }));
+        assert!(error.is_user_error());
         assert!(error.hint().unwrap().contains("resnet20"), "{error:?}");
         let options = serde_json::from_str(r#"{"dropuot": 0.1}"#).unwrap();
         let error = build("mlp-gsc", &[1, 49, 10], 10, &options).unwrap_err();

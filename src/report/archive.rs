@@ -3,7 +3,7 @@
 
 use super::export::{Exporter as _, Parquet, read_parquet};
 use super::tables::{Table, frame, from_raw, text};
-use crate::record::{RunRecord, Status};
+use crate::record::RunRecord;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -23,9 +23,7 @@ pub fn write(records: &[RunRecord]) -> Result<Vec<u8>> {
         .map_err(|error| Error::Internal(format!("record: {error}")))?;
     let columns = vec![
         text("id", &json, |(record, _)| Some(&record.id)),
-        text("status", &json, |(record, _)| {
-            Some(if record.status == Status::Done { "done" } else { "failed" })
-        }),
+        text("status", &json, |(record, _)| Some(record.outcome.name())),
         text("label", &json, |(record, _)| Some(&record.label)),
         text("record", &json, |(_, json)| Some(json)),
     ];

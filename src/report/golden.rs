@@ -210,7 +210,7 @@ fn archive_round_trip() {
     let again = raw(&archive::read(&path).unwrap()).unwrap();
     assert_eq!(super::export::Parquet.export(&again).unwrap(), bytes);
     std::fs::write(&path, b"PAR1 nothing").unwrap();
-    assert!(archive::read(&path).unwrap_err().is_users());
+    assert!(archive::read(&path).unwrap_err().is_user_error());
 }
 
 /// Published rows stand beside ours and change none of our numbers.

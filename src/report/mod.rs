@@ -2,7 +2,7 @@
 //! records give the same bytes. Reading the store is in [`records`]; what a run measures is decided in [`crate::run`].
 
 pub mod archive;
-pub mod bundle;
+pub mod assemble;
 pub mod column;
 pub mod expected;
 pub mod export;

@@ -1,6 +1,6 @@
 //! Records as reports read them: from a store's folder or from a raw table, selected, in one order.
 
-use crate::record::{RunRecord, Status};
+use crate::record::RunRecord;
 use crate::store::Store;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -67,8 +67,8 @@ pub fn sort(records: &mut Vec<RunRecord>) {
     records.sort_by(|a, b| {
         (&a.dataset, &a.model, method_rank(&a.method), &a.method, a.bits)
             .cmp(&(&b.dataset, &b.model, method_rank(&b.method), &b.method, b.bits))
-            .then_with(|| number(a.lambda).total_cmp(&number(b.lambda)))
-            .then_with(|| number(a.p).total_cmp(&number(b.p)))
+            .then_with(|| number(a.lambda()).total_cmp(&number(b.lambda())))
+            .then_with(|| number(a.p()).total_cmp(&number(b.p())))
             .then_with(|| (&a.label, a.seed, &a.id).cmp(&(&b.label, b.seed, &b.id)))
     });
     records.dedup_by(|a, b| a.id == b.id);
@@ -98,8 +98,8 @@ pub fn configuration(record: &RunRecord) -> String {
         record.method,
         record.label,
         record.bits,
-        record.lambda,
-        record.p,
+        record.lambda(),
+        record.p(),
         spec
     ]);
     blake3::hash(key.to_string().as_bytes()).to_hex()[..12].to_string()
@@ -153,7 +153,7 @@ fn strip_seeds(value: &mut serde_json::Value) {
     }
 }
 
-/// Finished records that have a test result.
+/// Finished records.
 pub fn finished(records: &[RunRecord]) -> impl Iterator<Item = &RunRecord> {
-    records.iter().filter(|record| record.status == Status::Done && record.test.is_some())
+    records.iter().filter(|record| record.is_done())
 }

@@ -1,13 +1,11 @@
 //! Records of an earlier schema under the ids of this one: their settings are resolved as a new run's would be.
 
-use super::baseline;
-use super::execute::Context;
+use super::context::Context;
 use crate::model::checkpoint;
 use crate::record::{RunRecord, SCHEMA};
 use crate::spec::{BaselineSpec, RunSpec};
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::path::Path;
 
 /// Gives records their present ids.
 pub struct Adoption<'a> {
@@ -57,8 +55,8 @@ impl<'a> Adoption<'a> {
         let BaselineSpec::Checkpoint(name) = &spec.baseline else { return Ok(String::new()) };
         let dataset = self.context.dataset(&spec.dataset)?;
         let network = self.context.network(spec, dataset.as_ref())?;
-        let path = baseline::find(self.context, name)?;
-        let parameters = checkpoint::load(Path::new(&path), &network, &self.context.device)?;
+        let path = self.context.checkpoint_file(name)?;
+        let parameters = checkpoint::load(&path, &network, &self.context.device)?;
         let digest = checkpoint::digest(&parameters)?;
         self.weights.insert(baseline.to_owned(), digest.clone());
         Ok(digest)

@@ -1,6 +1,6 @@
 //! Full-precision weights: read from a checkpoint, or trained once and kept in the store for every run that shares them.
 
-use super::execute::Context;
+use super::context::{Context, digest_of};
 use super::resume::StoredCheckpoints;
 use crate::data::{Dataset, Split};
 use crate::model::checkpoint;
@@ -8,10 +8,9 @@ use crate::nn::{Network, Parameters, init};
 use crate::record::{EpochMetrics, Metrics};
 use crate::spec::{BaselineSpec, RunSpec};
 use crate::store::Files;
-use crate::train::{Observer, evaluate, plain};
+use crate::train::{Observer, evaluate, full_precision};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Full-precision weights and what they reach.
@@ -31,46 +30,6 @@ struct Record {
     validation: Option<Metrics>,
     epochs: Vec<EpochMetrics>,
     digest: String,
-}
-
-/// The checkpoint's file: below the data folder, beside an experiment, or as given.
-pub(super) fn find(context: &Context, checkpoint: &str) -> Result<PathBuf> {
-    let folders = [&context.data_dir].into_iter().chain(&context.checkpoint_dirs);
-    let mut tried: Vec<PathBuf> = folders.map(|folder| folder.join(checkpoint)).collect();
-    tried.push(PathBuf::from(checkpoint));
-    tried.dedup();
-    match tried.iter().find(|path| path.is_file()) {
-        Some(path) => Ok(path.clone()),
-        None => {
-            let places: Vec<_> = tried.iter().map(|path| path.display().to_string()).collect();
-            Err(Error::input_hint(
-                format!("checkpoint {checkpoint}: not found (tried {})", places.join(", ")),
-                "say where the data lie with --data-dir or ECQX_DATA",
-            ))
-        }
-    }
-}
-
-/// Digest of a checkpoint's file; `None` for baselines that are trained. A file that has not changed is read once per
-/// process.
-pub(super) fn source_digest(context: &Context, baseline: &BaselineSpec) -> Result<Option<String>> {
-    let BaselineSpec::Checkpoint(name) = baseline else { return Ok(None) };
-    let path = find(context, name)?;
-    let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
-    let changed = metadata.modified().map_err(Error::io(&path))?;
-    let version = (path.clone(), metadata.len(), changed);
-    let mut known = context.digests.lock().map_err(|_| Error::Internal("a worker panicked".into()))?;
-    if let Some(digest) = known.get(&version) {
-        return Ok(Some(digest.clone()));
-    }
-    let digest = digest_of(&path)?;
-    known.insert(version, digest.clone());
-    Ok(Some(digest))
-}
-
-fn digest_of(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    Ok(blake3::hash(&bytes).to_hex().to_string())
 }
 
 /// Takes the baseline from the store, or makes it. Waits while another worker is making it.
@@ -123,13 +82,13 @@ fn make_once(
     dataset: &dyn Dataset,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let known = || context.failed_baselines.lock().map_err(|_| Error::Internal("a worker panicked".into()));
+    let known = || context.failed_baselines();
     if let Some(reason) = known()?.get(id) {
         return Err(Error::Diverged(format!("the baseline failed: {reason}")));
     }
     let made = make(context, run, id, network, dataset, observer);
     if let Err(error) = &made
-        && !error.may_pass()
+        && !error.is_transient()
         && !matches!(error, Error::Cancelled)
     {
         known()?.insert(id.to_owned(), error.to_string());
@@ -150,8 +109,8 @@ fn make(
     let file = format!("baseline-{id}");
     let (parameters, epochs) = match &run.baseline {
         BaselineSpec::Checkpoint(name) => {
-            let path = find(context, name)?;
-            let expected = source_digest(context, &run.baseline)?;
+            let path = context.checkpoint_file(name)?;
+            let expected = context.source_digest(&run.baseline)?;
             let parameters = checkpoint::load(&path, network, &context.device)?;
             // The id stands for the content that was there when the runs were planned.
             if expected.as_deref() != Some(digest_of(&path)?.as_str()) {
@@ -165,7 +124,8 @@ fn make(
             let digest = checkpoint::digest(&fresh)?;
             let every = context.checkpoint_every;
             let checkpoints = StoredCheckpoints::new(&context.store, &file, &digest, every, observer);
-            let trained = plain::train(network, &fresh, dataset, recipe, *seed, observer, &checkpoints)?;
+            let trained =
+                full_precision::train(network, &fresh, dataset, recipe, *seed, observer, &checkpoints)?;
             (trained.parameters, trained.epochs)
         }
     };

@@ -1,7 +1,7 @@
 //! A baseline without a run: what engines do in the first wave of a plan.
 
 use super::baseline;
-use super::execute::Context;
+use super::context::Context;
 use crate::Result;
 use crate::record::Metrics;
 use crate::spec::BaselineRun;

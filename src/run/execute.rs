@@ -1,20 +1,21 @@
 //! One run from specification to record: baseline, quantization, model file, decoding, evaluation.
 
 use super::baseline::{self, Baseline};
+use super::context::Context;
 use super::log::Log;
 use super::measure::{layer_records, sizes};
 use super::provenance;
 use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
-use crate::data::{self, Dataset, Split};
+use crate::data::{Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
 use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
-use crate::record::{Metrics, RunRecord, SCHEMA, Status};
+use crate::record::{Failure, Measurements, Metrics, Outcome, RunRecord, SCHEMA};
 use crate::relevance::{self, RelevanceMeasure};
+use crate::spec::RunSpec;
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
-use crate::spec::{Registry, RunSpec};
-use crate::store::{Files, Lookup, Store};
+use crate::store::{Files, Lookup};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
 };
@@ -23,107 +24,7 @@ use crate::{Error, Result};
 use candle_core::Device;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
-
-/// What all runs of a process share.
-pub struct Context {
-    /// Methods, models, data sets and measures that runs may name.
-    pub registry: Registry,
-    /// Results.
-    pub store: Store,
-    /// Where data sets and checkpoints lie.
-    pub data_dir: PathBuf,
-    /// Further folders in which checkpoints are looked for: those of the experiments' files.
-    pub checkpoint_dirs: Vec<PathBuf>,
-    /// Where tensors live.
-    pub device: Device,
-    /// Time between two checkpoints inside an epoch; zero: at the ends of epochs only.
-    pub checkpoint_every: Duration,
-    datasets: Mutex<HashMap<String, Arc<dyn Dataset>>>,
-    /// Digests of checkpoint files by path, length and time of the last change.
-    pub(super) digests: Mutex<HashMap<(PathBuf, u64, SystemTime), String>>,
-    /// Baselines that failed in a way that can't pass by itself, with the reason.
-    pub(super) failed_baselines: Mutex<HashMap<String, String>>,
-}
-
-/// Default of [`Context::checkpoint_every`].
-pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
-
-impl Context {
-    /// A context without open data sets.
-    pub fn new(
-        registry: Registry,
-        store: Store,
-        data_dir: PathBuf,
-        checkpoint_dirs: Vec<PathBuf>,
-        device: Device,
-    ) -> Self {
-        Self {
-            registry,
-            store,
-            data_dir,
-            checkpoint_dirs,
-            device,
-            checkpoint_every: CHECKPOINT_EVERY,
-            datasets: Mutex::default(),
-            digests: Mutex::default(),
-            failed_baselines: Mutex::default(),
-        }
-    }
-
-    /// Opens a data set once per process.
-    ///
-    /// # Errors
-    /// As [`Family::dataset`](data::Family::dataset).
-    pub fn dataset(&self, spec: &data::DatasetSpec) -> Result<Arc<dyn Dataset>> {
-        let key = serde_json::to_string(spec).map_err(|error| Error::Internal(error.to_string()))?;
-        let mut open = self.datasets.lock().map_err(|_| Error::Internal("a worker panicked".into()))?;
-        if let Some(dataset) = open.get(&key) {
-            return Ok(dataset.clone());
-        }
-        let dataset = self.registry.datasets.find(&spec.name)?.dataset(spec, &self.data_dir)?;
-        open.insert(key, dataset.clone());
-        Ok(dataset)
-    }
-
-    /// Ids of a run and of its baseline.
-    ///
-    /// # Errors
-    /// When the data set or the checkpoint cannot be read.
-    pub fn ids(&self, run: &RunSpec) -> Result<(String, String)> {
-        let dataset = self.dataset(&run.dataset)?;
-        let source = baseline::source_digest(self, &run.baseline)?;
-        let baseline = run.baseline_id(dataset.digest(), source.as_deref())?;
-        Ok((run.id(dataset.digest(), &baseline)?, baseline))
-    }
-
-    /// Builds the run's network.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when the model does not fit the data set.
-    pub fn network(&self, run: &RunSpec, dataset: &dyn Dataset) -> Result<Network> {
-        let (shape, classes) = (dataset.input_shape(), dataset.classes().len());
-        let network = match (&run.model.name, &run.model.description) {
-            (Some(name), _) => {
-                self.registry.models.find(name)?.network(shape, classes, &run.model.options)?
-            }
-            (None, Some(text)) => model::yaml::parse(text, std::path::Path::new("model.yaml"))?,
-            (None, None) => return Err(Error::input("the run names no model")),
-        };
-        if network.input_shape != shape || network.classes != classes {
-            return Err(Error::input(format!(
-                "model {} takes {:?} and has {} classes, data set {} gives {shape:?} and {classes}",
-                network.name,
-                network.input_shape,
-                network.classes,
-                dataset.name()
-            )));
-        }
-        Ok(network)
-    }
-}
+use std::time::Instant;
 
 /// Runs one specification and saves the result; a failure, a panic included, is saved as a record with its error.
 /// Continues from a checkpoint that an interrupted process left.
@@ -136,13 +37,13 @@ pub fn execute(
     run: &RunSpec,
     experiment: &str,
     observer: &dyn Observer,
-) -> Result<Outcome> {
+) -> Result<Executed> {
     let start = Instant::now();
     provenance::reset_peak_memory();
     let log = Log::new(observer);
     let (id, baseline_id) = context.ids(run)?;
     let earlier = match context.store.find(&id) {
-        Lookup::Found(record) if record.status == Status::Failed => record.attempts,
+        Lookup::Found(record) if record.is_failed() => record.attempts,
         _ => 0,
     };
     let mut record = RunRecord {
@@ -158,20 +59,12 @@ pub fn execute(
         p: run.quantizer.parameters.get("p").and_then(serde_json::Value::as_f64),
         seed: run.seed,
         spec: run.json()?,
-        status: Status::Failed,
-        error: None,
-        log: Vec::new(),
+        outcome: Outcome::Failed(Failure::default()),
         attempts: earlier + 1,
         interrupted: Vec::new(),
         warnings: Vec::new(),
         selection: run.training.as_ref().map_or("post-training", |t| t.select.describe()).into(),
         baseline: None,
-        test: None,
-        validation: None,
-        sparsity: None,
-        entropy: None,
-        layers: Vec::new(),
-        sizes: None,
         epochs: Vec::new(),
         seconds: 0.0,
         peak_memory: None,
@@ -181,18 +74,17 @@ pub fn execute(
     let mut work = || fill(context, run, &baseline_id, &log, &mut record, &mut files);
     // What a panic leaves half done is thrown away below.
     let result = catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
-    let mut may_pass = false;
+    let mut is_transient = false;
     match result {
-        Ok(()) => record.status = Status::Done,
-        Err(error) if matches!(error, Error::Cancelled) || error.stops_everything() => return Err(error),
+        Ok(measurements) => record.outcome = Outcome::Done(Box::new(measurements)),
+        Err(error) if matches!(error, Error::Cancelled) || error.is_fatal() => return Err(error),
         Err(error) => {
-            may_pass = error.may_pass();
-            if !may_pass {
+            is_transient = error.is_transient();
+            if !is_transient {
                 // The next attempt must not continue towards the same end.
                 context.store.remove_checkpoint(&record.id);
             }
-            record.error = Some(error.to_string());
-            record.log = log.tail();
+            record.outcome = Outcome::Failed(Failure { error: error.to_string(), log: log.tail() });
             files.clear();
         }
     }
@@ -202,18 +94,18 @@ pub fn execute(
     record.provenance.finished = provenance::now();
     record.provenance.energy_joules = log.joules();
     context.store.save(&record, &files)?;
-    if record.status == Status::Done {
+    if record.is_done() {
         context.store.remove_checkpoint(&record.id);
     }
-    Ok(Outcome { record, may_pass })
+    Ok(Executed { record, is_transient })
 }
 
 /// What a run came to.
-pub struct Outcome {
+pub struct Executed {
     /// The record in the store.
     pub record: RunRecord,
     /// Whether a failure may pass by itself: the machine's state caused it, not the run.
-    pub may_pass: bool,
+    pub is_transient: bool,
 }
 
 /// A panic as an error: a defect, but not a reason to give up the other runs.
@@ -231,7 +123,7 @@ fn fill(
     observer: &dyn Observer,
     record: &mut RunRecord,
     files: &mut Files,
-) -> Result<()> {
+) -> Result<Measurements> {
     let dataset = context.dataset(&run.dataset)?;
     let network = context.network(run, dataset.as_ref())?;
     record.model.clone_from(&network.name);
@@ -247,25 +139,25 @@ fn fill(
         quantize(context, run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
     record.interrupted = checkpoints.sessions();
     record.provenance.checkpoint_seconds = checkpoints.total_cost().as_secs_f64();
-    record.sparsity = Some(crate::train::quantized::sparsity(&quantized.tensors));
+    let sparsity = crate::train::quantized::sparsity(&quantized.tensors);
     record.epochs = quantized.epochs;
 
     observer.phase("encoding");
     let tensors = file_tensors(&quantized.parameters, &quantized.tensors)?;
     let (bytes, tensor_bytes) = model_file::write(&tensors, &EncodeOptions::default())?;
-    record.layers = layer_records(&quantized.tensors, &tensor_bytes);
-    let weights: usize = record.layers.iter().map(|layer| layer.weights).sum();
-    let entropies = record.layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));
-    record.entropy = entropies.sum::<Option<f64>>().map(|bits| bits / weights.max(1) as f64);
-    record.sizes = Some(sizes(&quantized.tensors, &quantized.parameters, run.quantizer.bits, bytes.len())?);
+    let layers = layer_records(&quantized.tensors, &tensor_bytes);
+    let weights: usize = layers.iter().map(|layer| layer.weights).sum();
+    let entropies = layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));
+    let entropy = entropies.sum::<Option<f64>>().map(|bits| bits / weights.max(1) as f64);
+    let sizes = sizes(&quantized.tensors, &quantized.parameters, run.quantizer.bits, bytes.len())?;
 
     // What is reported is what the file gives back.
     observer.phase("evaluating the decoded model");
     let decoded = decoded_parameters(&bytes, &network, &context.device)?;
-    record.test = Some(evaluate(&network, &decoded, dataset.as_ref(), Split::Test, observer)?);
-    record.validation = validation(&network, &decoded, dataset.as_ref(), observer)?;
+    let test = evaluate(&network, &decoded, dataset.as_ref(), Split::Test, observer)?;
+    let validation = validation(&network, &decoded, dataset.as_ref(), observer)?;
     files.insert("model.nnc".into(), bytes);
-    Ok(())
+    Ok(Measurements { test, validation, sparsity, entropy, layers, sizes })
 }
 
 fn validation(

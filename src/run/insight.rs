@@ -2,16 +2,15 @@
 //! assign one layer. Needs the baseline's weights from the store, and the data.
 
 use super::baseline;
-use super::execute::Context;
+use super::context::Context;
 use crate::Result;
 use crate::data::{Dataset, Split};
+use crate::insight::{Assignment, ExplainedLayer, Insight, Map};
 use crate::nn::{Network, Parameters, Role};
 use crate::quant::Profile;
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor, Relevances};
 use crate::relevance::{self, lrp};
-use crate::report::figure::{Assignment, ExplainedLayer, Insight, Map};
-use crate::report::statistics::correlation;
 use crate::spec::RunSpec;
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
 use crate::train::batches;
@@ -71,14 +70,7 @@ pub fn explained(parameters: &Parameters, relevances: &Relevances) -> Result<Vec
     let mut layers = Vec::new();
     for (name, _) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {
         let Some(relevance) = relevances.get(name) else { continue };
-        let weights = parameters.values(name)?;
-        let absolute = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).collect::<Vec<_>>();
-        layers.push(ExplainedLayer {
-            name: name.into(),
-            correlation: correlation(&absolute(&weights), &absolute(relevance)),
-            weights,
-            relevance: relevance.clone(),
-        });
+        layers.push(ExplainedLayer::new(name, parameters.values(name)?, relevance.clone()));
     }
     Ok(layers)
 }

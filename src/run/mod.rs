@@ -1,8 +1,10 @@
-//! One run: baseline, quantization, encoding, evaluation, record.
+//! Runs: one from specification to record (baseline, quantization, encoding, evaluation), and many of them ([`scheduler`]).
+//! Nothing here prints; who looks on is told through [`crate::train::Observer`] and [`scheduler::Watch`].
 
 mod adopt;
 mod baseline;
 mod baseline_only;
+pub mod context;
 mod energy;
 pub mod execute;
 pub mod insight;
@@ -10,8 +12,10 @@ mod log;
 mod measure;
 pub mod provenance;
 mod resume;
+pub mod scheduler;
 
 pub use adopt::Adoption;
 pub use baseline_only::make_baseline;
-pub use execute::{Context, execute};
+pub use context::Context;
+pub use execute::{Executed, execute};
 pub use provenance::peak_memory;

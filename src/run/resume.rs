@@ -2,9 +2,9 @@
 
 use super::provenance;
 use crate::record::Session;
+use crate::snapshot::Snapshot;
 use crate::store::Store;
-use crate::train::Observer;
-use crate::train::snapshot::{Checkpoints, Moment, Snapshot};
+use crate::train::{Checkpoints, Moment, Observer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};

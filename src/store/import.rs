@@ -2,8 +2,7 @@
 //! were made.
 
 use super::{Lookup, Store};
-use crate::record::SCHEMA;
-use crate::record::{RunRecord, Status};
+use crate::record::{RunRecord, SCHEMA};
 use crate::store::Files;
 use crate::{Error, Result};
 
@@ -40,7 +39,7 @@ impl Store {
         let mut imported = Imported::default();
         for record in records {
             match self.find(&record.id) {
-                Lookup::Found(own) if own.status == Status::Done => imported.known += 1,
+                Lookup::Found(own) if own.is_done() => imported.known += 1,
                 _ => {
                     self.save(record, &Files::new())?;
                     imported.new += 1;

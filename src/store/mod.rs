@@ -9,22 +9,19 @@
 //! ```
 //! A folder is written under `partial/`, flushed, and renamed into place: a reader sees nothing or all.
 
-mod checkpoint;
 mod claim;
-mod folder;
 mod garbage;
 mod import;
 mod process;
-mod progress;
+mod sealed_folder;
 
 pub use claim::{Claim, ClaimInfo};
-pub use folder::Files;
 pub use import::Imported;
 pub use process::host;
+pub use sealed_folder::Files;
 
-use crate::record::SCHEMA;
-use crate::record::{RunRecord, Status};
-use crate::train::Snapshot;
+use crate::record::{EpochMetrics, RunRecord, SCHEMA};
+use crate::snapshot::{self, Snapshot};
 use crate::{Error, Result};
 use process::Process;
 use std::path::{Path, PathBuf};
@@ -126,7 +123,7 @@ impl Store {
             if !folder.is_dir() {
                 continue;
             }
-            let read = folder::verified(&folder, RECORD, record_alone);
+            let read = sealed_folder::verified(&folder, RECORD, record_alone);
             match read.and_then(|bytes| parse_record(&bytes, &folder.join(RECORD))) {
                 Ok(record) if record.schema > SCHEMA => {
                     return Lookup::Foreign(format!(
@@ -152,7 +149,7 @@ impl Store {
 
     /// Whether a run has finished with a result that is undamaged.
     pub fn is_done(&self, id: &str) -> bool {
-        matches!(self.find(id), Lookup::Found(record) if record.status == Status::Done)
+        matches!(self.find(id), Lookup::Found(record) if record.is_done())
     }
 
     /// Writes a run's folder, replacing what stood there.
@@ -164,18 +161,18 @@ impl Store {
         let json = serde_json::to_vec_pretty(record)
             .map_err(|error| Error::Internal(format!("run {}: record: {error}", record.id)))?;
         files.insert(RECORD.into(), json);
-        folder::write(&self.root.join("partial"), &self.run_folder(&record.id), &files)
+        sealed_folder::write(&self.root.join("partial"), &self.run_folder(&record.id), &files)
     }
 
     /// Writes a baseline's folder.
     pub fn save_baseline(&self, id: &str, files: &Files) -> Result<()> {
-        folder::write(&self.root.join("partial"), &self.baseline_folder(id), files)
+        sealed_folder::write(&self.root.join("partial"), &self.baseline_folder(id), files)
     }
 
     /// Whether a baseline is there and undamaged.
     pub fn has_baseline(&self, id: &str) -> bool {
         let folder = self.baseline_folder(id);
-        folder.is_dir() && folder::verify(&folder).is_ok()
+        folder.is_dir() && sealed_folder::verify(&folder).is_ok()
     }
 
     /// Ids of all runs that are there, damaged ones included, in order.
@@ -202,7 +199,7 @@ impl Store {
     pub fn verified_records(&self) -> Result<(Vec<RunRecord>, Vec<String>)> {
         let (records, mut messages) = self.all(|id| self.find(id))?;
         for path in self.list("baselines")? {
-            messages.extend(folder::verify(&path).err().map(|error| error.to_string()));
+            messages.extend(sealed_folder::verify(&path).err().map(|error| error.to_string()));
         }
         Ok((records, messages))
     }
@@ -246,8 +243,8 @@ impl Store {
     }
 
     /// The epochs that a run (`ID`) or baseline (`baseline-ID`) in flight has finished, as far as its checkpoint tells.
-    pub fn epochs_so_far(&self, id: &str) -> Option<Vec<crate::record::EpochMetrics>> {
-        progress::epochs(&self.checkpoint_file(id))
+    pub fn epochs_so_far(&self, id: &str) -> Option<Vec<EpochMetrics>> {
+        snapshot::file::epochs(&self.checkpoint_file(id))
     }
 
     fn checkpoint_file(&self, id: &str) -> PathBuf {
@@ -260,7 +257,7 @@ impl Store {
     /// [`Error::Io`] when the disk is full or the store cannot be written; the state before stays then.
     pub fn save_checkpoint(&self, id: &str, about: &serde_json::Value, snapshot: &Snapshot) -> Result<()> {
         let (path, partial) = (self.checkpoint_file(id), self.root.join("partial"));
-        checkpoint::write(&path, &partial, &Process::current().tag(), about, snapshot)
+        snapshot::file::write(&path, &partial, &Process::current().tag(), about, snapshot)
     }
 
     /// The state of an unfinished run or baseline and what it belongs to; `None` when there is none.
@@ -269,7 +266,7 @@ impl Store {
     /// [`Error::Format`] when it is damaged or of another version.
     pub fn checkpoint(&self, id: &str) -> Result<Option<(serde_json::Value, Snapshot)>> {
         let path = self.checkpoint_file(id);
-        if path.exists() { checkpoint::read(&path).map(Some) } else { Ok(None) }
+        if path.exists() { snapshot::file::read(&path).map(Some) } else { Ok(None) }
     }
 
     /// Removes the state of a run or baseline that has finished.

@@ -3,20 +3,22 @@
 //! Not here: what a quantizer or a relevance measure computes ([`crate::quant`], [`crate::relevance`]).
 
 pub mod batches;
+pub mod checkpoints;
 pub mod evaluate;
+pub mod full_precision;
+mod loop_state;
 pub mod observer;
 pub mod optimizer;
-mod place;
-pub mod plain;
+mod pass;
+mod position;
 pub mod quantized;
 #[cfg(test)]
 mod resume_checks;
 pub mod schedule;
 pub mod settings;
-pub mod snapshot;
-mod state;
+mod snapshot;
 
+pub use checkpoints::{Checkpoints, Moment, NoCheckpoints};
 pub use evaluate::evaluate;
 pub use observer::{Observer, Silent};
 pub use settings::{OptimizerKind, Schedule, Selection, TrainingSpec};
-pub use snapshot::{Checkpoints, Moment, NoCheckpoints, Snapshot};

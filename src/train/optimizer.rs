@@ -117,7 +117,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Updates plain values in place: the background copy of quantized weights.
+    /// Updates plain values in place: the latent weights behind quantized ones.
     pub fn update_values(
         &mut self,
         name: &str,

@@ -1,15 +1,15 @@
-//! Quantization: the post-training pass and the quantization-aware loop of spec ECQ/ECQx — a full-precision background
-//! copy is trained through the quantized weights and assigned anew after every step.
+//! Quantization: the post-training pass and the quantization-aware loop of spec ECQ/ECQx — full-precision
+//! latent weights are trained through the quantized ones and assigned anew after every step.
 
 use super::batches;
+use super::checkpoints::Checkpoints;
 use super::evaluate::evaluate;
+use super::loop_state::{LatentWeights, LoopState};
 use super::observer::Observer;
-use super::place::{Place, after_epoch, after_step};
-use super::plain::{forward_backward, trained};
+use super::pass::{forward_backward, trained};
+use super::position::{Position, after_epoch, after_step};
 use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
-use super::snapshot::Checkpoints;
-use super::state::{Background, State};
 use crate::Result;
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, Role, ops};
@@ -94,13 +94,13 @@ pub fn post_training(
     calibration: &Calibration,
 ) -> Result<Quantized> {
     let parameters = parameters.deep_copy()?;
-    let background = Background::new(&parameters, names)?;
-    quantizer.initialize(&background.tensors())?;
+    let latent = LatentWeights::new(&parameters, names)?;
+    quantizer.initialize(&latent.tensors())?;
     let relevance = match relevance.filter(|_| quantizer.wants_relevance()) {
         Some(measure) => Some(calibrate(network, &parameters, measure, dataset, calibration)?),
         None => None,
     };
-    let tensors = quantizer.assign(&background.tensors(), relevance.as_ref(), StepInfo::POST_TRAINING)?;
+    let tensors = quantizer.assign(&latent.tensors(), relevance.as_ref(), StepInfo::POST_TRAINING)?;
     write(&parameters, &tensors)?;
     Ok(Quantized { parameters, tensors, epochs: Vec::new(), warnings: Vec::new() })
 }
@@ -160,37 +160,37 @@ pub fn quantization_aware(
     spec.check_selection(!dataset.is_empty(Split::Validation))?;
     let steps = spec.steps(dataset.len(Split::Train));
     let rest_decay = spec.weight_decay.unwrap_or(REST_WEIGHT_DECAY);
-    let mut place = Place::begin(1, Vec::new(), None);
-    let mut state = State::new(parameters, names, spec)?;
+    let mut position = Position::begin(1, Vec::new(), None);
+    let mut state = LoopState::new(parameters, names, spec)?;
     let mut is_new = true;
     if let Some(snapshot) = checkpoints.load() {
-        let restored = Place::restore(&snapshot, spec, steps).and_then(|found| {
+        let restored = Position::restore(&snapshot, spec, steps).and_then(|found| {
             state.restore(&found, &snapshot, quantizer, relevance.as_deref_mut())?;
             Ok(found)
         });
         match restored {
-            Ok(found) => (place, is_new) = (found, false),
+            Ok(found) => (position, is_new) = (found, false),
             Err(error) => {
                 checkpoints.reject(&error);
-                state = State::new(parameters, names, spec)?;
+                state = LoopState::new(parameters, names, spec)?;
             }
         }
     }
     if is_new {
-        quantizer.initialize(&state.background.tensors())?;
+        quantizer.initialize(&state.latent.tensors())?;
         let at = StepInfo { step: 0, total_steps: spec.epochs * steps, epoch: 0, epochs: spec.epochs };
-        state.tensors = quantizer.assign(&state.background.tensors(), None, at)?;
+        state.tensors = quantizer.assign(&state.latent.tensors(), None, at)?;
         write(&state.parameters, &state.tensors)?;
     }
     let device = state.parameters.device().clone();
-    for epoch in place.epoch..=spec.epochs {
+    for epoch in position.epoch..=spec.epochs {
         let start = Instant::now();
-        let mut running = place.running.clone();
-        let mut dropout = place.dropout(settings.seed, epoch);
-        let mut rate = place.rate;
-        let batches = place.batches(spec, settings.seed, steps);
+        let mut running = position.running.clone();
+        let mut dropout = position.dropout(settings.seed, epoch);
+        let mut rate = position.rate;
+        let batches = position.batches(spec, settings.seed, steps);
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
-            let State { parameters, background, tensors, optimizer, stepper, .. } = &mut state;
+            let LoopState { parameters, latent, tensors, optimizer, stepper, .. } = &mut state;
             let done = (epoch - 1) * steps + step;
             let at = StepInfo {
                 step: done + 1,
@@ -214,8 +214,8 @@ pub fn quantization_aware(
                 if quantizer.wants_relevance() && quantizer.relevance_of() == RelevanceOf::Stepped {
                     stepper.update(name, weights, gradient, rate, 0.0)?;
                 }
-                let values = &mut background.values[index];
-                let shape = &background.shapes[index];
+                let values = &mut latent.values[index];
+                let shape = &latent.shapes[index];
                 // The gradient is used up: no copy.
                 ops::with_values(&gradient.contiguous()?, |gradient| {
                     let weights = WeightTensor { name, shape, values };
@@ -232,7 +232,7 @@ pub fn quantization_aware(
             let relevances = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance()) {
                 Some(measure) => {
                     if quantizer.relevance_of() == RelevanceOf::Background {
-                        for (name, values) in names.iter().zip(&background.values) {
+                        for (name, values) in names.iter().zip(&latent.values) {
                             parameters.set_values(name, values)?;
                         }
                     }
@@ -240,18 +240,18 @@ pub fn quantization_aware(
                 }
                 None => None,
             };
-            *tensors = quantizer.assign(&background.tensors(), relevances.as_ref(), at)?;
+            *tensors = quantizer.assign(&latent.tensors(), relevances.as_ref(), at)?;
             write(parameters, tensors)?;
             observer.step(epoch, spec.epochs, step + 1, steps, loss);
             after_step(checkpoints, observer, step, steps, || {
-                let here = Place {
+                let here = Position {
                     step: step + 1,
                     running: running.clone(),
                     rate,
                     dropout: Some(dropout.state()),
                     augmentation: Some(augmentation.clone()),
-                    seconds: place.seconds + start.elapsed().as_secs_f64(),
-                    ..place.clone()
+                    seconds: position.seconds + start.elapsed().as_secs_f64(),
+                    ..position.clone()
                 };
                 state.snapshot(&here, quantizer, relevance.as_deref())
             })
@@ -268,20 +268,20 @@ pub fn quantization_aware(
             validation_loss: validation.as_ref().map(|v| v.loss),
             sparsity: Some(sparsity(&state.tensors)),
             learning_rate: Some(rate),
-            seconds: place.seconds + start.elapsed().as_secs_f64(),
+            seconds: position.seconds + start.elapsed().as_secs_f64(),
         };
         observer.epoch(&metrics);
-        let mut epochs = std::mem::take(&mut place.epochs);
+        let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
             && state.best.as_ref().is_none_or(|(top1, ..)| validation.top1 > *top1)
         {
             state.best = Some((validation.top1, state.parameters.deep_copy()?, state.tensors.clone()));
         }
-        place = Place::begin(epoch + 1, epochs, state.best.as_ref().map(|(top1, ..)| *top1));
-        after_epoch(checkpoints, observer, || state.snapshot(&place, quantizer, relevance.as_deref()))?;
+        position = Position::begin(epoch + 1, epochs, state.best.as_ref().map(|(top1, ..)| *top1));
+        after_epoch(checkpoints, observer, || state.snapshot(&position, quantizer, relevance.as_deref()))?;
     }
-    let (epochs, warnings) = (place.epochs, state.warnings);
+    let (epochs, warnings) = (position.epochs, state.warnings);
     Ok(match state.best {
         Some((_, parameters, tensors)) => Quantized { parameters, tensors, epochs, warnings },
         None => Quantized { parameters: state.parameters, tensors: state.tensors, epochs, warnings },

@@ -1,15 +1,16 @@
 //! Training that is interrupted at random steps and continued from its checkpoint file equals undisturbed training, bit
 //! for bit: at full precision and with every method.
 
-use super::plain;
+use super::checkpoints::{Checkpoints, Moment, NoCheckpoints};
+use super::full_precision;
 use super::quantized::{QuantizationAware, Quantized, quantizable, quantization_aware};
 use super::settings::TrainingSpec;
-use super::snapshot::{Checkpoints, Moment, NoCheckpoints, Snapshot};
 use super::{Observer, Silent};
 use crate::data::{self, Dataset};
 use crate::nn::{Network, Parameters, init};
 use crate::record::EpochMetrics;
 use crate::rng::Rng;
+use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::{Error, model, quant, relevance};
 use candle_core::Device;
@@ -125,7 +126,7 @@ fn interrupted_baselines_are_equal() {
         let mut spec = recipe();
         spec.optimizer = serde_json::from_value(json!(optimizer)).unwrap();
         let train = |observer: &dyn Observer, checkpoints: &dyn Checkpoints| {
-            plain::train(&network, &parameters, dataset.as_ref(), &spec, 3, observer, checkpoints)
+            full_precision::train(&network, &parameters, dataset.as_ref(), &spec, 3, observer, checkpoints)
         };
         let straight = train(&Silent, &NoCheckpoints).unwrap();
         let points = points();

@@ -105,6 +105,6 @@ fn pickle_bombs() {
     for tower in towers {
         std::fs::write(&path, [&legacy()[..15], &tower].concat()).unwrap();
         let error = checkpoint::read(&path).unwrap_err();
-        assert!(error.is_users() && error.to_string().contains("no checkpoint"), "{error}");
+        assert!(error.is_user_error() && error.to_string().contains("no checkpoint"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! Tests through the real binary. One crate, one module per subject: linking is the slow part.
 
+mod architecture;
 mod codec;
 mod engines;
 mod errors;

@@ -5,7 +5,7 @@
 //! Rows are one image row plus one left border apart: the border doubles as the right border of the row above, and
 //! the few results computed on it are dropped.
 
-use super::conv2d::ConvShape;
+use super::conv_shape::ConvShape;
 use super::epilogue::Epilogue;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;

@@ -3,7 +3,7 @@
 //! A register tile holds the nine taps of one input channel × some vectors of output channels; every output pixel adds
 //! nine input values times one vector of gradients. For this the gradient is transposed to (pixel, output channel).
 
-use super::conv2d::ConvShape;
+use super::conv_shape::ConvShape;
 use super::direct::Padded;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;

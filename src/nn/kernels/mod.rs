@@ -7,6 +7,7 @@ pub mod batch_norm;
 mod batch_norm_sums;
 mod buffer;
 pub mod conv2d;
+mod conv_shape;
 mod direct;
 mod direct_weight;
 pub mod elementwise;

@@ -1,7 +1,7 @@
 //! Convolution through im2col and matrix products: samples are cut over the threads, and where images are small
 //! several are unfolded side by side, so that the products stay wide.
 
-use super::conv2d::ConvShape;
+use super::conv_shape::ConvShape;
 use super::epilogue::Epilogue;
 use super::gemm::{Matrix, multiply};
 use rayon::prelude::*;

@@ -1,11 +1,11 @@
 //! Composites: which layer gets which rule. A composite is added with one line in [`COMPOSITES`], or written in YAML.
 
 use super::rule::Rule;
-use super::settings::Functional;
 use crate::error::closest;
 use crate::nn::{Network, Operation};
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Rules by kind of layer.
@@ -32,6 +32,16 @@ pub struct First {
     pub rule: Rule,
     /// Only the first convolution, never a linear layer.
     pub conv_only: bool,
+}
+
+/// Whether activations and average pooling, which the CIFAR ResNet block writes as functions, have rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Functional {
+    /// They have the composite's rules, as layers.
+    Ruled,
+    /// Relevance follows their gradient (the reference on that block).
+    Gradient,
 }
 
 /// A named composite.

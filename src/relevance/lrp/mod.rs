@@ -15,9 +15,9 @@ pub mod settings;
 mod tests;
 pub mod walk;
 
-pub use composite::{COMPOSITES, Composite};
+pub use composite::{COMPOSITES, Composite, Functional};
 pub use rule::Rule;
-pub use settings::{Canonizer, Functional, Residual, Settings, Start};
+pub use settings::{Canonizer, Residual, Settings, Start};
 pub use walk::{Explanation, Wanted, explain};
 
 use super::RelevanceMeasure;

@@ -1,6 +1,6 @@
 //! What an experiment or the command line says about relevance propagation, checked.
 
-use super::composite::{Composite, DEFAULT};
+use super::composite::{Composite, DEFAULT, Functional};
 use super::rule::Rule;
 use crate::nn::{Network, Operation, ops::ConvAlgorithm};
 use crate::quant::Profile;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Which layers are rewritten before relevance is propagated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Canonizer {
     /// A batch norm right behind a convolution or linear layer becomes `scale · x + shift`, and sums of residual blocks
@@ -23,7 +23,7 @@ pub enum Canonizer {
 }
 
 /// How a sum hands relevance to its summands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Residual {
     /// By their share in the sum: relevance is conserved.
@@ -33,7 +33,7 @@ pub enum Residual {
 }
 
 /// Where relevance starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// At the true class's logit.
@@ -43,16 +43,6 @@ pub enum Start {
     Probability,
     /// At 1 (0 where the logit is 0).
     Ones,
-}
-
-/// Whether activations and average pooling, which the CIFAR ResNet block writes as functions, have rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Functional {
-    /// They have the composite's rules, as layers.
-    Ruled,
-    /// Relevance follows their gradient (the reference on that block).
-    Gradient,
 }
 
 /// Relevance propagation as configured; what is open is decided per network by `Settings::resolve`.

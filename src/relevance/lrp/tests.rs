@@ -166,7 +166,7 @@ fn box_rule_measures_from_the_bounds() {
 fn user_composites_choose_by_name() {
     let network = model::build("resnet20", &[3, 16, 16], 10, &model::Options::new()).unwrap();
     let spec = json!({"base": "epsilon_plus", "conv": {"gamma": 0.5}, "names": {"layer2.*.conv1": "flat"}});
-    let rules = Composite::parse(&spec).unwrap().rules(&network, Functional::Ruled);
+    let rules = Composite::parse(&spec).unwrap().rules(&network, crate::relevance::lrp::Functional::Ruled);
     for (layer, rule) in network.layers().iter().zip(rules) {
         let expected = match (&layer.operation, layer.name.as_str()) {
             (_, name) if name.starts_with("layer2.") && name.ends_with("conv1") => Rule::Flat,

@@ -1,10 +1,13 @@
 //! What all figures draw with: sizes, text, strokes. Lengths are in units of 1/20 mm at a column width of 8 cm.
 
 use super::render::FONT;
-use super::style::Area;
 use crate::{Error, Result};
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Where figures are drawn.
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Width of a drawing: 8 cm.
 pub(super) const WIDTH: u32 = 1600;

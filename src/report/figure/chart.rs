@@ -3,63 +3,18 @@
 
 use super::Drawing;
 use super::axis::Axis;
-use super::canvas::{GREY, MARKER, TEXT, TITLE, WIDTH, dashes, failed, stroke, width, write, write_upwards};
+use super::canvas::{
+    Area, GREY, MARKER, TEXT, TITLE, WIDTH, dashes, failed, stroke, width, write, write_upwards,
+};
 use super::legend::{LINE, Legend};
-use super::style::{Area, Style};
-use super::thin::thin;
+pub(super) use super::series::{Line, Panel, Spot};
+use super::subsample::subsample;
 use crate::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of the plots of one row.
 const HEIGHT: [i32; 2] = [900, 560];
-
-/// One point.
-pub(super) struct Spot {
-    pub x: f64,
-    pub x_deviation: f64,
-    pub y: f64,
-    pub y_deviation: f64,
-    pub label: String,
-    pub seeds: usize,
-}
-
-impl Spot {
-    /// A point without spread.
-    pub fn plain(x: f64, y: f64, label: String) -> Self {
-        Self { x, x_deviation: 0.0, y, y_deviation: 0.0, label, seeds: 1 }
-    }
-}
-
-/// One series.
-pub(super) struct Line {
-    /// Its text in the legend; the same name in another panel is the same series.
-    pub name: String,
-    pub style: Style,
-    pub spots: Vec<Spot>,
-    /// Whether its points are joined.
-    pub joined: bool,
-}
-
-/// One plot.
-pub(super) struct Panel {
-    /// Text above it; empty for none.
-    pub title: String,
-    pub lines: Vec<Line>,
-    /// Height of a dashed line.
-    pub baseline: Option<f64>,
-    /// A wide grey line behind the others.
-    pub backdrop: Vec<(f64, f64)>,
-    /// Names of x = 1, 2, …, where the axis is one of names.
-    pub names: Vec<String>,
-}
-
-impl Panel {
-    /// A plot of lines alone.
-    pub fn new(title: impl Into<String>, lines: Vec<Line>) -> Self {
-        Self { title: title.into(), lines, baseline: None, backdrop: Vec::new(), names: Vec::new() }
-    }
-}
 
 /// What to draw.
 pub(super) struct Chart<'a> {
@@ -91,7 +46,7 @@ impl Chart<'_> {
     pub fn draw(mut self) -> Result<Option<Drawing>> {
         let csv = self.csv();
         let hidden = self.hide();
-        let thinned = thin(&mut self.panels);
+        let subsampled = subsample(&mut self.panels);
         self.panels.retain(|panel| panel.lines.iter().any(|line| !line.spots.is_empty()));
         let spots = || self.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.spots);
         let x = Axis::around(
@@ -110,7 +65,7 @@ impl Chart<'_> {
         let named = self.panels.iter().flat_map(|panel| &panel.names).map(|name| width(name, TEXT)).max();
         let below = named.map_or(TEXT + 20, |longest| longest * 8 / 10 + 40);
         let titles = if self.panels.iter().all(|panel| panel.title.is_empty()) { 0 } else { TEXT + 24 };
-        let legend = Legend::new(&self);
+        let legend = Legend::new(&self.panels, self.baseline, self.backdrop);
         let shared = named.is_none();
         let row_height = height + titles + if shared { 30 } else { below + 20 };
         let top = TITLE + 30;
@@ -119,7 +74,7 @@ impl Chart<'_> {
         let notes: Vec<String> = below_floor
             .map(|floor| format!("{hidden} points below {floor:.0} % are not shown"))
             .into_iter()
-            .chain(thinned)
+            .chain(subsampled)
             .collect();
         let size = (WIDTH, (top + plots + TEXT + 30 + legend.height() + notes.len() as i32 * LINE) as u32);
         let y_ticks = y.ticks(if columns == 1 { 7 } else { 5 });

@@ -55,7 +55,7 @@ fn draw(
         let lines = (0..count).filter_map(|index| {
             let point = own[if count > 1 { index * (own.len() - 1) / (count - 1) } else { 0 }];
             let record = group.runs(point).min_by_key(|record| record.seed)?;
-            let spots = record.layers.iter().enumerate().filter_map(|(depth, layer)| {
+            let spots = record.layers().iter().enumerate().filter_map(|(depth, layer)| {
                 value(layer).map(|y| Spot::plain((depth + 1) as f64, y, layer.name.clone()))
             });
             Some(Line {

@@ -1,8 +1,8 @@
 //! Inputs and their relevance one above the other, as heat maps.
 
-use super::canvas::{TEXT, WIDTH, failed, width, write};
-use super::style::Area;
+use super::canvas::{Area, TEXT, WIDTH, failed, width, write};
 use super::{Drawing, Figure, Source};
+use crate::insight::Map;
 use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -16,22 +16,6 @@ pub(super) const HEAT_MAPS: Figure = Figure {
         false => heat_maps(&insight.maps).map(Some),
     }),
 };
-
-/// One input, (channels, height, width), with its relevance.
-pub struct Map {
-    /// Text above it.
-    pub title: String,
-    /// Channels.
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Values, row-major.
-    pub input: Vec<f32>,
-    /// Signed relevance of each value.
-    pub relevance: Vec<f32>,
-}
 
 /// Larger inputs are averaged down to this many rows or columns.
 const RESOLUTION: usize = 64;

@@ -1,10 +1,10 @@
 //! Histogram of one layer's weights with the levels and the regions assigned to them, for ECQ and ECQx.
 
 use super::axis::Axis;
-use super::canvas::{TEXT, WIDTH, failed, stroke, write, write_upwards};
-use super::style::Area;
-use super::{Drawing, Figure, Group, Insight, Source};
+use super::canvas::{Area, TEXT, WIDTH, failed, stroke, write, write_upwards};
+use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::insight::{Assignment, Insight};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -14,26 +14,6 @@ pub(super) const WEIGHTS: Figure = Figure {
             them without training; dashed: levels in use",
     draw: Source::Weights(draw),
 };
-
-/// One layer's full-precision weights and the level each takes.
-pub struct Assignment {
-    /// Parameter name.
-    pub layer: String,
-    /// Bit width.
-    pub bits: u32,
-    /// Λ of both methods.
-    pub lambda: f64,
-    /// p of ECQx.
-    pub p: f64,
-    /// Distance of neighbouring levels.
-    pub step: f32,
-    /// Full-precision weights.
-    pub weights: Vec<f32>,
-    /// Level index (0 = zero) of each weight under ECQ.
-    pub ecq: Vec<i32>,
-    /// And under ECQx.
-    pub ecqx: Vec<i32>,
-}
 
 const BINS: usize = 90;
 const HEIGHT: i32 = 620;

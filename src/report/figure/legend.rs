@@ -1,8 +1,8 @@
 //! The legend below a chart's plots: one entry per series, in columns.
 
-use super::canvas::{GREY, MARKER, TEXT, WIDTH, dashes, stroke, width, write};
-use super::chart::Chart;
-use super::style::{Area, Style};
+use super::canvas::{Area, GREY, MARKER, TEXT, WIDTH, dashes, stroke, width, write};
+use super::series::Panel;
+use super::style::Style;
 use crate::Result;
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -23,18 +23,19 @@ pub(super) struct Legend {
 }
 
 impl Legend {
-    pub fn new(chart: &Chart<'_>) -> Self {
+    /// The series of `panels`; `baseline` and `backdrop` name the dashed line and the grey one, where there are any.
+    pub fn new(panels: &[Panel], baseline: &str, backdrop: &str) -> Self {
         let mut entries: Vec<(String, Sign)> = Vec::new();
-        for line in chart.panels.iter().flat_map(|panel| &panel.lines) {
+        for line in panels.iter().flat_map(|panel| &panel.lines) {
             if !line.name.is_empty() && !entries.iter().any(|(name, _)| *name == line.name) {
                 entries.push((line.name.clone(), Sign::Series(line.style, line.joined)));
             }
         }
-        if chart.panels.iter().any(|panel| panel.baseline.is_some()) {
-            entries.push((chart.baseline.into(), Sign::Dashes));
+        if panels.iter().any(|panel| panel.baseline.is_some()) {
+            entries.push((baseline.into(), Sign::Dashes));
         }
-        if chart.panels.iter().any(|panel| panel.backdrop.len() > 1) {
-            entries.push((chart.backdrop.into(), Sign::Wide));
+        if panels.iter().any(|panel| panel.backdrop.len() > 1) {
+            entries.push((backdrop.into(), Sign::Wide));
         }
         let longest = entries.iter().map(|(name, _)| width(name, TEXT)).max().unwrap_or(0);
         let columns = ((WIDTH as i32 - 60) / (longest + 130)).clamp(1, entries.len().max(1) as i32);

@@ -1,9 +1,9 @@
 //! Relevance against magnitude: one two-dimensional histogram per layer, with the correlation of the two.
 
-use super::canvas::{TEXT, WIDTH, failed, stroke, width, write};
+use super::canvas::{Area, TEXT, WIDTH, failed, stroke, width, write};
 use super::render::FONT;
-use super::style::Area;
-use super::{Drawing, ExplainedLayer, Figure, Source};
+use super::{Drawing, Figure, Source};
+use crate::insight::ExplainedLayer;
 use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};

@@ -10,17 +10,18 @@ mod depth;
 mod heat_map;
 mod histogram;
 mod legend;
+pub mod line_chart;
 mod magnitude;
-pub mod measured;
 mod render;
+mod series;
 mod style;
-mod thin;
+mod subsample;
 mod training;
 
 use super::tables::WorkingPoint;
-use crate::error::closest;
+use crate::Result;
+use crate::insight::Insight;
 use crate::record::RunRecord;
-use crate::{Error, Result};
 
 /// A drawn figure.
 pub struct Drawing {
@@ -45,28 +46,6 @@ impl<'a> Group<'a> {
     pub fn runs(&self, point: &WorkingPoint) -> impl Iterator<Item = &'a RunRecord> {
         self.records.iter().filter(|record| point.ids.contains(&record.id)).copied()
     }
-}
-
-/// What records do not hold: weights with their relevance, samples with theirs, one layer's assignment.
-pub struct Insight {
-    /// Every weight tensor, in layer order.
-    pub layers: Vec<ExplainedLayer>,
-    /// Some inputs.
-    pub maps: Vec<Map>,
-    /// One layer as ECQ and ECQx assign it.
-    pub assignment: Option<Assignment>,
-}
-
-/// A weight tensor with its relevance.
-pub struct ExplainedLayer {
-    /// Parameter name.
-    pub name: String,
-    /// Weights.
-    pub weights: Vec<f32>,
-    /// Signed relevance of each.
-    pub relevance: Vec<f32>,
-    /// Pearson's correlation of |weight| and |relevance|.
-    pub correlation: Option<f64>,
 }
 
 /// Where a figure's data come from.
@@ -102,25 +81,6 @@ pub const FIGURES: &[Figure] = &[
     ablation::ABLATIONS,
 ];
 
-/// Checks a figure's name.
-///
-/// # Errors
-/// [`Error::Input`] with a suggestion for an unknown name.
-pub fn check_name(name: &str) -> Result<()> {
-    if FIGURES.iter().any(|figure| figure.name == name) {
-        return Ok(());
-    }
-    let known = FIGURES.iter().map(|figure| figure.name);
-    Err(Error::Input {
-        message: format!("no figure is called '{name}'"),
-        hint: Some(match closest(name, known.clone()) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
-        }),
-    })
-}
-
-pub use heat_map::{Map, heat_maps};
-pub use histogram::Assignment;
+pub use heat_map::heat_maps;
 pub use magnitude::relevance_over_magnitude;
 pub use render::{PNG_SCALE, pdf, png};

@@ -1,12 +1,8 @@
 //! Colours and markers. A method looks the same in every figure; shape differs wherever colour does.
 
-use super::canvas::failed;
+use super::canvas::{Area, failed};
 use crate::Result;
-use plotters::coord::Shift;
 use plotters::prelude::*;
-
-/// Where figures are drawn.
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// How a series looks.
 #[derive(Clone, Copy, Debug, PartialEq)]

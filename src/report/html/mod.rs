@@ -4,7 +4,7 @@ use super::column::describe;
 use super::export::{LONG, best, cell, heading};
 use super::records::finished;
 use super::tables::Table;
-use crate::record::{RunRecord, Status};
+use crate::record::RunRecord;
 use crate::{Error, Result};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
@@ -114,11 +114,11 @@ pub fn html(page: &Page<'_>) -> Result<String> {
     };
     let failures: Vec<Failure> = records
         .iter()
-        .filter(|record| record.status == Status::Failed)
+        .filter(|record| record.is_failed())
         .map(|record| Failure {
             label: format!("{}, {}: {} seed {}", record.dataset, record.model, record.label, record.seed),
             id: record.id.clone(),
-            error: record.error.clone().unwrap_or_default(),
+            error: record.error().unwrap_or_default().into(),
         })
         .collect();
     let warnings: BTreeSet<String> = records
@@ -141,7 +141,7 @@ pub fn html(page: &Page<'_>) -> Result<String> {
             selections => Value::from(Serde(distinct(|record| record.selection.clone()))),
             verdicts => Value::from(Serde(verdicts)),
             claims => Value::from(Serde(claims)),
-            done => records.iter().filter(|record| record.status == Status::Done).count(),
+            done => records.iter().filter(|record| record.is_done()).count(),
             single => singles(records),
             tables => Value::from(Serde(tables)),
             pictures => Value::from(Serde(pictures)),

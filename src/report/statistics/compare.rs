@@ -115,7 +115,7 @@ pub fn compare(records: &[RunRecord]) -> Vec<Comparison> {
 fn fronts(records: &[&RunRecord]) -> Fronts {
     let mut points = Fronts::new();
     for record in records {
-        if let (Some(test), Some(sizes)) = (&record.test, &record.sizes) {
+        if let (Some(test), Some(sizes)) = (record.test(), record.sizes()) {
             if record.baseline.as_ref().is_some_and(|baseline| test.top1 < baseline.top1 - DEPTH) {
                 continue;
             }

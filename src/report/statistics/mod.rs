@@ -52,25 +52,6 @@ pub fn bootstrap_interval(values: &[f64]) -> Option<(f64, f64)> {
     Some((at(0.025), at(0.975)))
 }
 
-/// Pearson's correlation; `None` where there are fewer than two pairs or one side does not vary.
-pub fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
-    let n = x.len().min(y.len());
-    if n < 2 {
-        return None;
-    }
-    let mean = |values: &[f64]| values[..n].iter().sum::<f64>() / n as f64;
-    let (mean_x, mean_y) = (mean(x), mean(y));
-    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
-    for (a, b) in x.iter().zip(y) {
-        let (a, b) = (a - mean_x, b - mean_y);
-        xy += a * b;
-        xx += a * a;
-        yy += b * b;
-    }
-    let scale = (xx * yy).sqrt();
-    (scale > 0.0 && scale.is_finite()).then(|| xy / scale)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,14 +72,5 @@ mod tests {
         let (low, high) = bootstrap_interval(&values).unwrap();
         assert_eq!(bootstrap_interval(&values), Some((low, high)));
         assert!(low < 0.4 && 0.4 < high && low >= 0.1 && high <= 0.9);
-    }
-
-    /// Correlation is 1 for a line, −1 for a falling one, and nothing where one side is constant.
-    #[test]
-    fn correlation_of_lines() {
-        let x = [1.0, 2.0, 4.0];
-        assert!((correlation(&x, &[3.0, 5.0, 9.0]).unwrap() - 1.0).abs() < 1e-12);
-        assert!((correlation(&x, &[-1.0, -2.0, -4.0]).unwrap() + 1.0).abs() < 1e-12);
-        assert_eq!(correlation(&x, &[2.0, 2.0, 2.0]), None);
     }
 }

@@ -63,12 +63,11 @@ fn families(records: &[RunRecord]) -> Vec<Family> {
     let mut families = Vec::new();
     for ((dataset, model), records) in by_pair {
         let baselines: Vec<f64> = records.iter().filter_map(|r| Some(r.baseline.as_ref()?.top1)).collect();
-        let sizes: Vec<f64> =
-            records.iter().filter_map(|r| Some(r.sizes.as_ref()?.full_precision as f64)).collect();
+        let sizes: Vec<f64> = records.iter().filter_map(|r| Some(r.sizes()?.full_precision as f64)).collect();
         let (Some(baseline), Some(full)) = (Summary::of(&baselines), Summary::of(&sizes)) else { continue };
         let mut methods: BTreeMap<(u8, String), BTreeMap<u64, Vec<Point>>> = BTreeMap::new();
         for record in records {
-            if let (Some(test), Some(sizes)) = (&record.test, &record.sizes) {
+            if let (Some(test), Some(sizes)) = (record.test(), record.sizes()) {
                 let key = (method_rank(&record.method), record.method.clone());
                 let point = Point { size: sizes.file as f64, accuracy: test.top1 };
                 methods.entry(key).or_default().entry(record.seed).or_default().push(point);

@@ -11,7 +11,7 @@ use crate::record::{LayerRecord, RunRecord};
 pub fn layers(records: &[RunRecord]) -> Result<Table> {
     let rows: Vec<(&RunRecord, usize, &LayerRecord)> = records
         .iter()
-        .flat_map(|r| r.layers.iter().enumerate().map(move |(depth, layer)| (r, depth, layer)))
+        .flat_map(|r| r.layers().iter().enumerate().map(move |(depth, layer)| (r, depth, layer)))
         .collect();
     let columns = vec![
         text("id", &rows, |(r, _, _)| Some(&r.id)),
@@ -19,7 +19,7 @@ pub fn layers(records: &[RunRecord]) -> Result<Table> {
         text("model", &rows, |(r, _, _)| Some(&r.model)),
         text("label", &rows, |(r, _, _)| Some(&r.label)),
         integer("bits", &rows, |(r, _, _)| r.bits.map(u64::from)),
-        real("lambda", &rows, |(r, _, _)| r.lambda),
+        real("lambda", &rows, |(r, _, _)| r.lambda()),
         integer("seed", &rows, |(r, _, _)| Some(r.seed)),
         integer("depth", &rows, |(_, depth, _)| Some(*depth as u64)),
         text("layer", &rows, |(_, _, layer)| Some(&layer.name)),

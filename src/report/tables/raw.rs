@@ -1,8 +1,7 @@
 //! The raw table: one row per run, failed ones included; and records read back from it.
 
 use super::{Table, frame, integer, polars_error, real, text};
-use crate::record::SCHEMA;
-use crate::record::{Metrics, Provenance, RunRecord, Sizes, Status};
+use crate::record::{Failure, Measurements, Metrics, Outcome, Provenance, RunRecord, SCHEMA, Sizes};
 use crate::report::records::configurations;
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
@@ -12,11 +11,10 @@ use polars::prelude::{AnyValue, DataFrame};
 /// # Errors
 /// [`Error::Internal`] only on a defect.
 pub fn raw(records: &[RunRecord]) -> Result<Table> {
-    let test = |read: fn(&Metrics) -> Option<f64>| move |r: &RunRecord| r.test.as_ref().and_then(read);
-    let size = |read: fn(&Sizes) -> Option<f64>| move |r: &RunRecord| r.sizes.as_ref().and_then(read);
-    let count = |read: fn(&Sizes) -> Option<usize>| {
-        move |r: &RunRecord| r.sizes.as_ref().and_then(read).map(|n| n as u64)
-    };
+    let test = |read: fn(&Metrics) -> Option<f64>| move |r: &RunRecord| r.test().and_then(read);
+    let size = |read: fn(&Sizes) -> Option<f64>| move |r: &RunRecord| r.sizes().and_then(read);
+    let count =
+        |read: fn(&Sizes) -> Option<usize>| move |r: &RunRecord| r.sizes().and_then(read).map(|n| n as u64);
     let configurations = configurations(&records.iter().collect::<Vec<_>>());
     let columns = vec![
         text("id", records, |r| Some(&r.id)),
@@ -26,19 +24,19 @@ pub fn raw(records: &[RunRecord]) -> Result<Table> {
         text("method", records, |r| Some(&r.method)),
         text("label", records, |r| Some(&r.label)),
         integer("bits", records, |r| r.bits.map(u64::from)),
-        real("lambda", records, |r| r.lambda),
-        real("p", records, |r| r.p),
+        real("lambda", records, RunRecord::lambda),
+        real("p", records, RunRecord::p),
         integer("seed", records, |r| Some(r.seed)),
-        text("status", records, |r| Some(if r.status == Status::Done { "done" } else { "failed" })),
+        text("status", records, |r| Some(r.outcome.name())),
         real("top1_percent", records, test(|m| Some(m.top1))),
         real("top5_percent", records, test(|m| m.top5)),
         real("loss_nats", records, test(|m| Some(m.loss))),
-        integer("test_samples", records, |r| r.test.as_ref().map(|m| m.n as u64)),
-        real("validation_top1_percent", records, |r| r.validation.as_ref().map(|m| m.top1)),
+        integer("test_samples", records, |r| r.test().map(|m| m.n as u64)),
+        real("validation_top1_percent", records, |r| r.validation().map(|m| m.top1)),
         real("baseline_top1_percent", records, |r| r.baseline.as_ref().map(|m| m.top1)),
         real("drop_points", records, drop_points),
-        real("sparsity_percent", records, |r| r.sparsity.map(|s| 100.0 * s)),
-        real("entropy_bits", records, |r| r.entropy),
+        real("sparsity_percent", records, |r| r.sparsity().map(|s| 100.0 * s)),
+        real("entropy_bits", records, RunRecord::entropy),
         integer("file_bytes", records, count(|s| Some(s.file))),
         real("compression_ratio", records, size(|s| Some(s.compression_ratio()))),
         integer("full_precision_bytes", records, count(|s| Some(s.full_precision))),
@@ -50,14 +48,14 @@ pub fn raw(records: &[RunRecord]) -> Result<Table> {
         text("selection", records, |r| Some(&r.selection)),
         text("configuration", &configurations, Some),
         text("warnings", records, |r| Some(r.warnings.join("; "))),
-        text("error", records, |r| r.error.clone()),
+        text("error", records, RunRecord::error),
     ];
     Ok(Table::data("raw", "All runs", frame(columns)?))
 }
 
 /// Baseline minus top-1, points; negative where the quantized model is better.
 pub(crate) fn drop_points(record: &RunRecord) -> Option<f64> {
-    Some(record.baseline.as_ref()?.top1 - record.test.as_ref()?.top1)
+    Some(record.baseline.as_ref()?.top1 - record.test()?.top1)
 }
 
 /// Records from a raw table, for making the other tables again without the store. Layers, epochs, times and provenance
@@ -96,6 +94,26 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
         }),
         _ => None,
     };
+    let outcome = match words("status")?.as_str() {
+        "done" => {
+            let lacks = |what: &str| Error::input(format!("row {row}: a finished run without {what}"));
+            let test = metrics(
+                number("top1_percent")?,
+                number("top5_percent")?,
+                number("loss_nats")?,
+                count("test_samples")?,
+            );
+            Outcome::Done(Box::new(Measurements {
+                test: test.ok_or_else(|| lacks("top1_percent"))?,
+                validation: metrics(number("validation_top1_percent")?, None, None, None),
+                sparsity: number("sparsity_percent")?.ok_or_else(|| lacks("sparsity_percent"))? / 100.0,
+                entropy: number("entropy_bits")?,
+                layers: Vec::new(),
+                sizes: sizes.ok_or_else(|| lacks("file_bytes"))?,
+            }))
+        }
+        _ => Outcome::Failed(Failure { error: words("error")?, log: Vec::new() }),
+    };
     Ok(RunRecord {
         schema: SCHEMA,
         id: words("id")?,
@@ -109,25 +127,12 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
         p: number("p")?,
         seed: cell("seed")?.extract::<u64>().unwrap_or(0),
         spec: serde_json::json!({ "configuration": words("configuration")? }),
-        status: if words("status")? == "done" { Status::Done } else { Status::Failed },
-        error: string("error")?,
-        log: Vec::new(),
+        outcome,
         attempts: 1,
         interrupted: Vec::new(),
         warnings: Some(words("warnings")?).filter(|w| !w.is_empty()).into_iter().collect(),
         selection: words("selection")?,
         baseline: metrics(number("baseline_top1_percent")?, None, None, None),
-        test: metrics(
-            number("top1_percent")?,
-            number("top5_percent")?,
-            number("loss_nats")?,
-            count("test_samples")?,
-        ),
-        validation: metrics(number("validation_top1_percent")?, None, None, None),
-        sparsity: number("sparsity_percent")?.map(|percent| percent / 100.0),
-        entropy: number("entropy_bits")?,
-        layers: Vec::new(),
-        sizes,
         epochs: Vec::new(),
         seconds: f64::NAN,
         peak_memory: None,

@@ -83,24 +83,20 @@ fn working_point(configuration: String, group: &[&RunRecord]) -> WorkingPoint {
         method: first.method.clone(),
         label: first.label.clone(),
         bits: first.bits,
-        lambda: first.lambda,
-        p: first.p,
+        lambda: first.lambda(),
+        p: first.p(),
         configuration,
         spec: first.spec.clone(),
         ids: group.iter().map(|record| record.id.clone()).collect(),
         seeds: group.iter().map(|record| record.seed).collect(),
         // `finished` keeps only records with a test result, so there is at least one number.
-        top1: over(&|r| r.test.as_ref().map(|m| m.top1)).unwrap_or(Summary {
-            mean: f64::NAN,
-            std: None,
-            n: 0,
-        }),
+        top1: over(&|r| r.test().map(|m| m.top1)).unwrap_or(Summary { mean: f64::NAN, std: None, n: 0 }),
         baseline_top1: over(&|r| r.baseline.as_ref().map(|m| m.top1)),
         drop: over(&drop_points),
-        sparsity: over(&|r| r.sparsity.map(|s| 100.0 * s)),
-        entropy: over(&|r| r.entropy),
-        file_bytes: over(&|r| r.sizes.as_ref().map(|s| s.file as f64)),
-        compression: over(&|r| r.sizes.as_ref().map(crate::record::Sizes::compression_ratio)),
+        sparsity: over(&|r| r.sparsity().map(|s| 100.0 * s)),
+        entropy: over(&RunRecord::entropy),
+        file_bytes: over(&|r| r.sizes().map(|s| s.file as f64)),
+        compression: over(&|r| r.sizes().map(crate::record::Sizes::compression_ratio)),
     }
 }
 

@@ -10,7 +10,7 @@ mod product;
 mod transform;
 mod weights;
 
-use super::conv2d::ConvShape;
+use super::conv_shape::ConvShape;
 use super::epilogue::Epilogue;
 use super::scratch::Buffer;
 use super::transpose::LANES;

@@ -1,6 +1,6 @@
 //! Blocks of tiles, and the copies between images (channel, row, column) and patches (row, column, channel).
 
-use super::super::conv2d::ConvShape;
+use super::super::conv_shape::ConvShape;
 
 use super::super::transpose::{LANES, from_vectors, to_vectors};
 use pulp::Simd;

@@ -1,19 +1,20 @@
-//! Where a training loop is between two steps, and what it has measured so far: the part of its state that both loops
+//! The position of a training loop between two steps, and what it has measured so far: the part of its state that both loops
 //! share.
 
 use super::batches::Epoch;
-use super::plain::Running;
+use super::checkpoints::{Checkpoints, Moment};
+use super::pass::Running;
 use super::settings::TrainingSpec;
-use super::snapshot::{Checkpoints, Moment, Snapshot};
 use crate::record::EpochMetrics;
 use crate::rng::{Rng, RngState};
+use crate::snapshot::Snapshot;
 use crate::train::Observer;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// A position in the data with everything that belongs to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// The epoch, from 1; one more than there are when all are done.
     pub epoch: usize,
     /// Steps done in it.
@@ -28,13 +29,14 @@ pub(super) struct Place {
     pub augmentation: Option<RngState>,
     /// Wall time spent on them, seconds.
     pub seconds: f64,
-    /// The epochs before.
+    /// The epochs before; in a snapshot they stand by themselves.
+    #[serde(skip)]
     pub epochs: Vec<EpochMetrics>,
     /// Validation accuracy of the best weights so far, percent, where the best are kept.
     pub best: Option<f64>,
 }
 
-impl Place {
+impl Position {
     /// Before the first step of an epoch.
     pub fn begin(epoch: usize, epochs: Vec<EpochMetrics>, best: Option<f64>) -> Self {
         Self {
@@ -70,17 +72,26 @@ impl Place {
         }
     }
 
-    /// The place that a snapshot describes, checked against the recipe.
+    /// Adds it to a snapshot.
+    ///
+    /// # Errors
+    /// None in practice: it is plain numbers.
+    pub fn put(&self, snapshot: &mut Snapshot) -> Result<()> {
+        snapshot.epochs.clone_from(&self.epochs);
+        snapshot.put("position", self)
+    }
+
+    /// The position that a snapshot describes, checked against the recipe.
     pub fn restore(snapshot: &Snapshot, spec: &TrainingSpec, steps: usize) -> Result<Self> {
-        let place: Self = snapshot.get("place")?;
-        let fits = (1..=spec.epochs + 1).contains(&place.epoch)
-            && place.step < steps
-            && place.epochs.len() + 1 == place.epoch;
+        let position = Self { epochs: snapshot.epochs.clone(), ..snapshot.get("position")? };
+        let fits = (1..=spec.epochs + 1).contains(&position.epoch)
+            && position.step < steps
+            && position.epochs.len() + 1 == position.epoch;
         match fits {
-            true => Ok(place),
+            true => Ok(position),
             false => Err(Error::Internal(format!(
-                "checkpoint: epoch {} step {} of {} × {steps} is no place to continue from",
-                place.epoch, place.step, spec.epochs
+                "cannot resume from the checkpoint: it is at epoch {} step {} of {} × {steps}",
+                position.epoch, position.step, spec.epochs
             ))),
         }
     }

@@ -1,6 +1,6 @@
-//! Thinning of pictures that hold more than one can see; their CSV is made before and keeps everything.
+//! Fewer lines and points where a picture holds more than one can see; its CSV is made before and keeps everything.
 
-use super::chart::{Line, Panel};
+use super::series::{Line, Panel};
 
 /// Lines that one plot shows, and points that one line does, at most.
 const LINES: usize = 40;
@@ -22,9 +22,9 @@ fn evenly<T>(items: &mut Vec<T>, most: usize) {
     });
 }
 
-/// Thins out the lines of each plot and the points of each line, evenly and keeping first and last. Returns what to write
+/// Takes a part of the lines of each plot and the points of each line, evenly and keeping first and last. Returns what to write
 /// below the picture.
-pub(super) fn thin(panels: &mut [Panel]) -> Vec<String> {
+pub(super) fn subsample(panels: &mut [Panel]) -> Vec<String> {
     let lines = |panels: &[Panel]| -> usize { panels.iter().map(|panel| panel.lines.len()).sum() };
     let points = |panels: &[Panel]| -> usize {
         panels.iter().flat_map(|panel| &panel.lines).map(|line: &Line| line.spots.len()).sum()
@@ -50,9 +50,9 @@ mod tests {
     use super::super::style::Style;
     use super::*;
 
-    /// A crowded picture keeps the ends of what it thins out, says how much it shows, and its CSV stays whole.
+    /// A crowded picture keeps the ends of what it leaves out, says how much it shows, and its CSV stays whole.
     #[test]
-    fn crowded_charts_are_thinned() {
+    fn crowded_charts_are_subsampled() {
         let line = |index: usize, points: usize| Line {
             name: format!("line {index}"),
             style: Style::nth(index),
@@ -72,7 +72,7 @@ mod tests {
         };
         let mut many = chart((0..3 * LINES).map(|index| line(index, 1)).collect());
         assert_eq!(
-            thin(&mut many.panels),
+            subsample(&mut many.panels),
             [format!("{LINES} of {} lines are shown, evenly chosen", 3 * LINES)]
         );
         let names: Vec<&str> = many.panels[0].lines.iter().map(|line| line.name.as_str()).collect();

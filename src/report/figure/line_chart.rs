@@ -9,7 +9,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Internal`] when there is no point.
-pub fn chart(title: &str, labels: [&str; 2], lines: Vec<(String, Vec<(f64, f64)>)>) -> Result<Drawing> {
+pub fn line_chart(title: &str, labels: [&str; 2], lines: Vec<(String, Vec<(f64, f64)>)>) -> Result<Drawing> {
     let lines = lines.into_iter().enumerate().map(|(index, (name, points))| Line {
         spots: points.into_iter().map(|(x, y)| Spot::plain(x, y, name.clone())).collect(),
         style: Style::nth(index),

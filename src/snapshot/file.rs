@@ -1,36 +1,37 @@
-//! Checkpoint files: the state of a training loop as one safetensors file, its JSON part in the header's metadata. A
-//! digest over everything tells damage; the file is dispensable, so whatever is wrong with it costs progress only.
+//! Checkpoint files: a [`Snapshot`] as one safetensors file, its JSON parts in the header's metadata. A digest over
+//! everything tells damage; the file is dispensable, so whatever is wrong with it costs progress only.
 
-use crate::train::snapshot::{Array, Snapshot};
+use super::{Array, Snapshot};
+use crate::record::EpochMetrics;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
 /// Version of the format; raised when a loop could not continue from an older file.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 const FORMAT: &str = "ecqx_checkpoint";
 const ABOUT: &str = "about";
+const EPOCHS: &str = "epochs";
 const VALUES: &str = "values";
 const DIGEST: &str = "digest";
 
+/// Longest head that [`epochs`] looks at, bytes; real ones have kilobytes.
+const LONGEST: u64 = 16 << 20;
+
 /// Digest of the JSON parts and of all arrays with their names and types.
-fn digest<'a>(
-    about: &str,
-    values: &str,
-    arrays: impl Iterator<Item = (&'a str, Dtype, &'a [u8])>,
-) -> Result<String> {
+fn digest<'a>(texts: [&str; 3], arrays: impl Iterator<Item = (&'a str, Dtype, &'a [u8])>) -> Result<String> {
     let mut hasher = blake3::Hasher::new_derive_key("ecqx checkpoint");
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     };
-    part(about.as_bytes());
-    part(values.as_bytes());
+    texts.iter().for_each(|text| part(text.as_bytes()));
     let mut arrays: Vec<_> = arrays.collect();
     arrays.sort_by_key(|(name, ..)| *name);
     for (name, kind, bytes) in arrays {
@@ -45,13 +46,7 @@ fn digest<'a>(
 ///
 /// # Errors
 /// [`Error::Io`] when the disk is full or the store cannot be written; the checkpoint before stays then.
-pub(super) fn write(
-    path: &Path,
-    partial: &Path,
-    tag: &str,
-    about: &Value,
-    snapshot: &Snapshot,
-) -> Result<()> {
+pub fn write(path: &Path, partial: &Path, tag: &str, about: &Value, snapshot: &Snapshot) -> Result<()> {
     let bytes: Vec<(&str, Dtype, Vec<u8>)> = snapshot
         .arrays
         .iter()
@@ -67,8 +62,13 @@ pub(super) fn write(
         })
         .collect();
     let about = about.to_string();
+    let epochs = serde_json::to_string(&snapshot.epochs)
+        .map_err(|error| Error::Internal(format!("checkpoint: {error}")))?;
     let values = Value::Object(snapshot.values.clone()).to_string();
-    let digest = digest(&about, &values, bytes.iter().map(|(name, kind, bytes)| (*name, *kind, &bytes[..])))?;
+    let digest = digest(
+        [&about, &epochs, &values],
+        bytes.iter().map(|(name, kind, bytes)| (*name, *kind, &bytes[..])),
+    )?;
     let failed = |error: safetensors::SafeTensorError| Error::Internal(format!("checkpoint: {error}"));
     let views = bytes
         .iter()
@@ -78,7 +78,8 @@ pub(super) fn write(
         })
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(failed)?;
-    let metadata = [(FORMAT, SCHEMA.to_string()), (ABOUT, about), (VALUES, values), (DIGEST, digest)];
+    let metadata =
+        [(FORMAT, SCHEMA.to_string()), (ABOUT, about), (EPOCHS, epochs), (VALUES, values), (DIGEST, digest)];
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let file = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
@@ -96,7 +97,7 @@ pub(super) fn write(
 ///
 /// # Errors
 /// [`Error::Format`] when it is damaged or of another version.
-pub(super) fn read(path: &Path) -> Result<(Value, Snapshot)> {
+pub fn read(path: &Path) -> Result<(Value, Snapshot)> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let wrong = |what: String| Error::format(path, 0, what);
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
@@ -108,7 +109,7 @@ pub(super) fn read(path: &Path) -> Result<(Value, Snapshot)> {
     let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
     let views: Vec<(&str, TensorView<'_>)> = file.iter().collect();
     let parts = views.iter().map(|(name, view)| (*name, view.dtype(), view.data()));
-    if digest(text(ABOUT), text(VALUES), parts)? != text(DIGEST) {
+    if digest([text(ABOUT), text(EPOCHS), text(VALUES)], parts)? != text(DIGEST) {
         return Err(wrong("the content is not what was written (digest differs)".into()));
     }
     let mut arrays = IndexMap::new();
@@ -125,10 +126,28 @@ pub(super) fn read(path: &Path) -> Result<(Value, Snapshot)> {
     let parsed =
         |key: &str| serde_json::from_str(text(key)).map_err(|error| wrong(format!("{key}: {error}")));
     let (about, values): (Value, Value) = (parsed(ABOUT)?, parsed(VALUES)?);
+    let epochs = serde_json::from_str(text(EPOCHS)).map_err(|error| wrong(format!("{EPOCHS}: {error}")))?;
     match values {
-        Value::Object(values) => Ok((about, Snapshot { values, arrays })),
+        Value::Object(values) => Ok((about, Snapshot { epochs, values, arrays })),
         _ => Err(wrong("values: not an object".into())),
     }
+}
+
+/// The epochs in a checkpoint's head, without reading the arrays behind it; `None` where there is none or it cannot be
+/// read: progress is for people, whoever continues from the file checks it.
+pub fn epochs(path: &Path) -> Option<Vec<EpochMetrics>> {
+    let mut file = File::open(path).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    let mut head = Vec::new();
+    file.take(length.min(LONGEST)).read_to_end(&mut head).ok()?;
+    let head: Value = serde_json::from_slice(&head).ok()?;
+    let metadata = head.get("__metadata__")?;
+    if metadata.get(FORMAT)?.as_str()? != SCHEMA.to_string() {
+        return None;
+    }
+    serde_json::from_str(metadata.get(EPOCHS)?.as_str()?).ok()
 }
 
 #[cfg(test)]
@@ -141,7 +160,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.safetensors");
         let mut snapshot = Snapshot::default();
-        snapshot.put("place", &serde_json::json!({"epoch": 2, "loss": 0.1})).unwrap();
+        snapshot.put("position", &serde_json::json!({"epoch": 2, "loss": 0.1})).unwrap();
+        snapshot.epochs.push(EpochMetrics {
+            epoch: 1,
+            train_loss: Some(0.5),
+            train_top1: None,
+            validation_top1: None,
+            validation_loss: None,
+            sparsity: None,
+            learning_rate: None,
+            seconds: 1.5,
+        });
         snapshot.put_floats("model/w".into(), vec![1.0, -2.5, f32::MIN_POSITIVE]);
         snapshot.arrays.insert("counts".into(), Array::Integers(vec![-1, 7]));
         snapshot.arrays.insert("levels".into(), Array::Bytes(vec![3, 0, 255]));
@@ -151,6 +180,9 @@ mod tests {
         let (found, back) = read(&path).unwrap();
         assert_eq!((found, back.values, back.arrays.len()), (about, snapshot.values.clone(), 3));
         assert_eq!(back.arrays["model/w"], snapshot.arrays["model/w"]);
+        assert_eq!(epochs(&path).unwrap(), snapshot.epochs);
+        assert_eq!(back.epochs, snapshot.epochs);
+        assert_eq!(epochs(&folder.path().join("none")), None);
         let bytes = std::fs::read(&path).unwrap();
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();

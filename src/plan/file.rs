@@ -3,10 +3,13 @@
 //! A plan has two waves. Baselines come first; every run names the baseline it needs. A run that is executed without its
 //! baseline makes it (or waits for the worker that is making it), so the order is for speed, not for correctness.
 
+use super::{Planned, State};
 use crate::error::closest;
 use crate::spec::{BaselineRun, RunSpec};
+use crate::store::Store;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Everything that experiments ask for.
@@ -56,7 +59,7 @@ pub struct PlannedRun {
 }
 
 /// The two parts of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wave {
     /// Full-precision weights, shared by runs.
     Baselines,
@@ -95,6 +98,39 @@ const KEYS: [&str; 16] = [
 ];
 
 impl Plan {
+    /// Each baseline once, then the runs, as `store` has them.
+    pub fn new(planned: &[Planned], store: &Store) -> Self {
+        let mut seen = HashSet::new();
+        let mut plan = Self::default();
+        for p in planned {
+            if seen.insert(p.baseline.as_str()) {
+                let state = if store.has_baseline(&p.baseline) { "done" } else { "new" };
+                plan.baselines.push(PlannedBaseline {
+                    id: p.baseline.clone(),
+                    experiment: p.experiment.clone(),
+                    label: format!("{} with {}", p.run.model_name(), p.run.dataset.name),
+                    state: state.into(),
+                    spec: p.run.baseline_run(),
+                });
+            }
+            let state = match p.state {
+                State::Done(_) => "done",
+                State::Failed => "failed",
+                State::New => "new",
+            };
+            plan.runs.push(PlannedRun {
+                id: p.id.clone(),
+                baseline: p.baseline.clone(),
+                experiment: p.experiment.clone(),
+                label: p.run.label(),
+                seed: p.run.seed,
+                state: state.into(),
+                spec: p.run.clone(),
+            });
+        }
+        plan
+    }
+
     /// Reads a plan's file.
     ///
     /// # Errors

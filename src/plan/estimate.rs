@@ -1,12 +1,12 @@
 //! How long the rest of a sweep may take, from what finished runs have measured.
 
-use super::experiments::{Planned, State};
+use super::{Planned, State};
 use crate::record::EpochMetrics;
 use std::collections::{BTreeMap, HashMap};
 
 /// What finished runs of one kind took.
 #[derive(Default)]
-struct Measured {
+struct Timings {
     /// Sum over all measured epochs, seconds.
     epoch_seconds: f64,
     /// How many there were.
@@ -15,7 +15,7 @@ struct Measured {
     rest: Vec<f64>,
 }
 
-impl Measured {
+impl Timings {
     /// Takes in the epochs of a run, and its total where it has finished.
     fn add(&mut self, epochs: &[EpochMetrics], total: Option<f64>) {
         let epochs = epochs.iter().filter(|epoch| epoch.epoch > 0);
@@ -43,10 +43,7 @@ impl Measured {
 /// Seconds of work in the unfinished runs, by one worker: epochs × their measured mean by data set, model and method, or
 /// by data set and model where the method has none yet. `in_flight` has the epochs that unfinished runs have done, by id.
 /// `None` when nothing is left or a part is unknown.
-pub(super) fn seconds_left(
-    planned: &[Planned],
-    in_flight: &HashMap<String, Vec<EpochMetrics>>,
-) -> Option<f64> {
+pub fn seconds_left(planned: &[Planned], in_flight: &HashMap<String, Vec<EpochMetrics>>) -> Option<f64> {
     let (mut by_method, mut by_model) = (BTreeMap::new(), BTreeMap::new());
     let model = |p: &Planned| (p.run.dataset.name.clone(), p.run.model_name());
     for p in planned {
@@ -56,8 +53,8 @@ pub(super) fn seconds_left(
             _ => continue,
         };
         let method = (model(p), p.run.quantizer.method.clone());
-        by_method.entry(method).or_insert_with(Measured::default).add(epochs, total);
-        by_model.entry(model(p)).or_insert_with(Measured::default).add(epochs, total);
+        by_method.entry(method).or_insert_with(Timings::default).add(epochs, total);
+        by_model.entry(model(p)).or_insert_with(Timings::default).add(epochs, total);
     }
     let mut total = None;
     for p in planned.iter().filter(|p| !matches!(p.state, State::Done(_))) {
@@ -66,8 +63,8 @@ pub(super) fn seconds_left(
         let epochs = epochs.saturating_sub(done);
         let own = by_method.get(&(model(p), p.run.quantizer.method.clone()));
         let cost = own
-            .and_then(|measured| measured.cost(epochs))
-            .or_else(|| by_model.get(&model(p)).and_then(|measured| measured.cost(epochs)))?;
+            .and_then(|timings| timings.cost(epochs))
+            .or_else(|| by_model.get(&model(p)).and_then(|timings| timings.cost(epochs)))?;
         *total.get_or_insert(0.0) += cost;
     }
     total
@@ -80,11 +77,11 @@ mod tests {
     /// Epochs count by their mean, everything else by its median; a kind without epochs says nothing about one with.
     #[test]
     fn costs_follow_the_epochs() {
-        let mut measured = Measured { epoch_seconds: 12.0, epochs: 6, rest: vec![1.0, 30.0, 1.5] };
-        assert_eq!(measured.cost(5), Some(11.5));
-        assert_eq!(measured.cost(0), Some(1.5));
-        measured.epochs = 0;
-        assert_eq!(measured.cost(5), None);
-        assert_eq!(Measured::default().cost(0), None);
+        let mut timings = Timings { epoch_seconds: 12.0, epochs: 6, rest: vec![1.0, 30.0, 1.5] };
+        assert_eq!(timings.cost(5), Some(11.5));
+        assert_eq!(timings.cost(0), Some(1.5));
+        timings.epochs = 0;
+        assert_eq!(timings.cost(5), None);
+        assert_eq!(Timings::default().cost(0), None);
     }
 }

@@ -1,29 +1,29 @@
-//! What the quantization-aware loop changes from step to step besides its [`Place`], and how a checkpoint keeps it.
+//! What the quantization-aware loop changes from step to step besides its [`Position`], and how a checkpoint keeps it.
 
 use super::optimizer::Optimizer;
-use super::place::Place;
+use super::position::Position;
 use super::settings::TrainingSpec;
-use super::snapshot::Snapshot;
 use crate::Result;
 use crate::nn::Parameters;
 use crate::quant::quantizer::{QuantizedTensor, Quantizer, WeightTensor};
 use crate::relevance::RelevanceMeasure;
+use crate::snapshot::Snapshot;
 
-/// Background copies of the quantized weights.
-pub(super) struct Background {
+/// Latent weights: the full-precision weights behind the quantized ones.
+pub(super) struct LatentWeights {
     pub names: Vec<String>,
     pub shapes: Vec<Vec<usize>>,
     pub values: Vec<Vec<f32>>,
 }
 
-impl Background {
+impl LatentWeights {
     pub fn new(parameters: &Parameters, names: &[String]) -> Result<Self> {
-        let mut background = Self { names: names.to_vec(), shapes: Vec::new(), values: Vec::new() };
+        let mut latent = Self { names: names.to_vec(), shapes: Vec::new(), values: Vec::new() };
         for name in names {
-            background.shapes.push(parameters.tensor(name)?.dims().to_vec());
-            background.values.push(parameters.values(name)?);
+            latent.shapes.push(parameters.tensor(name)?.dims().to_vec());
+            latent.values.push(parameters.values(name)?);
         }
-        Ok(background)
+        Ok(latent)
     }
 
     pub fn tensors(&self) -> Vec<WeightTensor<'_>> {
@@ -32,10 +32,10 @@ impl Background {
     }
 }
 
-/// What the loop changes besides its [`Place`].
-pub(super) struct State {
+/// What the loop changes besides its [`Position`].
+pub(super) struct LoopState {
     pub parameters: Parameters,
-    pub background: Background,
+    pub latent: LatentWeights,
     pub tensors: Vec<QuantizedTensor>,
     pub optimizer: Optimizer,
     pub stepper: Optimizer,
@@ -43,12 +43,12 @@ pub(super) struct State {
     pub warnings: Vec<String>,
 }
 
-impl State {
+impl LoopState {
     /// The state before the first assignment.
     pub fn new(parameters: &Parameters, names: &[String], spec: &TrainingSpec) -> Result<Self> {
         let parameters = parameters.deep_copy()?;
         Ok(Self {
-            background: Background::new(&parameters, names)?,
+            latent: LatentWeights::new(&parameters, names)?,
             parameters,
             tensors: Vec::new(),
             optimizer: Optimizer::new(spec),
@@ -61,21 +61,21 @@ impl State {
     /// Takes what a snapshot holds; the quantizer and the measure are restored last, when all else fits.
     pub fn restore(
         &mut self,
-        place: &Place,
+        position: &Position,
         snapshot: &Snapshot,
         quantizer: &mut dyn Quantizer,
         relevance: Option<&mut (dyn RelevanceMeasure + '_)>,
     ) -> Result<()> {
         snapshot.restore_parameters("model", &self.parameters)?;
-        for (name, values) in self.background.names.iter().zip(&mut self.background.values) {
+        for (name, values) in self.latent.names.iter().zip(&mut self.latent.values) {
             let count = values.len();
-            values.copy_from_slice(snapshot.floats(&format!("background/{name}"), count)?);
+            values.copy_from_slice(snapshot.floats(&format!("latent/{name}"), count)?);
         }
         self.tensors = snapshot.tensors("quantized")?;
         snapshot.restore_optimizer("optimizer", &mut self.optimizer)?;
         snapshot.restore_optimizer("stepper", &mut self.stepper)?;
         self.warnings = snapshot.get("warnings")?;
-        if let Some(top1) = place.best {
+        if let Some(top1) = position.best {
             let kept = self.parameters.deep_copy()?;
             snapshot.restore_parameters("best", &kept)?;
             self.best = Some((top1, kept, snapshot.tensors("best quantized")?));
@@ -88,7 +88,7 @@ impl State {
 
     pub fn snapshot(
         &mut self,
-        place: &Place,
+        position: &Position,
         quantizer: &mut dyn Quantizer,
         relevance: Option<&(dyn RelevanceMeasure + '_)>,
     ) -> Result<Snapshot> {
@@ -98,10 +98,10 @@ impl State {
             }
         }
         let mut snapshot = Snapshot::default();
-        snapshot.put("place", place)?;
+        position.put(&mut snapshot)?;
         snapshot.put_parameters("model", &self.parameters)?;
-        for (name, values) in self.background.names.iter().zip(&self.background.values) {
-            snapshot.put_floats(format!("background/{name}"), values.clone());
+        for (name, values) in self.latent.names.iter().zip(&self.latent.values) {
+            snapshot.put_floats(format!("latent/{name}"), values.clone());
         }
         snapshot.put_tensors("quantized", &self.tensors)?;
         snapshot.put_optimizer("optimizer", &self.optimizer)?;

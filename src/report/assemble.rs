@@ -1,7 +1,7 @@
-//! A whole report: every table, every figure and the page, from records and what else is known. Nothing here reads or
+//! Assembles a whole report: every table, every figure and the page, from records and what else is known. Nothing here reads or
 //! writes files.
 
-use super::figure::{Drawing, FIGURES, Figure, Group, Insight, Source};
+use super::figure::{Drawing, FIGURES, Figure, Group, Source};
 use super::html::{Page, Picture, html};
 use super::published;
 use super::records::finished;
@@ -11,6 +11,7 @@ use super::tables::{
     origins, pareto, provenance, raw, timings, working_points, working_points_table,
 };
 use crate::Result;
+use crate::insight::Insight;
 use crate::record::RunRecord;
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -32,7 +33,7 @@ pub struct Ingredients<'a> {
 }
 
 /// A figure with its file name.
-pub struct Named {
+pub struct NamedDrawing {
     /// File name without extension.
     pub stem: String,
     /// The drawing.
@@ -40,11 +41,11 @@ pub struct Named {
 }
 
 /// A report.
-pub struct Bundle {
+pub struct Report {
     /// All tables.
     pub tables: Vec<Table>,
     /// All figures.
-    pub figures: Vec<Named>,
+    pub figures: Vec<NamedDrawing>,
     /// The page.
     pub html: String,
 }
@@ -58,7 +59,7 @@ pub fn kinds(names: &[String]) -> Vec<&'static Figure> {
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn bundle(from: Ingredients<'_>) -> Result<Bundle> {
+pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
     let records = from.records;
     let points = working_points(records);
     let (figures, all) = rayon::join(|| drawings(&from, &points), || all_tables(&from, &points));
@@ -79,7 +80,7 @@ pub fn bundle(from: Ingredients<'_>) -> Result<Bundle> {
     let shown: Vec<&Table> = all.iter().filter(|table| table.for_readers || table.name == "raw").collect();
     let html =
         html(&Page { records, verdicts: &verdicts, claims: &claims, tables: &shown, pictures: &pictures })?;
-    Ok(Bundle { tables: all, figures, html })
+    Ok(Report { tables: all, figures, html })
 }
 
 /// Every table, in report order.
@@ -109,7 +110,7 @@ fn all_tables(from: &Ingredients<'_>, points: &[WorkingPoint]) -> Result<Vec<Tab
 fn drawings(
     from: &Ingredients<'_>,
     points: &[WorkingPoint],
-) -> Result<Vec<(String, &'static Figure, Named)>> {
+) -> Result<Vec<(String, &'static Figure, NamedDrawing)>> {
     let needs_weights = from.figures.iter().any(|figure| matches!(figure.draw, Source::Weights(_)));
     let mut drawn = Vec::new();
     for ((dataset, model), group) in groups(points, from.records) {
@@ -121,7 +122,7 @@ fn drawings(
                 (Source::Weights(draw), Some(insight)) => draw(&group, insight)?,
                 (Source::Weights(_), None) => (from.earlier)(&stem),
             };
-            Ok(drawing.map(|drawing| (group.title.clone(), *figure, Named { stem, drawing })))
+            Ok(drawing.map(|drawing| (group.title.clone(), *figure, NamedDrawing { stem, drawing })))
         };
         let figures = from.figures.par_iter().map(draw).collect::<Result<Vec<_>>>()?;
         drawn.extend(figures.into_iter().flatten());

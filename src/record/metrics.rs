@@ -1,0 +1,37 @@
+//! Accuracy and loss: of a split, and of an epoch of training.
+
+use serde::{Deserialize, Serialize};
+
+/// Accuracy on one split. Accuracies are percent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Share of samples whose highest logit is the true class, percent.
+    pub top1: f64,
+    /// Share of samples whose true class is among the five highest logits, percent; absent with fewer than ten classes.
+    pub top5: Option<f64>,
+    /// Mean cross entropy, nats.
+    pub loss: f64,
+    /// Number of samples.
+    pub n: usize,
+}
+
+/// One epoch of training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// From 1; 0 is the state after initialisation (post-training).
+    pub epoch: usize,
+    /// Mean training loss over the epoch's batches, nats.
+    pub train_loss: Option<f64>,
+    /// Training accuracy over the epoch's batches, percent.
+    pub train_top1: Option<f64>,
+    /// Validation accuracy, percent.
+    pub validation_top1: Option<f64>,
+    /// Validation loss, nats.
+    pub validation_loss: Option<f64>,
+    /// Share of zeros over the quantized weights, 0–1.
+    pub sparsity: Option<f64>,
+    /// Learning rate at the end of the epoch.
+    pub learning_rate: Option<f64>,
+    /// Wall time of the epoch, seconds.
+    pub seconds: f64,
+}

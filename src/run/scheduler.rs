@@ -1,0 +1,379 @@
+//! Many runs: claims, retries, waves. A baseline that several runs wait for is made first, with all threads; then the
+//! runs are spread over the jobs, each of which has a pool of threads of its own, so that they do not get in each other's
+//! way. What is begun, skipped and done is told to a [`Watch`]; nothing here prints.
+
+use super::{Context, execute, make_baseline};
+use crate::record::{Metrics, RunRecord};
+use crate::spec::{BaselineRun, RunSpec};
+use crate::store::Lookup;
+use crate::train::Observer;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Time between two looks at what other processes have claimed.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A run.
+    Run(Box<RunSpec>),
+    /// A baseline alone.
+    Baseline(Box<BaselineRun>),
+}
+
+/// A piece of work.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What.
+    pub work: Work,
+    /// Name of the experiment.
+    pub experiment: String,
+    /// The id that a plan gives it; checked, since this machine may see other data than the one that planned.
+    pub planned_id: Option<String>,
+    /// Where it stands, for messages.
+    pub place: String,
+    /// Whether a failed record of it is another worker's attempt at the same plan: it was new when the plan was made.
+    pub is_new: bool,
+}
+
+impl Task {
+    fn check(&self, id: &str) -> Result<()> {
+        match &self.planned_id {
+            Some(planned) if planned != id => Err(Error::input_hint(
+                format!("{}: the plan says {planned}, here it is {id}", self.place),
+                "data, checkpoint or version of ecqx differ from those that were planned with: plan again",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What it is called in progress lines.
+    pub fn label(&self) -> String {
+        match &self.work {
+            Work::Run(run) => run.label(),
+            Work::Baseline(_) => "baseline".into(),
+        }
+    }
+}
+
+/// How often failed runs are tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retries {
+    /// Retries after the first attempt, counted over all calls.
+    pub max: u32,
+    /// Whether this call tries runs again that have used them up.
+    pub even_used_up: bool,
+}
+
+impl Retries {
+    /// Whether this call tries a run that failed `attempts` times in earlier ones.
+    pub fn may_try(self, attempts: u32) -> bool {
+        self.even_used_up || self.may_retry(attempts)
+    }
+
+    /// Whether a run that has been tried `attempts` times has retries left.
+    pub fn may_retry(self, attempts: u32) -> bool {
+        attempts <= self.max
+    }
+}
+
+/// How to go about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Runs at a time; no more than there are threads.
+    pub jobs: usize,
+    /// Do finished runs again.
+    pub force: bool,
+    /// Begin nothing after the first failure.
+    pub fail_fast: bool,
+    /// Come back to what other processes have claimed until it is done: their process may be killed.
+    pub wait_for_others: bool,
+    /// After failures.
+    pub retries: Retries,
+}
+
+/// Watches one piece of work.
+pub trait View: Observer {
+    /// It ended: a run with this record, a baseline with none.
+    fn ended(&self, record: Option<&RunRecord>);
+}
+
+/// Watches all of it.
+pub trait Watch: Sync {
+    /// A piece of work begins.
+    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: u64) -> Box<dyn View + 'a>;
+    /// Another process holds it.
+    fn claimed(&self, id: &str, task: &Task);
+    /// A run needs no computing: it has this record by now.
+    fn settled(&self, id: &str, task: &Task, record: &RunRecord);
+    /// Whether to stop at the next epoch's end.
+    fn cancelled(&self) -> bool;
+}
+
+/// What became of a task.
+#[derive(Debug)]
+pub enum End {
+    /// The run was computed here, successfully or not.
+    Computed(Box<RunRecord>),
+    /// The run had a record that stands: a result, or a failure that has used up its attempts.
+    Settled(Box<RunRecord>),
+    /// The baseline is there.
+    Baseline {
+        /// Its id.
+        id: String,
+        /// On the test split.
+        test: Metrics,
+        /// Whether it was there before.
+        was_there: bool,
+    },
+    /// The baseline can't be made.
+    NoBaseline(Error),
+    /// Another process holds it.
+    Claimed,
+}
+
+/// A task that waits for its turn.
+struct Waiting {
+    /// Which.
+    index: usize,
+    /// Whether it was tried here before.
+    tried: bool,
+    /// Whether another process held it at the last look.
+    claimed: bool,
+}
+
+/// What the jobs share.
+struct Shared<'a> {
+    context: &'a Context,
+    tasks: &'a [Task],
+    policy: Policy,
+    watch: &'a dyn Watch,
+    queue: Mutex<VecDeque<Waiting>>,
+    ends: Mutex<Vec<Option<End>>>,
+    stop: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| Error::Internal("a worker panicked".into()))
+}
+
+/// Does all tasks and returns what became of each, in their order; `None` for those that were not finished because of an
+/// interruption or, with `fail_fast`, a failure.
+///
+/// # Errors
+/// The first error that is not one run's: a store or disk that can't be written, data that can't be read, another plan.
+pub fn schedule(
+    context: &Context,
+    tasks: &[Task],
+    policy: Policy,
+    watch: &dyn Watch,
+) -> Result<Vec<Option<End>>> {
+    let threads = rayon::current_num_threads();
+    let jobs = policy.jobs.min(tasks.len()).min(threads).max(1);
+    let all: VecDeque<Waiting> =
+        (0..tasks.len()).map(|index| Waiting { index, tried: false, claimed: false }).collect();
+    let shared = Shared {
+        context,
+        tasks,
+        policy,
+        watch,
+        queue: Mutex::new(all),
+        ends: Mutex::new(tasks.iter().map(|_| None).collect()),
+        stop: AtomicBool::new(false),
+    };
+    shared.shared_baselines()?;
+    let first_error: Mutex<Option<Error>> = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads / jobs).build();
+                let result = match pool {
+                    Ok(pool) => pool.install(|| shared.work()),
+                    Err(error) => Err(Error::Internal(format!("threads: {error}"))),
+                };
+                if let Err(error) = result {
+                    shared.stop.store(true, Ordering::Relaxed);
+                    if let Ok(mut first) = first_error.lock() {
+                        first.get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    match first_error.into_inner() {
+        Ok(Some(error)) => Err(error),
+        _ => shared.ends.into_inner().map_err(|_| Error::Internal("a worker panicked".into())),
+    }
+}
+
+impl Shared<'_> {
+    /// First wave: missing baselines that several of the runs need, one after the other with all threads. Failures are
+    /// the runs', which will meet them again.
+    fn shared_baselines(&self) -> Result<()> {
+        if self.tasks.len() < 2 {
+            return Ok(());
+        }
+        let mut needed: BTreeMap<String, (usize, &Task, &RunSpec)> = BTreeMap::new();
+        let mut order = Vec::new();
+        for task in self.tasks {
+            let Work::Run(run) = &task.work else { continue };
+            let resolved = run.resolve(&self.context.registry).and_then(|run| self.context.ids(&run));
+            let Ok((id, baseline)) = resolved else { continue };
+            // Whoever does the run checks all its files.
+            let is_done = matches!(self.context.store.look(&id), Lookup::Found(record) if record.is_done());
+            if is_done && !self.policy.force {
+                continue;
+            }
+            needed
+                .entry(baseline)
+                .or_insert_with_key(|baseline| {
+                    order.push(baseline.clone());
+                    (0, task, run)
+                })
+                .0 += 1;
+        }
+        for id in order {
+            let (count, task, run) = &needed[&id];
+            // One that another process is making is waited for by the runs, while this one goes on.
+            if *count < 2
+                || self.context.store.has_baseline(&id)
+                || self.is_claimed(&format!("baseline-{id}"))?
+            {
+                continue;
+            }
+            let view = self.watch.begin(&task.experiment, "baseline", 0);
+            let make = || make_baseline(self.context, &run.baseline_run(), &*view);
+            // A panic comes again inside of a run, which records it.
+            match catch_unwind(AssertUnwindSafe(make)) {
+                Ok(Err(error)) if error.is_fatal() => return Err(error),
+                _ => view.ended(None),
+            }
+            if self.watch.cancelled() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_claimed(&self, id: &str) -> Result<bool> {
+        Ok(self.context.store.claims()?.iter().any(|claim| claim.id == id && !claim.stale))
+    }
+
+    /// One job: tasks from the queue until it is empty.
+    fn work(&self) -> Result<()> {
+        while !self.stop.load(Ordering::Relaxed) && !self.watch.cancelled() {
+            let (next, all_claimed) = {
+                let mut queue = lock(&self.queue)?;
+                let all_claimed = queue.iter().all(|waiting| waiting.claimed);
+                (queue.pop_front(), all_claimed)
+            };
+            let Some(mut waiting) = next else { return Ok(()) };
+            if all_claimed {
+                std::thread::sleep(LOOK);
+            }
+            let task = &self.tasks[waiting.index];
+            let end = match &task.work {
+                Work::Run(run) => match self.run(task, run, &mut waiting) {
+                    Err(Error::Cancelled) => return Ok(()),
+                    end => end?,
+                },
+                Work::Baseline(spec) => match self.baseline(task, spec) {
+                    Err(Error::Cancelled) => return Ok(()),
+                    Err(error) => Some(End::NoBaseline(error)),
+                    Ok(end) => Some(end),
+                },
+            };
+            if matches!(end, Some(End::Claimed)) && self.policy.wait_for_others {
+                waiting.claimed = true;
+                lock(&self.queue)?.push_back(waiting);
+                continue;
+            }
+            if end.is_none() {
+                // Tried, and to be tried again after the others.
+                waiting.tried = true;
+                lock(&self.queue)?.push_back(waiting);
+                continue;
+            }
+            let index = waiting.index;
+            lock(&self.ends)?[index] = end;
+        }
+        Ok(())
+    }
+
+    /// The record that stands without computing.
+    fn settled(&self, id: &str, task: &Task, waiting: &Waiting) -> Option<Box<RunRecord>> {
+        if self.policy.force {
+            return None;
+        }
+        match self.context.store.find(id) {
+            Lookup::Found(record) if record.is_done() => Some(record),
+            // Tried here a moment ago, and found to be worth another try.
+            Lookup::Found(_) if waiting.tried => None,
+            Lookup::Found(record) if !self.policy.retries.may_try(record.attempts) => Some(record),
+            // Another worker of the same plan has just tried it.
+            Lookup::Found(record) if task.is_new && self.policy.wait_for_others => Some(record),
+            _ => None,
+        }
+    }
+
+    /// One attempt at a run; `None` when it failed and is to be tried again.
+    fn run(&self, task: &Task, run: &RunSpec, waiting: &mut Waiting) -> Result<Option<End>> {
+        let run = &run.resolve(&self.context.registry)?;
+        let (id, _) = self.context.ids(run)?;
+        task.check(&id)?;
+        let settled = |waiting: &Waiting| {
+            let record = self.settled(&id, task, waiting)?;
+            self.watch.settled(&id, task, &record);
+            Some(End::Settled(record))
+        };
+        if let Some(end) = settled(waiting) {
+            return Ok(Some(end));
+        }
+        let Some(_claim) = self.context.store.claim(&id)? else {
+            if !waiting.claimed {
+                self.watch.claimed(&id, task);
+            }
+            return Ok(Some(End::Claimed));
+        };
+        waiting.claimed = false;
+        // Another process may have finished it between the two looks.
+        if let Some(end) = settled(waiting) {
+            return Ok(Some(end));
+        }
+        let view = self.watch.begin(&task.experiment, &run.label(), run.seed);
+        let executed = execute(self.context, run, &task.experiment, &*view)?;
+        view.ended(Some(&executed.record));
+        if executed.record.is_failed() {
+            if self.policy.fail_fast {
+                self.stop.store(true, Ordering::Relaxed);
+            } else if executed.is_transient
+                && self.policy.retries.may_retry(executed.record.attempts)
+                && !self.watch.cancelled()
+            {
+                // Should the next try not come about, this is how it ended.
+                lock(&self.ends)?[waiting.index] = Some(End::Computed(Box::new(executed.record)));
+                return Ok(None);
+            }
+        }
+        Ok(Some(End::Computed(Box::new(executed.record))))
+    }
+
+    fn baseline(&self, task: &Task, spec: &BaselineRun) -> Result<End> {
+        let (_, id) = self.context.ids(&spec.as_run().resolve(&self.context.registry)?)?;
+        task.check(&id)?;
+        let was_there = self.context.store.has_baseline(&id);
+        if !was_there && self.is_claimed(&format!("baseline-{id}"))? {
+            self.watch.claimed(&id, task);
+            return Ok(End::Claimed);
+        }
+        let view = self.watch.begin(&task.experiment, "baseline", 0);
+        let made = make_baseline(self.context, spec, &*view);
+        view.ended(None);
+        Ok(End::Baseline { id, test: made?, was_there })
+    }
+}

@@ -1,0 +1,85 @@
+//! One pass through the network and back, and the sums over an epoch's passes: what both loops share.
+
+use super::batches::Batch;
+use crate::nn::{Gradients, Mode, Network, Parameters, ops};
+use crate::rng::Rng;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// One forward and backward pass in training mode.
+pub(super) struct Pass {
+    /// Gradients of all trained parameters.
+    pub gradients: Gradients,
+    /// Mean cross entropy.
+    pub loss: f64,
+    /// Samples whose highest logit is the true class.
+    pub correct: usize,
+}
+
+/// Runs a batch through the network in training mode and back.
+pub(super) fn forward_backward(
+    network: &Network,
+    parameters: &Parameters,
+    batch: &Batch,
+    frozen_norm: bool,
+    rng: &mut Rng,
+) -> Result<Pass> {
+    let mode = if frozen_norm { Mode::TrainingFrozenNorm(rng) } else { Mode::Training(rng) };
+    let trace = network.forward(parameters, &batch.inputs, mode)?;
+    let logits = trace.logits().detach();
+    let loss = ops::softmax_cross_entropy(&logits, &batch.targets)?;
+    let predicted = logits.argmax(1)?.to_vec1::<u32>()?;
+    let correct = predicted.iter().zip(&batch.targets).filter(|(p, t)| p == t).count();
+    let of_logits = ops::softmax_cross_entropy_backward(&logits, &batch.targets, 1.0)?;
+    let gradients = network.backward(parameters, trace, &of_logits)?;
+    Ok(Pass { gradients, loss: f64::from(loss.to_scalar::<f32>()?), correct })
+}
+
+/// Sums over an epoch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Running {
+    loss: f64,
+    correct: usize,
+    samples: usize,
+    batches: usize,
+}
+
+impl Running {
+    /// Counts a batch.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when the loss is not finite.
+    pub fn add(&mut self, pass: &Pass, batch: &Batch, epoch: usize, step: usize) -> Result<()> {
+        if !pass.loss.is_finite() {
+            return Err(Error::Diverged(format!(
+                "training diverged: the loss is {} at epoch {epoch}, step {}; a smaller learning rate may help",
+                pass.loss,
+                step + 1
+            )));
+        }
+        self.loss += pass.loss;
+        self.correct += pass.correct;
+        self.samples += batch.targets.len();
+        self.batches += 1;
+        Ok(())
+    }
+
+    pub fn loss(&self) -> f64 {
+        self.loss / self.batches.max(1) as f64
+    }
+
+    pub fn top1(&self) -> f64 {
+        100.0 * self.correct as f64 / self.samples.max(1) as f64
+    }
+}
+
+/// The parameters that have a gradient, in layer order.
+pub(super) fn trained<'a>(
+    parameters: &'a Parameters,
+    gradients: &'a Gradients,
+) -> impl Iterator<Item = (&'a str, &'a Tensor, &'a Tensor)> {
+    parameters.iter().filter_map(|(name, parameter)| {
+        gradients.get(name).map(|gradient| (name, parameter.var.as_tensor(), gradient))
+    })
+}
