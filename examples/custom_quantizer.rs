@@ -90,7 +90,8 @@ impl TensorQuantizer for PowerOfTwo {
 }
 
 fn main() -> std::process::ExitCode {
-    ecqx::App::new().quantizer(&METHOD).main()
+    // A crate of its own says `concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))`.
+    ecqx::App::new().program("custom_quantizer 1.0").quantizer(&METHOD).main()
 }
 
 #[cfg(test)]

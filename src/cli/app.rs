@@ -36,6 +36,15 @@ impl App {
         Self { registry }
     }
 
+    /// Called by a program of its own: its name, version and revision stand in the provenance of every result beside the
+    /// library's, for example `concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))` with a revision that its
+    /// build script found.
+    #[must_use]
+    pub fn program(mut self, description: impl Into<String>) -> Self {
+        self.registry.program = Some(description.into());
+        self
+    }
+
     /// With one more method.
     #[must_use]
     pub fn quantizer(mut self, method: &'static Method) -> Self {

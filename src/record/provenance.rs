@@ -17,6 +17,9 @@ pub struct Provenance {
     /// Git revision of the working folder, where experiments usually lie, with `-dirty` appended when it had changes.
     #[serde(default)]
     pub folder_revision: Option<String>,
+    /// The program around the library where it is not the library's own: name, version, revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_program: Option<String>,
     /// Crate version.
     pub version: String,
     /// Compiler version.

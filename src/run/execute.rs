@@ -68,7 +68,7 @@ pub fn execute(
         epochs: Vec::new(),
         seconds: 0.0,
         peak_memory: None,
-        provenance: provenance::gather(&context.device),
+        provenance: provenance::gather(&context.device, context.registry.program.as_deref()),
     };
     let mut files = Files::new();
     let mut work = || fill(context, run, &baseline_id, &log, &mut record, &mut files);

@@ -11,7 +11,7 @@ fn built(text: &str) -> Option<String> {
 }
 
 /// Everything that is known when a run starts; digests are filled in by the run.
-pub fn gather(device: &Device) -> Provenance {
+pub fn gather(device: &Device, host_program: Option<&str>) -> Provenance {
     let mut features = Vec::new();
     if cfg!(feature = "cuda") {
         features.push("cuda".to_string());
@@ -21,6 +21,7 @@ pub fn gather(device: &Device) -> Provenance {
         git_dirty: !env!("ECQX_GIT_CHANGES").is_empty(),
         git_changes: built(env!("ECQX_GIT_CHANGES")),
         folder_revision: folder_revision(),
+        host_program: host_program.map(str::to_owned),
         version: env!("CARGO_PKG_VERSION").into(),
         rustc: env!("ECQX_RUSTC").into(),
         features,

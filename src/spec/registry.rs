@@ -26,6 +26,8 @@ pub struct Registry {
     /// Names of the figures that reports can draw, to check an experiment's `figures` against; empty: unchecked until a
     /// report is made.
     pub figures: Vec<&'static str>,
+    /// The program that brings entries of its own, with version and revision, for the provenance of its results.
+    pub program: Option<String>,
 }
 
 impl Default for Registry {
@@ -43,6 +45,7 @@ impl Registry {
             datasets: data::builtin(),
             measures: relevance::builtin(),
             figures: Vec::new(),
+            program: None,
         }
     }
 

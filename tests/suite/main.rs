@@ -2,6 +2,7 @@
 
 mod architecture;
 mod codec;
+mod custom_quantizer;
 mod engines;
 mod errors;
 mod expected;
@@ -15,6 +16,7 @@ mod quantize;
 mod reference;
 mod report;
 mod results;
+mod revisions;
 
 use assert_cmd::Command;
 
