@@ -186,6 +186,9 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads the terminating bin, the stop bit and the padding; returns the first byte after them.
+    ///
+    /// # Errors
+    /// [`CodecError`](crate::codec::CodecError) with the position where the stream ends or is not valid.
     pub fn finish(mut self) -> Result<usize, CodecError> {
         let error = |offset, message: &str| Err(CodecError::new(offset, message));
         if self.is_overrun() {

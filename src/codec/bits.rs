@@ -104,6 +104,9 @@ impl<'a> BitReader<'a> {
     }
 
     /// Two's complement.
+    ///
+    /// # Errors
+    /// [`CodecError`](crate::codec::CodecError) with the position where the stream ends or is not valid.
     pub fn signed(&mut self, count: u32) -> Result<i32, CodecError> {
         let value = self.fixed(count)?;
         let negative = value >> (count - 1) & 1 == 1;

@@ -49,11 +49,17 @@ fn narrow(levels: &[i32]) -> Vec<u8> {
 }
 
 /// Bytes after zstd at level 19.
+///
+/// # Errors
+/// What the compressor reports.
 pub fn zstd_bytes(levels: &[i32]) -> std::io::Result<usize> {
     Ok(zstd::bulk::compress(&narrow(levels), 19)?.len())
 }
 
 /// Bytes after xz with preset 9.
+///
+/// # Errors
+/// What the compressor reports.
 pub fn xz_bytes(levels: &[i32]) -> std::io::Result<usize> {
     let bytes = narrow(levels);
     let mut options = lzma_rust2::XzOptions::with_preset(9);

@@ -1,5 +1,17 @@
 //! Bitstreams in the syntax of Neural Network Coding (ISO/IEC 15938-17): DeepCABAC coding of integer tensors, scalar
 //! quantization of float tensors, units and headers. Works on plain slices; knows nothing of networks or runs.
+//!
+//! ```
+//! use ecqx::codec::{Element, ElementData, EncodeOptions, decode, encode};
+//! let levels = Element {
+//!     name: "fc.weight".into(),
+//!     shape: vec![2, 3],
+//!     data: ElementData::Integers(vec![0, 1, 0, -1, 0, 0]),
+//! };
+//! let stream = encode(&[levels.clone()], &EncodeOptions::default())?;
+//! assert_eq!(decode(&stream)?, [levels]); // integers come back exactly
+//! # Ok::<(), ecqx::codec::CodecError>(())
+//! ```
 
 mod arithmetic;
 mod bits;

@@ -17,6 +17,19 @@ const CODEBOOKS: &str = ".ecqx.codebooks";
 
 /// Writes a model; returns the file and the bytes of each tensor in it.
 ///
+/// ```
+/// use ecqx::codec::{EncodeOptions, model_file};
+/// use ecqx::quant::codebook::Codebook;
+/// use ecqx::quant::quantizer::{Content, QuantizedTensor};
+/// let codebook = Codebook::Uniform { step: 0.5, lowest: -2, highest: 1 };
+/// let content = Content::Levels { positions: vec![2, 3, 2, 0], codebook };
+/// let weight = QuantizedTensor { name: "fc.weight".into(), shape: vec![2, 2], content };
+/// let (file, bytes) = model_file::write(std::slice::from_ref(&weight), &EncodeOptions::default())?;
+/// assert!(bytes["fc.weight"] < file.len());
+/// assert_eq!(model_file::read(&file)?[0].content.values(), [0.0, 0.5, 0.0, -1.0]);
+/// # Ok::<(), ecqx::codec::CodecError>(())
+/// ```
+///
 /// # Errors
 /// As [`super::encode`].
 pub fn write(

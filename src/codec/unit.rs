@@ -96,6 +96,9 @@ pub fn encode(elements: &[Element], options: &EncodeOptions) -> Result<Vec<u8>, 
 }
 
 /// As [`encode`], with the bytes of each tensor's unit.
+///
+/// # Errors
+/// As [`encode`].
 pub fn encode_with_sizes(
     elements: &[Element],
     options: &EncodeOptions,

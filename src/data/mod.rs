@@ -2,6 +2,15 @@
 //!
 //! Every family reads its publisher's files (or generates its samples) into memory and gives batches through
 //! [`Dataset`]. Not here: the order of samples and the use of splits, which are the training loop's.
+//!
+//! ```
+//! use ecqx::data::{DatasetSpec, Samples, Split, open};
+//! let samples = Samples { train: Some(20), validation: Some(10), test: Some(10) };
+//! let spec = DatasetSpec { samples: Some(samples), ..DatasetSpec::named("embedded-images") };
+//! let images = open(&spec, std::path::Path::new("data"))?; // generated: no files needed
+//! assert_eq!((images.input_shape(), images.len(Split::Train)), (&[3, 32, 32][..], 20));
+//! # Ok::<(), ecqx::Error>(())
+//! ```
 
 use crate::rng::Rng;
 use crate::{Error, Result};

@@ -9,6 +9,9 @@ use crate::nn::{Layer, Network, Operation, layer::INPUT};
 const PLAN: [(usize, usize); 4] = [(16, 1), (32, 2), (64, 2), (64, 2)];
 
 /// No options.
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) for an option or an input shape that does not fit.
 pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
     let mut channels = super::image_channels("cnn-small", input_shape)?;
     let mut layers: Vec<Layer> = Vec::new();

@@ -18,6 +18,9 @@ struct Settings {
 }
 
 /// Options: `batch_norm` (default false), `dropout` (rate, default 0).
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) for an option or an input shape that does not fit.
 pub fn build(input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
     let settings: Settings = super::options("mlp-gsc", options)?;
     let mut layers = vec![Layer::new("flatten", Operation::Flatten, INPUT)];

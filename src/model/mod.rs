@@ -1,5 +1,11 @@
 //! Architectures (one file each), the registry, models described in YAML, checkpoints.
 //!
+//! ```
+//! let network = ecqx::model::build("resnet20", &[3, 32, 32], 10, &Default::default())?;
+//! assert_eq!(network.classes, 10);
+//! # Ok::<(), ecqx::Error>(())
+//! ```
+//!
 //! A new architecture is one file with a `build` function and one entry in [`builtin`].
 
 pub mod checkpoint;

@@ -13,6 +13,9 @@ struct Settings {
 }
 
 /// Options: `small_input` (default false).
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) for an option or an input shape that does not fit.
 pub fn build(input_shape: &[usize], classes: usize, options: &Options) -> Result<Network> {
     let settings: Settings = super::options("resnet18", options)?;
     let channels = super::image_channels("resnet18", input_shape)?;

@@ -6,6 +6,9 @@ use crate::Result;
 use crate::nn::{Layer, Network, Operation, layer::INPUT};
 
 /// No options.
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) for an option or an input shape that does not fit.
 pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
     let channels = super::image_channels("resnet20", input_shape)?;
     let mut layers = vec![

@@ -9,6 +9,9 @@ use crate::nn::{Layer, Network, Operation, layer::INPUT};
 const PLAN: [usize; 18] = [64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0];
 
 /// No options.
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) for an option or an input shape that does not fit.
 pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
     let mut channels = super::image_channels("vgg16", input_shape)?;
     let mut layers: Vec<Layer> = Vec::new();

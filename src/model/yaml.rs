@@ -27,6 +27,9 @@ pub fn load(path: &Path) -> Result<Network> {
 }
 
 /// Reads a model from YAML text; `path` is for messages and the default name.
+///
+/// # Errors
+/// [`Error::Input`] naming file, line and layer for anything that is not a model.
 pub fn parse(text: &str, path: &Path) -> Result<Network> {
     let place = path.display();
     let document: Document =

@@ -11,6 +11,9 @@ use std::collections::HashMap;
 
 /// Fresh parameters: convolutions Kaiming-normal over the fan-out, linear layers uniform in ±1/√inputs (weight and
 /// bias, PyTorch's default), batch norm with scale 1, shift 0, mean 0 and variance 1.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) when the device fails.
 pub fn initialise(network: &Network, device: &Device, seed: u64) -> Result<Parameters> {
     let operations: HashMap<&str, &Operation> =
         network.layers().iter().map(|layer| (layer.name.as_str(), &layer.operation)).collect();

@@ -56,6 +56,9 @@ impl Parameters {
     }
 
     /// Adds or replaces a parameter.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) when the device fails.
     pub fn insert(&mut self, name: impl Into<String>, values: &Tensor, role: Role) -> Result<()> {
         let values = values.to_device(&self.device)?.contiguous()?;
         self.entries.insert(name.into(), Parameter { var: Var::from_tensor(&values)?, role });
@@ -79,11 +82,17 @@ impl Parameters {
     }
 
     /// The values as a flat host vector, row-major.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) for an unknown name, [`Error::Tensor`](crate::Error::Tensor) for a shape that does not fit.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
         Ok(self.tensor(name)?.flatten_all()?.to_vec1()?)
     }
 
     /// Overwrites the values of `name` in place; the shape stays.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) for an unknown name, [`Error::Tensor`](crate::Error::Tensor) for a shape that does not fit.
     pub fn set_values(&self, name: &str, values: &[f32]) -> Result<()> {
         let parameter = self
             .entries
@@ -95,6 +104,9 @@ impl Parameters {
     }
 
     /// Overwrites `name` in place with the values of a tensor on the same device; the shape stays.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) for an unknown name, [`Error::Tensor`](crate::Error::Tensor) for a shape that does not fit.
     pub fn set_tensor(&self, name: &str, values: &Tensor) -> Result<()> {
         let parameter = self
             .entries
@@ -125,6 +137,9 @@ impl Parameters {
     }
 
     /// An independent copy: later changes to either leave the other alone.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) when the device fails.
     pub fn deep_copy(&self) -> Result<Self> {
         let mut copy = Self::new(self.device.clone());
         for (name, parameter) in self.iter() {

@@ -164,6 +164,9 @@ impl Plan {
 }
 
 /// Parses JSON of this crate's formats; an error says where and, for an unknown key, which one was perhaps meant.
+///
+/// # Errors
+/// [`Error::Input`] with the position of the mistake.
 pub fn parse<T: serde::de::DeserializeOwned>(text: &str, place: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();

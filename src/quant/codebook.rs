@@ -1,4 +1,4 @@
-//! Codebooks: which values a quantized tensor may take, and the rule that lays a uniform one over trained weights.
+//! Codebooks: which values a quantized tensor may take, and the rule that fits a uniform one to trained weights.
 
 use super::ste::SteScale;
 use crate::nn::kernels::elementwise::vectorised;
@@ -39,7 +39,7 @@ impl Codebook {
     /// percentile of |w| over `2^(bits−1) − 1`, and the side that wins most of five votes has the extra level. Weights
     /// without negative values get `0 … 2^bits − 1`. Values that are not finite are ignored.
     ///
-    /// Returns `None` when no step can be laid: no finite weight differs from zero.
+    /// Returns `None` when there is no valid step size: no finite weight differs from zero.
     pub fn from_weights(weights: &[f32], bits: u32) -> Option<Self> {
         Self::over(weights, bits, weights.iter().any(|&w| w < 0.0))
     }

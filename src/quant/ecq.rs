@@ -3,11 +3,13 @@
 use super::codebook::Codebook;
 use super::entropy::{EntropyCosts, EntropyTerm, costs, decay};
 use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
+use super::learned::mean_magnitude;
 use super::method::{Method, PROFILE, Role, Setup};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::scope::{Bits, Scope};
 use super::state::{from_state, to_state};
 use super::ste::SteScale;
+use super::step_rule::{LearnedStep, STEP, StepRule};
 use crate::Result;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ pub(super) static METHOD: Method = Method {
     about: "entropy-constrained quantization on a uniform codebook",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
-    parameters: &[LAMBDA, PROFILE, PMF, LAMBDA_MAX, STE_SCALE],
+    parameters: &[LAMBDA, PROFILE, PMF, LAMBDA_MAX, STE_SCALE, STEP],
     strength: Some("lambda"),
     role: Role::Ablation,
     revision: 1,
@@ -32,8 +34,11 @@ pub(super) struct Core {
     scope: Scope,
     term: EntropyTerm,
     ste_scale: SteScale,
+    step_rule: StepRule,
     /// One per tensor; `None` where there is no valid step size and everything is zero.
     pub codebooks: Vec<Option<Codebook>>,
+    /// Learned steps, one per tensor where steps are learned.
+    steps: Vec<Option<LearnedStep>>,
     warnings: Vec<String>,
 }
 
@@ -41,27 +46,41 @@ pub(super) struct Core {
 #[derive(Serialize, Deserialize)]
 pub(super) struct CoreState {
     codebooks: Vec<Option<Codebook>>,
+    steps: Vec<Option<LearnedStep>>,
+}
+
+#[derive(Deserialize)]
+struct GridSettings {
+    step: StepRule,
 }
 
 impl Core {
     pub fn new(setup: &Setup) -> Result<Self> {
         let settings: EntropySettings = setup.settings()?;
+        let grid: GridSettings = setup.settings()?;
         Ok(Self {
             scope: setup.scope.clone(),
             term: settings.term(),
             ste_scale: settings.ste_scale,
+            step_rule: grid.step,
             codebooks: Vec::new(),
+            steps: Vec::new(),
             warnings: Vec::new(),
         })
     }
 
-    /// Builds the codebooks, which stay fixed.
+    /// Builds the codebooks; those without a learned step stay fixed.
     pub fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
         self.codebooks.clear();
+        self.steps.clear();
         for tensor in weights {
-            let codebook = Codebook::from_weights(tensor.values, self.scope.required_bits(tensor.name)?);
+            let codebook = self.step_rule.codebook(tensor.values, self.scope.required_bits(tensor.name)?);
             if codebook.is_none() {
                 self.warn(tensor.name, "no finite weight differs from zero: the layer is all zeros");
+            }
+            if self.step_rule == StepRule::Learned {
+                let typical = mean_magnitude(tensor.values.iter().copied());
+                self.steps.push(codebook.as_ref().and_then(|codebook| LearnedStep::new(codebook, typical)));
             }
             self.codebooks.push(codebook);
         }
@@ -102,12 +121,32 @@ impl Core {
         tensors
     }
 
-    /// Scales the gradient by the level in use (spec, training loop, step 2).
-    pub fn backward(&self, quantized: &QuantizedTensor, gradient: &mut [f32]) {
+    /// Gathers the gradient of a learned step, then scales the gradient by the level in use (spec, training loop, step 2).
+    pub fn backward(
+        &mut self,
+        index: usize,
+        weights: &WeightTensor<'_>,
+        quantized: &QuantizedTensor,
+        gradient: &mut [f32],
+    ) {
+        if let (Some(Some(step)), Content::Levels { positions, codebook }) =
+            (self.steps.get_mut(index), &quantized.content)
+        {
+            step.backward(codebook, positions, weights.values, gradient);
+        }
         if let (Content::Levels { positions, codebook }, false) =
             (&quantized.content, self.ste_scale == SteScale::None)
         {
             codebook.scale_gradient(positions, gradient, self.ste_scale);
+        }
+    }
+
+    /// One optimizer step on learned steps.
+    pub fn update(&mut self, learning_rate: f64) {
+        for (step, codebook) in self.steps.iter_mut().zip(&mut self.codebooks) {
+            if let (Some(step), Some(codebook)) = (step, codebook) {
+                step.update(codebook, learning_rate);
+            }
         }
     }
 
@@ -116,11 +155,12 @@ impl Core {
     }
 
     pub fn state(&self) -> CoreState {
-        CoreState { codebooks: self.codebooks.clone() }
+        CoreState { codebooks: self.codebooks.clone(), steps: self.steps.clone() }
     }
 
     pub fn restore(&mut self, state: CoreState) {
         self.codebooks = state.codebooks;
+        self.steps = state.steps;
     }
 }
 
@@ -145,12 +185,17 @@ impl Quantizer for Ecq {
 
     fn backward(
         &mut self,
-        _: usize,
-        _: WeightTensor<'_>,
+        index: usize,
+        weights: WeightTensor<'_>,
         quantized: &QuantizedTensor,
         gradient: &mut [f32],
     ) -> Result<()> {
-        self.0.backward(quantized, gradient);
+        self.0.backward(index, &weights, quantized, gradient);
+        Ok(())
+    }
+
+    fn update(&mut self, learning_rate: f64, _: StepInfo) -> Result<()> {
+        self.0.update(learning_rate);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, Step
 use super::relevance_search::{Band, search};
 use super::scope::Bits;
 use super::state::{from_state, to_state};
+use super::step_rule::STEP;
 use crate::nn::kernels::elementwise::update;
 use crate::registry::{Choice, Parameter};
 use crate::{Error, Result};
@@ -28,6 +29,7 @@ pub(super) static METHOD: Method = Method {
         PMF,
         LAMBDA_MAX,
         STE_SCALE,
+        STEP,
         Parameter::word(
             "band",
             "below: sparsity s−p…s of ECQ's s; above: s…s+p",
@@ -166,12 +168,17 @@ impl Quantizer for Ecqx {
 
     fn backward(
         &mut self,
-        _: usize,
-        _: WeightTensor<'_>,
+        index: usize,
+        weights: WeightTensor<'_>,
         quantized: &QuantizedTensor,
         gradient: &mut [f32],
     ) -> Result<()> {
-        self.core.backward(quantized, gradient);
+        self.core.backward(index, &weights, quantized, gradient);
+        Ok(())
+    }
+
+    fn update(&mut self, learning_rate: f64, _: StepInfo) -> Result<()> {
+        self.core.update(learning_rate);
         Ok(())
     }
 

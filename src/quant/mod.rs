@@ -30,6 +30,7 @@ pub mod relevance_search;
 pub mod scope;
 pub mod state;
 pub mod ste;
+mod step_rule;
 mod sweep;
 mod ternary;
 mod ternary_levels;

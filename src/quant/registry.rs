@@ -24,6 +24,19 @@ pub fn builtin() -> Catalogue<Method> {
 
 /// Builds a built-in method's quantizer and the scope of tensors it applies to.
 ///
+/// ```
+/// use ecqx::quant::quantizer::{StepInfo, WeightTensor};
+/// let values: Vec<f32> = (-50..50).map(|i| i as f32 / 100.0).collect();
+/// let weights = [WeightTensor { name: "fc.weight", shape: &[10, 10], values: &values }];
+/// let parameters = serde_json::json!({"lambda": 0.1});
+/// let (mut ecq, _) = ecqx::quant::build("ecq", Some(3), parameters.as_object().unwrap())?;
+/// ecq.initialize(&weights)?;
+/// let quantized = ecq.assign(&weights, None, StepInfo::POST_TRAINING)?;
+/// let (zeros, count) = quantized[0].content.zeros_and_count();
+/// assert!(zeros > 10 && count == 100);
+/// # Ok::<(), ecqx::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) for an unknown method or parameter, or a value out of range.
 pub fn build(

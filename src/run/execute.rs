@@ -1,4 +1,30 @@
 //! One run from specification to record: baseline, quantization, model file, decoding, evaluation.
+//!
+//! ```
+//! use ecqx::run::{Context, execute};
+//! use ecqx::spec::{Experiment, Registry, grid};
+//! let yaml = "
+//! name: demo
+//! dataset: {name: embedded-images, samples: {train: 64, validation: 16, test: 16}}
+//! model: cnn-small
+//! baseline: {train: {epochs: 1, batch_size: 32}}
+//! bits: [4]
+//! quantizers: [{method: uniform}]
+//! ";
+//! let registry = Registry::builtin();
+//! let experiment = Experiment::parse(yaml, std::path::Path::new("demo.yaml"), &registry)?;
+//! let run = grid::expand(&experiment, &registry)?.runs.remove(0);
+//! let folder = tempfile::tempdir().unwrap();
+//! let store = ecqx::store::Store::open(folder.path())?;
+//! let device = candle_core::Device::Cpu;
+//! let context = Context::new(registry, store, "data".into(), Vec::new(), device);
+//! let record = execute(&context, &run, "demo", &ecqx::train::Silent)?.record;
+//! assert!(record.is_done() && record.test().unwrap().n == 16);
+//! // The size is that of the file, and the file is there.
+//! let file = context.store.run_folder(&record.id).join("model.nnc");
+//! assert_eq!(std::fs::metadata(file).unwrap().len(), record.sizes().unwrap().file as u64);
+//! # Ok::<(), ecqx::Error>(())
+//! ```
 
 use super::baseline::{self, Baseline};
 use super::context::Context;

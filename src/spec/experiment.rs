@@ -145,6 +145,9 @@ impl Experiment {
     }
 
     /// Reads and checks YAML text; `path` is for messages and for files named relative to it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with file, line and column of the mistake.
     pub fn parse(text: &str, path: &Path, registry: &Registry) -> Result<Self> {
         let raw: Raw =
             serde_saphyr::from_str(text).map_err(|error| syntax_error(&error, path, &KEYS, REFERENCE))?;

@@ -165,6 +165,9 @@ impl Store {
     }
 
     /// Writes a baseline's folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk is full or the store cannot be written; nothing finished is lost then.
     pub fn save_baseline(&self, id: &str, files: &Files) -> Result<()> {
         sealed_folder::write(&self.root.join("partial"), &self.baseline_folder(id), files)
     }

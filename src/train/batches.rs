@@ -18,6 +18,9 @@ pub struct Batch {
 const AHEAD: usize = 2;
 
 /// Reads samples `indices` of a split without augmentation.
+///
+/// # Errors
+/// Those of the data set.
 pub fn read(dataset: &dyn Dataset, split: Split, indices: &[usize], device: &Device) -> Result<Batch> {
     fill(dataset, split, indices, None, device)
 }

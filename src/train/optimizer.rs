@@ -94,6 +94,9 @@ impl Optimizer {
     }
 
     /// Updates a variable in place.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for a gradient of another shape.
     pub fn update(
         &mut self,
         name: &str,
@@ -118,6 +121,9 @@ impl Optimizer {
     }
 
     /// Updates plain values in place: the latent weights behind quantized ones.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for a gradient of another shape.
     pub fn update_values(
         &mut self,
         name: &str,

@@ -144,6 +144,7 @@ fn interrupted_quantizers_are_equal() {
     let mut cases: Vec<(&str, Option<u32>, Value, Option<Value>)> = vec![
         ("ecqx", Some(4), json!({"lambda": 0.02}), Some(json!("random"))),
         ("ecqx", Some(3), json!({"lambda": 0.02, "profile": "reference"}), None),
+        ("ecq", Some(2), json!({"lambda": 0.02, "step": "learned"}), None),
     ];
     for method in quant::builtin().iter() {
         let settings = match method.name {

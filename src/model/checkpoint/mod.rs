@@ -114,6 +114,9 @@ pub fn fit(state: &StateDict, network: &Network, device: &Device) -> Result<Para
 }
 
 /// Content digest of parameters: 64 hex digits over names, shapes and values.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) when values cannot be read from the device.
 pub fn digest(parameters: &Parameters) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for (name, parameter) in parameters.iter() {

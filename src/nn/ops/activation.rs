@@ -6,11 +6,17 @@ use crate::rng::Rng;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// max(x, 0), any shape.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { x.contiguous()?.apply_op1(Relu) } else { x.relu() }
 }
 
 /// Gradient of ReLU from its output (positive exactly where the input was): `grad` where `out > 0`, else 0.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn relu_backward(grad: &Tensor, out: &Tensor) -> Result<Tensor> {
     if grad.device().is_cpu() {
         return grad.contiguous()?.apply_op2_no_bwd(&out.contiguous()?, &ReluBackward);
@@ -64,11 +70,17 @@ impl CustomOp2 for ReluBackward {
 }
 
 /// `x + y`, equal shapes. Differentiable in both.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { x.contiguous()?.apply_op2(&y.contiguous()?, Add { relu: false }) } else { x + y }
 }
 
 /// `max(x + y, 0)`, equal shapes. Differentiable in both.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op2(&y.contiguous()?, Add { relu: true });
@@ -77,6 +89,9 @@ pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 }
 
 /// [`relu_backward`] of the sum of two gradients, in one pass.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn relu_backward_sum(first: &Tensor, second: &Tensor, out: &Tensor) -> Result<Tensor> {
     if !out.device().is_cpu() || first.dims() != out.dims() || second.dims() != out.dims() {
         return relu_backward(&(first + second)?, out);
@@ -129,6 +144,9 @@ impl CustomOp2 for Add {
 }
 
 /// Zeroes a share `rate` of the values and scales the rest by 1 / (1 − rate); draws one number per value from `rng`.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn dropout(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
     if rate <= 0.0 {
         return Ok(x.clone());
@@ -137,6 +155,9 @@ pub fn dropout(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
 }
 
 /// The factors of [`dropout`] for a tensor shaped as `x`: 0 for a share `rate`, else 1 / (1 − rate).
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn dropout_mask(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
     let scale = (1.0 / (1.0 - rate)) as f32;
     let mask: Vec<f32> =
@@ -145,6 +166,9 @@ pub fn dropout_mask(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
 }
 
 /// `x + bias` with one bias per channel (second axis). Differentiable in both.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn add_channel_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op2(&bias.contiguous()?, ChannelBias);
@@ -155,6 +179,9 @@ pub fn add_channel_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
 }
 
 /// Sum over all axes but the second: the gradient of a bias per channel.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn channel_sum(grad: &Tensor) -> Result<Tensor> {
     let channels = grad.dim(1)?;
     if grad.device().is_cpu() && channels > 0 {

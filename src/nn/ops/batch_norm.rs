@@ -80,6 +80,9 @@ pub struct BatchNormGradients {
 
 /// Gradients of [`batch_norm_training`] with the batch's mean and *biased* variance; they flow through both. With `relu`, the shift
 /// (bias) of the normalisation behind which the gradient is masked. On the CPU only.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn batch_norm_training_backward(
     grad: &Tensor,
     x: &Tensor,
@@ -93,6 +96,9 @@ pub fn batch_norm_training_backward(
 }
 
 /// Gradients of [`batch_norm_evaluation`], where the statistics are constants. On the CPU only.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn batch_norm_evaluation_backward(
     grad: &Tensor,
     x: &Tensor,
@@ -135,6 +141,9 @@ fn gradients(
 }
 
 /// Evaluation mode: normalises with running statistics. Differentiable in x, weight and bias.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn batch_norm_evaluation(
     x: &Tensor,
     weight: &Tensor,
@@ -148,6 +157,9 @@ pub fn batch_norm_evaluation(
 }
 
 /// Scale and shift per channel to which [`batch_norm_evaluation`] comes down.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn channel_affine(
     weight: &Tensor,
     bias: &Tensor,
@@ -162,6 +174,9 @@ pub fn channel_affine(
 }
 
 /// `x · scale + shift` per channel. Differentiable in all three.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     let channels = scale.elem_count();
     if x.rank() < 2 || x.dim(1)? != channels {

@@ -125,6 +125,9 @@ pub fn conv2d_finished(
 }
 
 /// Gradient of `⟨grad, conv(x, weight)⟩` with respect to x, which has the shape `input_shape`.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn conv2d_backward_input(
     grad: &Tensor,
     weight: &Tensor,
@@ -157,6 +160,9 @@ pub fn conv2d_backward_input(
 }
 
 /// Gradient of `⟨grad, conv(x, weight)⟩` with respect to the weight, which has the shape `weight_shape`; summed over the batch.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn conv2d_backward_weight(
     grad: &Tensor,
     x: &Tensor,

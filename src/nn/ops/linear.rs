@@ -6,11 +6,17 @@ use crate::nn::kernels::linear as kernel;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// `x Wᵀ + bias`: x (batch, inputs), weight (outputs, inputs), bias (outputs). Differentiable in all three.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     finished(x, weight, bias, false)
 }
 
 /// `max(x Wᵀ + bias, 0)` in one pass; shapes as in [`linear`]. Differentiable in all three.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn linear_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     finished(x, weight, bias, true)
 }
@@ -32,6 +38,9 @@ fn finished(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> R
 }
 
 /// Gradient with respect to x: `grad · W`, (batch, inputs).
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn linear_backward_input(grad: &Tensor, weight: &Tensor) -> Result<Tensor> {
     if grad.device().is_cpu() {
         return grad.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &BackwardInput);
@@ -40,6 +49,9 @@ pub fn linear_backward_input(grad: &Tensor, weight: &Tensor) -> Result<Tensor> {
 }
 
 /// Gradient with respect to the weight: `gradᵀ · x`, (outputs, inputs), summed over the batch.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn linear_backward_weight(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
     if grad.device().is_cpu() {
         return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &BackwardWeight);

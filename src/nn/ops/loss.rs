@@ -4,6 +4,9 @@ use super::{output, values};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 /// Softmax over the last axis of (batch, classes).
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn softmax(logits: &Tensor) -> Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?)?.exp()?;
     shifted.broadcast_div(&shifted.sum_keepdim(1)?)

@@ -48,6 +48,9 @@ fn pooled(input: &[usize], shape: &PoolShape) -> Shape {
 }
 
 /// Largest value of each window. x (batch, channels, height, width).
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn max_pool2d(x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op1(MaxPool(*geometry));
@@ -82,6 +85,9 @@ fn windows(x: &Tensor, shape: &PoolShape) -> Result<Vec<Tensor>> {
 }
 
 /// Gradient of [`max_pool2d`]: all of it goes to the first maximum of each window.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn max_pool2d_backward(grad: &Tensor, x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
     if grad.device().is_cpu() {
         return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &MaxPoolBackward(*geometry));
@@ -97,6 +103,9 @@ fn vector_jacobian(x: &Tensor, grad: &Tensor, f: impl Fn(&Tensor) -> Result<Tens
 }
 
 /// Mean of each window; padded zeros count. x (batch, channels, height, width).
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn avg_pool2d(x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
     if x.device().is_cpu() {
         return x.contiguous()?.apply_op1(AvgPool(*geometry));
@@ -112,6 +121,9 @@ pub fn avg_pool2d(x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
 }
 
 /// Gradient of [`avg_pool2d`] with respect to its input of shape `input_shape`.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn avg_pool2d_backward(
     grad: &Tensor,
     input_shape: &[usize],
@@ -132,11 +144,17 @@ fn whole(input: &[usize]) -> Result<Pool2dGeometry> {
 }
 
 /// Mean over height and width: (batch, channels, 1, 1).
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { avg_pool2d(x, &whole(x.dims())?) } else { x.mean_keepdim((2, 3)) }
 }
 
 /// Gradient of [`global_avg_pool`] with respect to its input of shape `input_shape`.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn global_avg_pool_backward(grad: &Tensor, input_shape: &[usize]) -> Result<Tensor> {
     if grad.device().is_cpu() {
         return avg_pool2d_backward(grad, input_shape, &whole(input_shape)?);

@@ -7,6 +7,9 @@ use std::ops::Range;
 
 /// Every `stride`-th row and column of x (batch, in, height, width), with zero channels added evenly before and after
 /// until there are `out_channels`.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn shortcut(x: &Tensor, stride: usize, out_channels: usize) -> Result<Tensor> {
     let op = Shortcut { stride, out_channels };
     if x.device().is_cpu() {
@@ -20,6 +23,9 @@ pub fn shortcut(x: &Tensor, stride: usize, out_channels: usize) -> Result<Tensor
 }
 
 /// Gradient of [`shortcut`] with respect to its input of shape `input_shape`.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn shortcut_backward(grad: &Tensor, input_shape: &[usize], stride: usize) -> Result<Tensor> {
     let out_channels = grad.dim(1)?;
     let op = ShortcutBackward { inner: Shortcut { stride, out_channels }, input: input_shape.to_vec() };

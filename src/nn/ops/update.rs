@@ -18,6 +18,9 @@ impl<'a> AdamUpdate<'a> {
     }
 
     /// Updates `weights` in place from `gradient`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
     pub fn apply(self, weights: &Tensor, gradient: &Tensor) -> Result<()> {
         in_place(weights, gradient, &self)
     }
@@ -36,6 +39,9 @@ impl<'a> SgdUpdate<'a> {
     }
 
     /// Updates `weights` in place from `gradient`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
     pub fn apply(self, weights: &Tensor, gradient: &Tensor) -> Result<()> {
         in_place(weights, gradient, &self)
     }

@@ -25,6 +25,9 @@ enum Kind {
 
 impl Affine {
     /// The layer with its present parameters, or `None` for other operations.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes or devices that do not fit.
     pub fn of(
         layer: &Layer,
         parameters: &Parameters,
@@ -66,6 +69,9 @@ impl Affine {
     }
 
     /// The layer's output with this weight and bias.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes or devices that do not fit.
     pub fn forward(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         Ok(match &self.kind {
             Kind::Linear => ops::linear(x, weight, bias)?,
@@ -85,11 +91,17 @@ impl Affine {
     }
 
     /// The output of one modified copy of the layer, whose modified weight is given.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes or devices that do not fit.
     pub fn copy(&self, x: &Tensor, weight: &Tensor, term: Term, bounds: (f32, f32)) -> Result<Tensor> {
         self.forward(&term.input.apply(x, bounds)?, weight, self.modified_bias(term, bounds)?.as_ref())
     }
 
     /// The bias of a modified copy.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes or devices that do not fit.
     pub fn modified_bias(&self, term: Term, bounds: (f32, f32)) -> Result<Option<Tensor>> {
         let Some(bias) = &self.bias else { return Ok(None) };
         let bias = term.parameter.apply(bias, bounds)?;
@@ -100,6 +112,9 @@ impl Affine {
     }
 
     /// Gradient of `⟨gradient, output⟩` with respect to the input, which has the shape `input`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes or devices that do not fit.
     pub fn backward_input(&self, gradient: &Tensor, weight: &Tensor, input: &[usize]) -> Result<Tensor> {
         Ok(match &self.kind {
             Kind::Linear => ops::linear_backward_input(gradient, weight)?,
@@ -115,6 +130,9 @@ impl Affine {
     }
 
     /// Gradient with respect to the weight, summed over the batch and positions.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes or devices that do not fit.
     pub fn backward_weight(&self, gradient: &Tensor, x: &Tensor) -> Result<Tensor> {
         Ok(match &self.kind {
             Kind::Linear => ops::linear_backward_weight(gradient, x)?,

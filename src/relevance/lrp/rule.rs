@@ -65,6 +65,9 @@ pub(super) enum Modifier {
 
 impl Modifier {
     /// The modified tensor; `bounds` are the lowest and the highest input.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for shapes or devices that do not fit.
     pub fn apply(self, values: &Tensor, bounds: (f32, f32)) -> Result<Tensor> {
         Ok(match self {
             Self::Identity => values.clone(),
