@@ -60,15 +60,11 @@ impl Args {
     /// The entries to do.
     fn tasks(&self) -> Result<Vec<Task>> {
         match (&self.plan, &self.spec) {
-            (Some(path), _) => {
+            (Some(path), _) if self.all => {
                 let plan = Plan::load(path)?;
-                if self.all {
-                    return Ok((0..plan.len(self.wave()))
-                        .map(|index| self.entry(&plan, index, None))
-                        .collect());
-                }
-                self.one_of(&plan, path).map(|task| vec![task])
+                Ok((0..plan.len(self.wave())).map(|index| self.entry(&plan, index, None)).collect())
             }
+            (Some(path), _) => self.one_of(path).map(|task| vec![task]),
             (None, Some(spec)) => Self::specified(spec).map(|task| vec![task]),
             // The argument parser demands one of the two.
             (None, None) => Err(Error::input("give --spec or --plan")),
@@ -86,26 +82,27 @@ impl Args {
             true => Work::Baseline(Box::new(parse(&text, &place)?)),
             false => Work::Run(Box::new(parse(&text, &place)?)),
         };
-        Ok(Task { work, experiment: "exec".into(), planned_id: None, place, is_new: true })
+        Ok(Task { work, experiment: "exec".into(), planned_id: None, origin: place, is_new: true })
     }
 
     /// The entry that `--index` names.
-    fn one_of(&self, plan: &Plan, path: &Path) -> Result<Task> {
+    fn one_of(&self, path: &Path) -> Result<Task> {
         let index = self.index.ok_or_else(|| {
             Error::input_hint("--plan needs --index N", "or --all for everything that is left")
         })?;
-        let task_place = format!("{}, {}[{index}]", path.display(), self.wave().name());
+        let plan = Plan::load(path)?;
+        let origin = format!("{}, {}[{index}]", path.display(), self.wave().name());
         if index >= plan.len(self.wave()) {
             return Err(Error::input_hint(
-                format!("{task_place}: there is no such entry: the plan has {}", plan.len(self.wave())),
+                format!("{origin}: there is no such entry: the plan has {}", plan.len(self.wave())),
                 "`ecqx plan SPEC --format json` writes plans",
             ));
         }
-        Ok(self.entry(plan, index, Some(task_place)))
+        Ok(self.entry(&plan, index, Some(origin)))
     }
 
-    fn entry(&self, plan: &Plan, index: usize, place: Option<String>) -> Task {
-        let place = place.unwrap_or_else(|| format!("{}[{index}]", self.wave().name()));
+    fn entry(&self, plan: &Plan, index: usize, origin: Option<String>) -> Task {
+        let origin = origin.unwrap_or_else(|| format!("{}[{index}]", self.wave().name()));
         let (work, experiment, id, is_new) = match self.wave() {
             Wave::Runs => {
                 let run = plan.runs[index].clone();
@@ -116,7 +113,7 @@ impl Args {
                 (Work::Baseline(Box::new(baseline.spec)), baseline.experiment, baseline.id, true)
             }
         };
-        Task { work, experiment, planned_id: Some(id), place, is_new }
+        Task { work, experiment, planned_id: Some(id), origin, is_new }
     }
 }
 
@@ -224,7 +221,7 @@ fn code_of_all(tasks: &[Task], ends: Vec<Option<End>>, global: &Global) -> u8 {
             End::Computed(record) | End::Settled(record) => failed |= record.is_failed(),
             // A baseline that can't be made is no reason to leave the others.
             End::NoBaseline(error) => {
-                eprintln!("error: {}: {error}", task.place);
+                eprintln!("error: {}: {error}", task.origin);
                 failed = true;
             }
             End::Baseline { .. } | End::Claimed => {}

@@ -55,7 +55,7 @@ fn task(planned: &Planned) -> Task {
         work: Work::Run(Box::new(planned.run.clone())),
         experiment: planned.experiment.clone(),
         planned_id: None,
-        place: planned.run.label(),
+        origin: planned.run.label(),
         is_new: matches!(planned.state, State::New),
     }
 }

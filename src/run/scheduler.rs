@@ -35,8 +35,8 @@ pub struct Task {
     pub experiment: String,
     /// The id that a plan gives it; checked, since this machine may see other data than the one that planned.
     pub planned_id: Option<String>,
-    /// Where it stands, for messages.
-    pub place: String,
+    /// Where it was read, for messages.
+    pub origin: String,
     /// Whether a failed record of it is another worker's attempt at the same plan: it was new when the plan was made.
     pub is_new: bool,
 }
@@ -45,7 +45,7 @@ impl Task {
     fn check(&self, id: &str) -> Result<()> {
         match &self.planned_id {
             Some(planned) if planned != id => Err(Error::input_hint(
-                format!("{}: the plan says {planned}, here it is {id}", self.place),
+                format!("{}: the plan says {planned}, here it is {id}", self.origin),
                 "data, checkpoint or version of ecqx differ from those that were planned with: plan again",
             )),
             _ => Ok(()),

@@ -50,14 +50,14 @@ pub struct ClaimInfo {
 }
 
 /// What stands in a claim file.
-struct Seen {
+struct ClaimFile {
     /// `None` for a file that cannot be parsed: a disk was full, or a program of another kind wrote it.
     holder: Option<Holder>,
     /// Tells it from every other content.
     mark: String,
 }
 
-impl Seen {
+impl ClaimFile {
     /// `None` when there is no file.
     fn read(path: &Path) -> Result<Option<Self>> {
         let bytes = match fs::read(path) {
@@ -101,7 +101,7 @@ impl ClaimInfo {
     pub(super) fn read(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().into_owned();
         let id = name.strip_suffix(".json").filter(|id| !id.starts_with('.'))?.to_owned();
-        let seen = Seen::read(path).ok()??;
+        let seen = ClaimFile::read(path).ok()??;
         let stale = seen.is_stale(path);
         let (host, pid) = seen.holder.map_or(("unknown".into(), 0), |h| (h.process.host, h.process.pid));
         Some(Self { id, host, pid, stale, heartbeat: distance(path) })
@@ -115,7 +115,7 @@ pub(super) fn is_stale(path: &Path) -> bool {
     if name.strip_prefix('.').is_some_and(|name| Process::life_of_writer(name) == Life::Gone) {
         return true;
     }
-    Seen::read(path).ok().flatten().is_some_and(|seen| seen.is_stale(path))
+    ClaimFile::read(path).ok().flatten().is_some_and(|seen| seen.is_stale(path))
 }
 
 /// A claim held by this process; released when dropped.
@@ -185,7 +185,7 @@ impl Claim {
                 }
                 Err(_) => {}
             }
-            let Some(seen) = Seen::read(&self.path)? else { continue };
+            let Some(seen) = ClaimFile::read(&self.path)? else { continue };
             if depth >= DEPTH || !seen.is_stale(&self.path) {
                 return Ok(false);
             }
@@ -194,7 +194,7 @@ impl Claim {
                 self.path.with_file_name(format!(".{}.{}.json", name.trim_start_matches('.'), seen.mark));
             let Some(_guard) = Self::acquire(&guard, depth + 1)? else { return Ok(false) };
             // Another worker may have replaced it before this one had the guard.
-            if Seen::read(&self.path)?.is_some_and(|now| now.mark == seen.mark) {
+            if ClaimFile::read(&self.path)?.is_some_and(|now| now.mark == seen.mark) {
                 fs::rename(own, &self.path).map_err(Error::io(&self.path))?;
                 return Ok(true);
             }
@@ -232,8 +232,10 @@ fn touch(path: &Path, holder: &Holder) -> std::io::Result<()> {
 impl Drop for Claim {
     fn drop(&mut self) {
         // Perhaps this process was stopped for long, and another has taken over. A claim that stays is seen as stale.
-        let is_own =
-            Seen::read(&self.path).ok().flatten().is_some_and(|s| s.holder.as_ref() == Some(&self.holder));
+        let is_own = ClaimFile::read(&self.path)
+            .ok()
+            .flatten()
+            .is_some_and(|s| s.holder.as_ref() == Some(&self.holder));
         if is_own {
             let _ = fs::remove_file(&self.path);
         }
@@ -337,7 +339,7 @@ mod tests {
         let path = folder.path().join("run.json");
         let dead = Process { started: 1, ..Process::current().clone() };
         claim_of(&path, dead.clone());
-        let mark = Seen::read(&path).unwrap().unwrap().mark;
+        let mark = ClaimFile::read(&path).unwrap().unwrap().mark;
         claim_of(&folder.path().join(format!(".run.{mark}.json")), dead);
         let claim = Claim::take(&path).unwrap();
         assert!(claim.is_some());

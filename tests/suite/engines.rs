@@ -150,6 +150,28 @@ fn local_workers_complete_a_sweep() {
     same_tables(at, ["store", "other"]);
 }
 
+/// Jobs share one baseline, made once and before the runs with the threads of all: it is the one that a single job makes.
+#[test]
+fn jobs_wait_for_one_baseline() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("spec.yaml"), SPEC).unwrap();
+    let weights = ["1", "2"].map(|jobs| {
+        let run = ["run", "spec.yaml", "--threads", "2", "--jobs", jobs, "--store", jobs];
+        let output = ecqx().current_dir(at).args(run).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        let trained: Vec<usize> = text.match_indices("baseline seed=0  epoch 1").map(|(at, _)| at).collect();
+        assert_eq!(trained.len(), 1, "{text}");
+        assert!(text.find("[1/6]").is_some_and(|first| trained[0] < first), "{text}");
+        let baselines: Vec<_> =
+            std::fs::read_dir(at.join(jobs).join("baselines")).unwrap().flatten().collect();
+        assert_eq!(baselines.len(), 1);
+        std::fs::read(baselines[0].path().join("weights.safetensors")).unwrap()
+    });
+    assert_eq!(weights[0], weights[1]);
+}
+
 /// What `--print` shows: one task per run, the site's limit, shares of a GPU, the first wave before the second.
 #[test]
 fn engines_print_what_they_would_run() {

@@ -45,7 +45,7 @@ pub enum Functional {
 }
 
 /// A named composite.
-pub struct Named {
+pub struct NamedComposite {
     /// Name in YAML and on the command line.
     pub name: &'static str,
     conv: Rule,
@@ -61,8 +61,8 @@ const fn named(
     batch_norm: Rule,
     linear: Rule,
     first: Option<First>,
-) -> Named {
-    Named { name, conv, batch_norm, linear, activation: Rule::Pass, first }
+) -> NamedComposite {
+    NamedComposite { name, conv, batch_norm, linear, activation: Rule::Pass, first }
 }
 
 const FLAT: Option<First> = Some(First { rule: Rule::Flat, conv_only: false });
@@ -74,7 +74,7 @@ pub const DEFAULT: &str = "epsilon_plus_flat_bn_pass";
 
 /// All named composites. The rules of the paper's composite (section 4.2: ε for linear layers, α = 1, β = 0 for
 /// convolutions, batch norm passed) and its relatives.
-pub const COMPOSITES: &[Named] = &{
+pub const COMPOSITES: &[NamedComposite] = &{
     use Rule::{Epsilon, Gamma, GammaAdapt, GammaBnConv, Gradient, Pass, ZPlus};
     [
         named("epsilon_flat", Epsilon, Epsilon, Epsilon, FLAT),
@@ -89,7 +89,7 @@ pub const COMPOSITES: &[Named] = &{
         named(DEFAULT, ZPlus, Pass, Epsilon, FLAT),
         named("alpha2_beta1_flat", ALPHA2_BETA1, ALPHA2_BETA1, Epsilon, FLAT),
         named("alpha2_beta1_flat_bn_pass", ALPHA2_BETA1, Pass, Epsilon, FLAT),
-        Named {
+        NamedComposite {
             name: "excitation_backprop",
             conv: ZPlus,
             batch_norm: Gradient,
@@ -115,7 +115,7 @@ impl Composite {
                     None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
                 }),
             })?;
-        let &Named { conv, batch_norm, linear, activation, first, .. } = found;
+        let &NamedComposite { conv, batch_norm, linear, activation, first, .. } = found;
         Ok(Self { conv, batch_norm, linear, activation, first, names: Vec::new() })
     }
 
