@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Top-level modules from the top to the leaves. A module imports from those after it only.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 23] = [
     "cli",
     "report",
     "engine",
@@ -17,10 +17,12 @@ const ORDER: [&str; 21] = [
     "model",
     "relevance",
     "codec",
+    "testing",
     "quant",
     "data",
     "nn",
     // Leaves.
+    "registry",
     "snapshot",
     "insight",
     "record",
