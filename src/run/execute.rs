@@ -4,7 +4,6 @@ use super::baseline::{self, Baseline};
 use super::log::Log;
 use super::measure::{layer_records, sizes};
 use super::provenance;
-use crate::record::{Metrics, RunRecord, SCHEMA, Status};
 use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, Dataset, Split};
@@ -12,6 +11,7 @@ use crate::model;
 use crate::nn::{Network, Parameters};
 use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
 use crate::quant::{self};
+use crate::record::{Metrics, RunRecord, SCHEMA, SampleCounts, Status};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
 use crate::store::{Files, Lookup, Store};
@@ -225,9 +225,16 @@ fn fill(
     let network = context.network(run, dataset.as_ref())?;
     record.model.clone_from(&network.name);
     record.provenance.dataset_digest = dataset.digest().into();
+    record.provenance.samples = Some(SampleCounts {
+        train: dataset.len(Split::Train),
+        validation: dataset.len(Split::Validation),
+        test: dataset.len(Split::Test),
+    });
     let Baseline { parameters, test, digest } =
         baseline::obtain(context, run, baseline_id, &network, dataset.as_ref(), observer)?;
     record.provenance.baseline_digest.clone_from(&digest);
+    let mut warnings = dataset.notes();
+    warnings.extend(test.warning("the baseline, test split"));
     record.baseline = Some(test);
 
     let checkpoints =
@@ -252,6 +259,11 @@ fn fill(
     let decoded = decoded_parameters(&bytes, &network, &context.device)?;
     record.test = Some(evaluate(&network, &decoded, dataset.as_ref(), Split::Test, observer)?);
     record.validation = validation(&network, &decoded, dataset.as_ref(), observer)?;
+    let evaluated = [("test", &record.test), ("validation", &record.validation)];
+    warnings.extend(evaluated.iter().filter_map(|(split, metrics)| {
+        metrics.as_ref()?.warning(&format!("the decoded model, {split} split"))
+    }));
+    record.warnings.append(&mut warnings);
     files.insert("model.nnc".into(), bytes);
     Ok(())
 }

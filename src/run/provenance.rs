@@ -29,6 +29,7 @@ pub fn gather(device: &Device) -> Provenance {
         threads: rayon::current_num_threads(),
         host: crate::store::host(),
         dataset_digest: String::new(),
+        samples: None,
         baseline_digest: String::new(),
         command: std::env::args().collect(),
         started: now(),

@@ -1,6 +1,7 @@
 //! Tests through the real binary. One crate, one module per subject: linking is the slow part.
 
 mod codec;
+mod data;
 mod engines;
 mod errors;
 mod expected;
