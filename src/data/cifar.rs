@@ -185,7 +185,7 @@ impl Format {
                 of_training.iter().map(|(file, size)| format!("{file} {size}")).collect();
             notes.push(format!(
                 "{}: training files of different sizes: {}",
-                folder.display(),
+                version.folder,
                 sizes.join(", ")
             ));
         }

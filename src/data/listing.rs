@@ -17,6 +17,12 @@ pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
 }
 
+/// The last `parts` of a path, for notes: records are read on other machines, where the folders above differ.
+pub(super) fn tail(path: &Path, parts: usize) -> String {
+    let all: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    all[all.len().saturating_sub(parts)..].join("/")
+}
+
 /// What a folder holds besides hidden things, sorted.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! words forms `_unknown_`, cuts of background noise form `_silence_`.
 
 use super::audio::{AudioParts, AudioSet, CLIP, Clip};
+use super::listing::tail;
 use super::speech_split::split_words;
 use super::{Dataset, DatasetSpec, Digest, Family, Split, listing, read_file, sound, wav};
 use crate::error::closest;
@@ -142,13 +143,13 @@ pub(super) fn list_words(root: &Path, special: bool, notes: &mut Vec<String>) ->
         }
     }
     if !empty.is_empty() {
-        notes.push(format!("{}: no clips in the folders of {}", root.display(), empty.join(", ")));
+        notes.push(format!("{}: no clips in the folders of {}", tail(root, 1), empty.join(", ")));
     }
     if let Some(first) = others.first() {
-        let (count, first) = (others.len(), first.display());
+        let (count, first) = (others.len(), tail(first, 2));
         notes.push(format!(
             "{}: not WAV, skipped: {count} in folders of words, the first {first}",
-            root.display()
+            tail(root, 1)
         ));
     }
     Ok(words)
@@ -197,7 +198,7 @@ impl Tally {
         ];
         for (files, what) in about {
             if let Some(first) = files.first() {
-                notes.push(format!("WAV files {what}: {}, the first {}", files.len(), first.display()));
+                notes.push(format!("WAV files {what}: {}, the first {}", files.len(), tail(first, 3)));
             }
         }
     }
@@ -250,7 +251,7 @@ impl Loader<'_> {
     fn noise(&mut self, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Vec<i16>>> {
         const WITHOUT: &str = "silence is digital zero and no noise is mixed in";
         if !folder.is_dir() {
-            notes.push(format!("{}: not found, so that {WITHOUT}", folder.display()));
+            notes.push(format!("{}: not found, so that {WITHOUT}", tail(folder, 2)));
             return Ok(Vec::new());
         }
         let files = listing::entries(folder)?;
@@ -259,10 +260,10 @@ impl Loader<'_> {
         let (long, short): (Vec<_>, Vec<_>) =
             self.read(&recordings)?.into_iter().partition(|samples| samples.len() >= CLIP);
         if !short.is_empty() {
-            notes.push(format!("{}: shorter than a second, skipped: {}", folder.display(), short.len()));
+            notes.push(format!("{}: shorter than a second, skipped: {}", tail(folder, 2), short.len()));
         }
         if long.is_empty() {
-            notes.push(format!("{}: no recording of a second, so that {WITHOUT}", folder.display()));
+            notes.push(format!("{}: no recording of a second, so that {WITHOUT}", tail(folder, 2)));
         }
         Ok(long)
     }

@@ -25,7 +25,7 @@ pub(super) fn split_words(root: &Path, notes: &mut Vec<String>) -> Result<[Words
         let lists = LISTS.map(|(list, _)| list).join(" and ");
         notes.push(format!(
             "{}: without {lists}, clips are split by the hash of their speaker",
-            root.display()
+            listing::tail(root, 1)
         ));
         return Ok(distribute(words, |_, file| speaker_split(&file_name(file))));
     }
@@ -131,7 +131,7 @@ impl<'a> Listed<'a> {
             }
         }
         if twice > 0 {
-            notes.push(format!("{}: lines that repeat another: {twice}", path.display()));
+            notes.push(format!("{list}: lines that repeat another: {twice}"));
         }
         Ok(())
     }

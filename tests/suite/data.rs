@@ -107,7 +107,7 @@ fn a_last_batch_of_one_is_trained_with_batch_norm() {
     let folder = tempfile::tempdir().unwrap();
     mnist(folder.path(), 9 + 4);
     let model = "name: tiny\ninput_shape: [1, 4, 4]\nlayers:\n  - {name: flatten, kind: flatten}\n  \
-        - {name: fc, kind: linear, inputs: 16, outputs: 10}\n  - {name: bn, kind: batch_norm, channels: 10}\n";
+        - {name: fc, kind: linear, inputs: 16, outputs: 10}\n  - {name: bn, kind: batch_norm, features: 10}\n";
     fs::write(folder.path().join("tiny.yaml"), model).unwrap();
     let experiment = "name: lone\ndataset: {name: mnist, validation: 4}\nmodel: tiny.yaml\n\
         baseline: {train: {epochs: 1, batch_size: 8, learning_rate: 0.01}}\nseeds: [1]\nbits: [4]\nquantizers:\n  \
@@ -118,4 +118,55 @@ fn a_last_batch_of_one_is_trained_with_batch_norm() {
     let text =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
+    let record = record(folder.path()).expect("a finished run has a record");
+    assert_eq!(record["status"], "done", "{record}");
+    assert_eq!(record["provenance"]["samples"], serde_json::json!({"train": 9, "validation": 4, "test": 10}));
+}
+
+/// Errors of tensors, as of a batch of one that can't be merged, are tried once and leave no backtrace anywhere.
+#[test]
+fn tensor_errors_are_tried_once() {
+    let folder = tempfile::tempdir().unwrap();
+    mnist(folder.path(), 9);
+    let model = "name: tiny\ninput_shape: [1, 4, 4]\nlayers:\n  - {name: flatten, kind: flatten}\n  \
+        - {name: fc, kind: linear, inputs: 16, outputs: 10}\n  - {name: bn, kind: batch_norm, features: 10}\n";
+    fs::write(folder.path().join("tiny.yaml"), model).unwrap();
+    let experiment = "name: ones\ndataset: {name: mnist, validation: 4}\nmodel: tiny.yaml\n\
+        baseline: {train: {epochs: 1, batch_size: 1}}\nseeds: [1]\nbits: [4]\nquantizers: [{method: ecq, lambda: [0.1]}]\n";
+    fs::write(folder.path().join("x.yaml"), experiment).unwrap();
+    let output = ecqx()
+        .current_dir(folder.path())
+        .env("RUST_BACKTRACE", "1")
+        .args(["run", "x.yaml", "--data-dir", "."])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let record = record(folder.path()).expect("a failed run has a record");
+    assert_eq!((&record["status"], &record["attempts"]), (&"failed".into(), &1.into()), "{record}");
+    let error = record["error"].as_str().unwrap();
+    assert!(error.contains("batches of two or more samples") && !error.contains('\n'), "{error}");
+    let text =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    for text in [text, record.to_string()] {
+        assert!(!text.contains("candle_core::") && !text.contains("rust_begin_unwind"), "{text}");
+    }
+}
+
+/// The record of a run in a store anywhere below `folder`.
+fn record(folder: &Path) -> Option<Value> {
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if let Some(found) = record(&path) {
+                return Some(found);
+            }
+        } else if path.file_name()? == "record.json" {
+            let record: Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            // A baseline's record has no status.
+            if record.get("status").is_some() {
+                return Some(record);
+            }
+        }
+    }
+    None
 }
