@@ -18,6 +18,7 @@ mod jpeg;
 mod listing;
 mod mfcc;
 mod pickle;
+mod pickle_machine;
 #[doc(hidden)]
 pub mod readers;
 mod registry;
