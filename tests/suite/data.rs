@@ -109,7 +109,7 @@ fn a_last_batch_of_one_is_trained_with_batch_norm() {
     let model = "name: tiny\ninput_shape: [1, 4, 4]\nlayers:\n  - {name: flatten, kind: flatten}\n  \
         - {name: fc, kind: linear, inputs: 16, outputs: 10}\n  - {name: bn, kind: batch_norm, features: 10}\n";
     fs::write(folder.path().join("tiny.yaml"), model).unwrap();
-    let experiment = "name: lone\ndataset: {name: mnist, validation: 4}\nmodel: tiny.yaml\n\
+    let experiment = "name: lone\ndataset: {name: mnist, validation: 4}\nmodel: {file: tiny.yaml}\n\
         baseline: {train: {epochs: 1, batch_size: 8, learning_rate: 0.01}}\nseeds: [1]\nbits: [4]\nquantizers:\n  \
         - {method: ecq, lambda: [0.1], train: {epochs: 1, batch_size: 8, learning_rate: 0.01}}\n";
     fs::write(folder.path().join("x.yaml"), experiment).unwrap();
@@ -131,7 +131,7 @@ fn tensor_errors_are_tried_once() {
     let model = "name: tiny\ninput_shape: [1, 4, 4]\nlayers:\n  - {name: flatten, kind: flatten}\n  \
         - {name: fc, kind: linear, inputs: 16, outputs: 10}\n  - {name: bn, kind: batch_norm, features: 10}\n";
     fs::write(folder.path().join("tiny.yaml"), model).unwrap();
-    let experiment = "name: ones\ndataset: {name: mnist, validation: 4}\nmodel: tiny.yaml\n\
+    let experiment = "name: ones\ndataset: {name: mnist, validation: 4}\nmodel: {file: tiny.yaml}\n\
         baseline: {train: {epochs: 1, batch_size: 1}}\nseeds: [1]\nbits: [4]\nquantizers: [{method: ecq, lambda: [0.1]}]\n";
     fs::write(folder.path().join("x.yaml"), experiment).unwrap();
     let output = ecqx()
