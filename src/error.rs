@@ -36,8 +36,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A tensor operation failed.
-    #[error("tensor operation: {0}")]
-    Tensor(#[from] candle_core::Error),
+    // Not a `source`: candle's text holds a backtrace, which chains of causes would print.
+    #[error("tensor operation: {}", without_backtrace(.0))]
+    Tensor(candle_core::Error),
     /// A bitstream could not be written or read.
     #[error("bitstream: {0}")]
     Codec(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -96,7 +97,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() != ErrorKind::NotFound,
-            Self::Tensor(_) => true,
+            // A tensor operation that fails would fail again: shapes and numbers come from the run itself.
+            Self::Tensor(_) => false,
             _ => false,
         }
     }
@@ -122,6 +124,24 @@ impl Error {
             _ => None,
         }
     }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+/// The text of a tensor error in one line, without the backtrace that candle carries when backtraces are on.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    // The variants that wrap others print them with their backtraces, so it is the text that is cut.
+    let is_frame = |line: &&str| {
+        let number = line.trim_start().split_once(": ").map_or("", |(number, _)| number);
+        !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    let text = error.to_string();
+    let lines = text.lines().take_while(|line| !is_frame(line) && line.trim() != "stack backtrace:");
+    lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
 /// Kinds of errors after which nothing else can be written either.
@@ -161,6 +181,19 @@ pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Records, JSON and reports hold the message of a tensor error, never the backtrace that candle adds; and such an error
+    /// is not tried again.
+    #[test]
+    fn tensor_errors_carry_no_backtrace() {
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let inner = Box::new(candle_core::Error::Msg("shapes differ".into()));
+        let wrapped = candle_core::Error::WithBacktrace { inner, backtrace };
+        assert!(wrapped.to_string().lines().count() > 1, "candle prints frames");
+        let error = Error::from(wrapped.context("layer conv1"));
+        assert_eq!(error.to_string(), "tensor operation: layer conv1: shapes differ");
+        assert!(std::error::Error::source(&error).is_none() && !error.is_transient());
+    }
 
     /// Both ways in which parsers quote names are understood, and what is far from everything gets no suggestion.
     #[test]

@@ -95,8 +95,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let network = network(&args.model, &args.model_options, dataset.as_ref())?;
     let parameters = model::checkpoint::load(&args.weights, &network, &global.device()?)?;
     let metrics = train::evaluate(&network, &parameters, dataset.as_ref(), args.split, &Silent)?;
+    let mut warnings = dataset.notes();
+    warnings.extend(metrics.warning("the model"));
     if global.json {
         let mut object = serde_json::to_value(&metrics)?;
+        object["non_finite"] = metrics.non_finite.into();
+        object["warnings"] = serde_json::to_value(&warnings)?;
         object["model"] = network.name.clone().into();
         object["dataset"] = args.dataset.clone().into();
         object["split"] = serde_json::to_value(args.split)?;
@@ -115,6 +119,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             println!("  top-5  {top5:.2} %");
         }
         println!("  loss   {:.4}", metrics.loss);
+        for warning in &warnings {
+            println!("  warning: {warning}");
+        }
     }
     Ok(super::DONE)
 }

@@ -4,7 +4,7 @@
 //! its training code: silence is a cut of background noise at a random volume.
 
 use super::mfcc::{Mfcc, RATE};
-use super::{Dataset, DatasetSpec, Digest, Split, check_request};
+use super::{Dataset, DatasetSpec, Digest, Split, check_classes, check_request};
 use crate::Result;
 use crate::rng::Rng;
 use rayon::prelude::*;
@@ -71,6 +71,8 @@ pub(super) struct AudioParts {
     pub test: Vec<Clip>,
     /// Background recordings, each at least one clip long; without any, silence is digital zero.
     pub noise: Vec<Vec<i16>>,
+    /// What to warn of.
+    pub notes: Vec<String>,
 }
 
 /// A data set of one-second clips: inputs `[1, frames, coefficients]`, standardised per coefficient over the training
@@ -90,6 +92,7 @@ pub(super) struct AudioSet {
     scale: Vec<f32>,
     augmentation: AudioAugmentation,
     digest: String,
+    notes: Vec<String>,
 }
 
 impl AudioSet {
@@ -102,6 +105,8 @@ impl AudioSet {
         let labels = splits.map(|clips| clips.iter().map(|clip| clip.label).collect::<Vec<_>>());
         digest.json("settings", &(settings, augmentation, &parts.classes));
         digest.json("labels", &labels);
+        let mut notes = parts.notes;
+        check_classes(&spec.name, &parts.classes, &labels, &mut notes)?;
         let [frames, coefficients] = mfcc.shape();
         let mut set = Self {
             name: spec.name.clone(),
@@ -116,6 +121,7 @@ impl AudioSet {
             scale: vec![1.0; coefficients],
             augmentation,
             digest: digest.finish(),
+            notes,
         };
         let mut features =
             [("train", &parts.train), ("validation", &parts.validation), ("test", &parts.test)]
@@ -225,6 +231,9 @@ impl Dataset for AudioSet {
     }
     fn digest(&self) -> &str {
         &self.digest
+    }
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
     fn fill(
         &self,

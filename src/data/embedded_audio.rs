@@ -59,6 +59,7 @@ fn open(spec: &DatasetSpec) -> Result<Arc<dyn Dataset>> {
         noise: (0..4)
             .map(|i| background(&mut Rng::stream(seed, &format!("embedded-audio noise {i}"))))
             .collect(),
+        notes: Vec::new(),
     };
     Ok(Arc::new(AudioSet::new(spec, parts, digest)?))
 }
@@ -71,7 +72,7 @@ fn generate(seed: u64, split: &str, count: usize, digest: &mut Digest) -> Result
             let class = index % WORDS.len();
             let mut rng = Rng::stream(seed, &format!("embedded-audio {split} {index}"));
             let bytes = encode(&synthesis::speak(WORDS[class].1, &mut rng))?;
-            let samples = wav::parse(Path::new(&format!("{split}-{index}.wav")), &bytes)?;
+            let samples = wav::parse(Path::new(&format!("{split}-{index}.wav")), &bytes, false)?.samples;
             Ok((blake3::hash(&bytes), Clip { samples: Some(samples), label: class as u32 }))
         })
         .collect::<Result<_>>()?;

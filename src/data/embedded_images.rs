@@ -69,6 +69,7 @@ fn open(spec: &DatasetSpec) -> Result<Arc<dyn Dataset>> {
         test: split("test", samples.test.unwrap_or(2000)),
         mean_std: (&[0.5, 0.5, 0.5], &[0.25, 0.25, 0.25]),
         augmentation: ImageAugmentation { flip: true, crop_padding: 2 },
+        notes: Vec::new(),
     };
     Ok(Arc::new(ImageSet::new(spec, parts, digest)?))
 }

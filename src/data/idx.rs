@@ -4,7 +4,7 @@
 //! dimensions, each dimension as 32 bits big-endian, then the values.
 
 use super::images::{ImageAugmentation, ImageParts, ImageSet, Records};
-use super::{Dataset, DatasetSpec, Digest, Family, read_file};
+use super::{Dataset, DatasetSpec, Digest, Family, read_file, signature};
 use crate::{Error, Result};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -27,18 +27,22 @@ const CLASSES: usize = 10;
 /// One member of the family.
 struct Member {
     folder: &'static str,
+    /// Folder that torchvision makes below its root.
+    torchvision: &'static str,
     classes: [&'static str; CLASSES],
     mean_std: (&'static [f32], &'static [f32]),
 }
 
 static DIGITS: Member = Member {
     folder: "mnist",
+    torchvision: "MNIST",
     classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
     mean_std: (&[0.1307], &[0.3081]),
 };
 
 static FASHION: Member = Member {
     folder: "fashion-mnist",
+    torchvision: "FashionMNIST",
     classes: [
         "t-shirt/top",
         "trouser",
@@ -62,7 +66,7 @@ pub(super) static MNIST: Family = Family {
     folder: DIGITS.folder,
     settings: SETTINGS,
     generated: false,
-    present: |data_dir| DIGITS.present(data_dir),
+    present: |data_dir| DIGITS.found(data_dir).is_some(),
     open: |spec, data_dir| DIGITS.open(spec, data_dir),
 };
 
@@ -75,20 +79,25 @@ pub(super) static FASHION_MNIST: Family = Family {
     folder: FASHION.folder,
     settings: SETTINGS,
     generated: false,
-    present: |data_dir| FASHION.present(data_dir),
+    present: |data_dir| FASHION.found(data_dir).is_some(),
     open: |spec, data_dir| FASHION.open(spec, data_dir),
 };
 
-/// The file as it is, or with `.gz`.
-fn find(folder: &Path, name: &str) -> PathBuf {
-    let zipped = folder.join(format!("{name}.gz"));
-    if zipped.is_file() { zipped } else { folder.join(name) }
+/// The file as it is, or with `.gz`; some mirrors write `.idx` for `-idx`. `None` where there is none of them.
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    let dotted = name.replace("-idx", ".idx");
+    let names = [name.to_owned(), format!("{name}.gz"), dotted.clone(), format!("{dotted}.gz")];
+    names.iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
-/// A file's bytes, unpacked where it is gzipped.
+/// A file's content, unpacked where it is gzipped, whatever its name says.
 fn unpacked(path: &Path) -> Result<Vec<u8>> {
-    let bytes = read_file(path)?;
-    if path.extension().is_none_or(|extension| extension != "gz") {
+    unpack(path, read_file(path)?)
+}
+
+/// [`unpacked`] of a file's bytes.
+pub(super) fn unpack(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
     }
     let mut out = Vec::new();
@@ -101,17 +110,17 @@ fn unpacked(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Dimensions and values of an IDX file of bytes.
-fn parse<'a>(path: &Path, bytes: &'a [u8], rank: usize) -> Result<(Vec<usize>, &'a [u8])> {
+pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8], rank: usize) -> Result<(Vec<usize>, &'a [u8])> {
     let wrong = |offset: usize, what: String| Error::format(path, offset as u64, what);
     let header = 4 + 4 * rank;
+    // Compared before lengths: a short file of another kind is not a truncated one.
+    let expected = [0, 0, 8, rank as u8];
+    if !bytes.starts_with(&expected[..bytes.len().min(4)]) || bytes.is_empty() {
+        let kind = signature::describe(bytes);
+        return Err(wrong(0, format!("not an IDX file of bytes with {rank} dimensions: {kind}")));
+    }
     if bytes.len() < header {
         return Err(wrong(bytes.len(), format!("the header has {header} bytes: the file is truncated")));
-    }
-    if bytes[..2] != [0, 0] || bytes[2] != 8 || usize::from(bytes[3]) != rank {
-        return Err(wrong(
-            0,
-            format!("not an IDX file of bytes with {rank} dimensions: it begins with {:?}", &bytes[..4]),
-        ));
     }
     // Chunks of four bytes by construction.
     let dimensions: Vec<usize> = bytes[4..header]
@@ -132,13 +141,29 @@ fn parse<'a>(path: &Path, bytes: &'a [u8], rank: usize) -> Result<(Vec<usize>, &
 }
 
 impl Member {
-    fn present(&self, data_dir: &Path) -> bool {
-        let folder = data_dir.join(self.folder);
-        FILES.iter().any(|file| find(&folder, file).is_file())
+    /// The folder that holds files of the set: ours, or where torchvision leaves them.
+    fn found(&self, data_dir: &Path) -> Option<PathBuf> {
+        let folders = [
+            self.folder.into(),
+            format!("{}/raw", self.torchvision),
+            format!("{0}/{1}/raw", self.folder, self.torchvision),
+        ];
+        let holds = |folder: &PathBuf| FILES.iter().any(|file| find(folder, file).is_some());
+        folders.iter().map(|folder| data_dir.join(folder)).find(holds)
     }
 
     fn open(&self, spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
-        let folder = data_dir.join(self.folder);
+        let folder = self.found(data_dir).unwrap_or_else(|| data_dir.join(self.folder));
+        let missing: Vec<&str> = FILES.into_iter().filter(|file| find(&folder, file).is_none()).collect();
+        if !missing.is_empty() {
+            return Err(Error::input_hint(
+                format!("data set {}: {} lacks {}", spec.name, folder.display(), missing.join(", ")),
+                "put all four IDX files there, gzipped or not",
+            ));
+        }
+        // They are there, as was just checked.
+        let find = |folder: &Path, file: &str| find(folder, file).unwrap_or_else(|| folder.join(file));
+        let mut notes = Vec::new();
         let mut digest = Digest::new(&spec.name);
         let mut shape = None;
         let mut read = |images: &str, labels: &str| {
@@ -168,7 +193,8 @@ impl Member {
         let test = read(FILES[2], FILES[3])?;
         let [height, width] = shape.unwrap_or([28, 28]);
         let count = train.labels.len();
-        let kept = count - spec.validation_count(count, VALIDATION.min(count as f64 / 2.0).floor())?;
+        let default = spec.default_validation(count, VALIDATION, &mut notes);
+        let kept = count - spec.validation_count(count, default)?;
         let validation = train.split_off(kept, height * width);
         let parts = ImageParts {
             classes: self.classes.iter().map(|name| (*name).to_owned()).collect(),
@@ -179,6 +205,7 @@ impl Member {
             mean_std: self.mean_std,
             // Digits and shoes are not symmetric.
             augmentation: ImageAugmentation { flip: false, crop_padding: 0 },
+            notes,
         };
         Ok(Arc::new(ImageSet::new(spec, parts, digest)?))
     }
@@ -261,6 +288,69 @@ mod tests {
         damage(FILES[1], idx(&[12], &[10; 12]), "label 10 of record 0");
         damage(FILES[2], idx(&[4, 2, 3], &[0; 24]), "differ");
         damage(FILES[3], vec![1, 2, 3, 4, 5, 6, 7, 8, 9], "not an IDX file");
+        damage(FILES[0], b"<html>403 Forbidden</html>".to_vec(), "HTML");
+        damage(FILES[1], Vec::new(), "empty");
+        damage(FILES[2], idx(&[4], &[0; 4]), "not an IDX file of bytes with 3 dimensions");
+        // Little-endian, as some converters write it.
+        damage(FILES[3], vec![1, 8, 0, 0, 4, 0, 0, 0, 0, 1, 2, 3], "not an IDX file");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&idx(&[12, 3, 2], &[7; 72])).unwrap();
+        let packed = packed.finish().unwrap();
+        damage(FILES[0], packed[..packed.len() - 9].to_vec(), "not a valid gzip file");
+    }
+
+    /// Gzip is known by content, not by name; a broken download beside a good file, other spellings of the names and
+    /// torchvision's folders are read.
+    #[test]
+    fn files_in_any_dress_are_one_data_set() {
+        let spec = DatasetSpec { validation: Some(2.0), ..DatasetSpec::named("mnist") };
+        let plain = tempfile::tempdir().unwrap();
+        write(plain.path(), false);
+        let expected = open(&spec, plain.path()).unwrap().digest().to_owned();
+        let rename = |folder: &Path, change: &dyn Fn(&str) -> String| {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = change(path.file_name().unwrap().to_str().unwrap());
+                std::fs::rename(&path, folder.join(name)).unwrap();
+            }
+        };
+        let check = |zipped: bool, change: &dyn Fn(&Path)| {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), zipped);
+            change(folder.path());
+            assert_eq!(open(&spec, folder.path()).unwrap().digest(), expected);
+        };
+        check(true, &|root| rename(&root.join("mnist"), &|name| name.replace(".gz", "")));
+        check(false, &|root| rename(&root.join("mnist"), &|name| format!("{name}.gz")));
+        check(false, &|root| rename(&root.join("mnist"), &|name| name.replace("-idx", ".idx")));
+        check(false, &|root| {
+            std::fs::write(root.join("mnist").join(format!("{}.gz", FILES[0])), b"broken").unwrap()
+        });
+        check(false, &|root| {
+            std::fs::create_dir(root.join("MNIST")).unwrap();
+            std::fs::rename(root.join("mnist"), root.join("MNIST/raw")).unwrap();
+        });
+        check(true, &|root| {
+            std::fs::create_dir_all(root.join("outer/MNIST")).unwrap();
+            std::fs::rename(root.join("mnist"), root.join("outer/MNIST/raw")).unwrap();
+            std::fs::rename(root.join("outer"), root.join("mnist")).unwrap();
+        });
+    }
+
+    /// A file that is missing is named; a small set gets a validation part that fits, and says so.
+    #[test]
+    fn missing_files_and_small_sets() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), false);
+        let set = open(&DatasetSpec::named("mnist"), folder.path()).unwrap();
+        assert_eq!([set.len(Split::Train), set.len(Split::Validation)], [6, 6]);
+        assert!(set.notes()[0].contains("6 of 12"), "{:?}", set.notes());
+        std::fs::remove_file(folder.path().join("mnist").join(FILES[1])).unwrap();
+        let error = open(&DatasetSpec::named("mnist"), folder.path()).map(|_| ()).unwrap_err();
+        assert!(
+            error.is_user_error() && error.to_string().contains("lacks train-labels-idx1-ubyte"),
+            "{error}"
+        );
     }
 
     proptest! {

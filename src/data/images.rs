@@ -1,6 +1,6 @@
 //! Images of one size in memory as bytes: normalisation, flip and crop. The families differ only in where bytes come from.
 
-use super::{Dataset, DatasetSpec, Digest, Split, check_request};
+use super::{Dataset, DatasetSpec, Digest, Split, check_classes, check_request};
 use crate::Result;
 use crate::rng::Rng;
 use rayon::prelude::*;
@@ -109,6 +109,7 @@ pub(super) struct ImageSet {
     table: PixelTable,
     augmentation: ImageAugmentation,
     digest: String,
+    notes: Vec<String>,
 }
 
 /// What an [`ImageSet`] is made of.
@@ -122,6 +123,8 @@ pub(super) struct ImageParts<'a> {
     /// The set's own mean and standard deviation per channel.
     pub mean_std: (&'a [f32], &'a [f32]),
     pub augmentation: ImageAugmentation,
+    /// What to warn of.
+    pub notes: Vec<String>,
 }
 
 impl ImageSet {
@@ -131,6 +134,9 @@ impl ImageSet {
         let augmentation = parts.augmentation.over(spec);
         let lengths = [&parts.train, &parts.validation, &parts.test].map(|records| records.labels.len());
         digest.json("settings", &(&mean, &std, augmentation, lengths));
+        let labels = [&parts.train, &parts.validation, &parts.test].map(|records| records.labels.as_slice());
+        let mut notes = parts.notes;
+        check_classes(&spec.name, &parts.classes, &labels, &mut notes)?;
         Ok(Self {
             name: spec.name.clone(),
             classes: parts.classes,
@@ -139,6 +145,7 @@ impl ImageSet {
             table: PixelTable::new(&mean, &std),
             augmentation,
             digest: digest.finish(),
+            notes,
         })
     }
 }
@@ -158,6 +165,9 @@ impl Dataset for ImageSet {
     }
     fn digest(&self) -> &str {
         &self.digest
+    }
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
     fn fill(
         &self,

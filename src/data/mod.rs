@@ -23,19 +23,30 @@ mod embedded_audio;
 mod embedded_images;
 mod idx;
 mod images;
+mod jpeg;
+mod listing;
 mod mfcc;
+mod pickle;
+mod pickle_machine;
+#[doc(hidden)]
+pub mod readers;
 mod registry;
+mod signature;
+mod sound;
 mod spec;
 mod speech_commands;
+mod speech_split;
 mod subset;
 mod synthesis;
 mod voc;
 mod voc_annotation;
 mod wav;
 
+pub use cifar::Labels;
 use digest::Digest;
 pub use mfcc::MfccSettings;
 pub use registry::{Families, Family, builtin, open};
+pub use sound::AudioSettings;
 pub use spec::{Augmentation, AugmentationSettings, DatasetSpec, Normalization, Samples};
 
 /// A part of a data set.
@@ -66,6 +77,10 @@ pub trait Dataset: Send + Sync {
     }
     /// Content digest (hex) of everything that decides the values this set gives: files, settings, generator version.
     fn digest(&self) -> &str;
+    /// What to warn of, such as files that were skipped or converted; a run's record has it among its warnings.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Writes the inputs of samples `indices` of `split` one after the other into `inputs` and their classes into
     /// `targets`. With `augment`, applies the set's configured training augmentation, drawing from the generator.
     fn fill(
@@ -81,6 +96,56 @@ pub trait Dataset: Send + Sync {
 /// A whole file; the error names it.
 fn read_file(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(Error::io(path))
+}
+
+/// Checks that there is something to learn and to measure, and notes classes that training never sees. The labels are those
+/// of training, validation and test.
+///
+/// # Errors
+/// [`Error::Input`] for a single class, and for no training or test samples.
+fn check_classes<L: Copy + Into<u32>>(
+    name: &str,
+    classes: &[String],
+    labels: &[impl AsRef<[L]>; 3],
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    if let [only] = classes {
+        return Err(Error::input_hint(
+            format!("data set {name}: '{only}' is its only class"),
+            "give it two classes or more: with one, every answer is right",
+        ));
+    }
+    let [train, validation, test] = labels.each_ref().map(AsRef::as_ref);
+    for (split, labels) in [("training", train), ("test", test)] {
+        if labels.is_empty() {
+            return Err(Error::input_hint(
+                format!("data set {name}: the {split} split has no samples"),
+                "check that its files or lists are complete",
+            ));
+        }
+    }
+    let mut seen = vec![false; classes.len()];
+    for &label in train {
+        let label: u32 = label.into();
+        if let Some(seen) = seen.get_mut(label as usize) {
+            *seen = true;
+        }
+    }
+    let asked: Vec<usize> = (validation.iter().chain(test)).map(|&label| label.into() as usize).collect();
+    let unseen: Vec<&str> = (classes.iter().enumerate())
+        .filter(|(label, _)| !seen[*label] && asked.contains(label))
+        .map(|(_, class)| class.as_str())
+        .collect();
+    if !unseen.is_empty() {
+        notes.push(format!(
+            "classes without training samples that validation or test has: {}",
+            unseen.join(", ")
+        ));
+    }
+    if seen.iter().filter(|seen| **seen).count() == 1 {
+        notes.push("all training samples are of one class".to_owned());
+    }
+    Ok(())
 }
 
 /// Checks the arguments of [`Dataset::fill`].

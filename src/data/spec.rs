@@ -40,6 +40,12 @@ pub struct DatasetSpec {
     /// How audio becomes a matrix of cepstral coefficients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mfcc: Option<super::mfcc::MfccSettings>,
+    /// What happens to recordings of another rate, channel count or sample type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<super::AudioSettings>,
+    /// Which labels of CIFAR-100 are the classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<super::Labels>,
     /// Seed of a generated set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -68,6 +74,10 @@ struct Fields {
     silence_share: Option<f64>,
     #[serde(default)]
     mfcc: Option<super::mfcc::MfccSettings>,
+    #[serde(default)]
+    audio: Option<super::AudioSettings>,
+    #[serde(default)]
+    labels: Option<super::Labels>,
     #[serde(default)]
     seed: Option<u64>,
 }
@@ -281,6 +291,8 @@ impl DatasetSpec {
             ("unknown_share", self.unknown_share.is_some()),
             ("silence_share", self.silence_share.is_some()),
             ("mfcc", self.mfcc.is_some()),
+            ("audio", self.audio.is_some()),
+            ("labels", self.labels.is_some()),
             ("seed", self.seed.is_some()),
         ];
         for (setting, is_given) in given {
@@ -333,6 +345,18 @@ impl DatasetSpec {
         Ok((mean.to_vec(), std.to_vec()))
     }
 
+    /// The family's default for [`validation_count`](Self::validation_count), or half of a set that is too small for it,
+    /// which is noted.
+    pub(super) fn default_validation(&self, total: usize, default: f64, notes: &mut Vec<String>) -> f64 {
+        let half = (total as f64 / 2.0).floor();
+        if self.validation.is_none() && default > half {
+            notes.push(format!(
+                "validation: {half} of {total} training records, since the default of {default} does not fit"
+            ));
+        }
+        default.min(half)
+    }
+
     /// How many of `total` training records are for validation, `default` where the spec doesn't say.
     pub(super) fn validation_count(&self, total: usize, default: f64) -> Result<usize> {
         let wanted = self.validation.unwrap_or(default);
@@ -343,7 +367,7 @@ impl DatasetSpec {
                     "data set {}: {count} of {total} training records for validation leave none",
                     self.name
                 ),
-                "set `validation` to a smaller number",
+                format!("set 'validation' to a number from 0 to {}", total - 1),
             ));
         }
         Ok(count)

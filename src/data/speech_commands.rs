@@ -4,18 +4,21 @@
 //! words forms `_unknown_`, cuts of background noise form `_silence_`.
 
 use super::audio::{AudioParts, AudioSet, CLIP, Clip};
-use super::{Dataset, DatasetSpec, Digest, Family, Split, read_file, wav};
+use super::listing::tail;
+use super::speech_split::split_words;
+use super::{Dataset, DatasetSpec, Digest, Family, Split, listing, read_file, sound, wav};
 use crate::error::closest;
 use crate::rng::Rng;
 use crate::{Error, Result};
 use rayon::prelude::*;
-use sha1::{Digest as _, Sha1};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FOLDER: &str = "speech_commands_v0.02";
 const TEST_FOLDER: &str = "speech_commands_test_set_v0.02";
+/// Folder of the background recordings, beside the words.
+const NOISE: &str = "_background_noise_";
 const UNKNOWN: &str = "_unknown_";
 const SILENCE: &str = "_silence_";
 /// The publisher's ten keywords; those without a folder are left out.
@@ -34,6 +37,7 @@ pub(super) static SPEECH_COMMANDS: Family = Family {
         "unknown_share",
         "silence_share",
         "mfcc",
+        "audio",
         "augmentation.time_shift_ms",
         "augmentation.noise_probability",
         "augmentation.noise_volume",
@@ -44,11 +48,14 @@ pub(super) static SPEECH_COMMANDS: Family = Family {
 };
 
 /// WAV files of one split by word, each list sorted.
-type Words = BTreeMap<String, Vec<PathBuf>>;
+pub(super) type Words = BTreeMap<String, Vec<PathBuf>>;
 
 fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
     let root = data_dir.join(FOLDER);
-    let mut words = split_words(&root)?;
+    let separate_test = data_dir.join(TEST_FOLDER);
+    let has_separate_test = separate_test.is_dir();
+    let mut notes = Vec::new();
+    let mut words = split_words(&root, &mut notes)?;
     let keywords = keywords(spec, &root, &words)?;
     let unknown_share = spec.unknown_share.unwrap_or(0.1);
     let silence_share = spec.silence_share.unwrap_or(0.1);
@@ -56,11 +63,11 @@ fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
     classes.extend((unknown_share > 0.0).then(|| UNKNOWN.to_owned()));
     classes.extend((silence_share > 0.0).then(|| SILENCE.to_owned()));
 
-    let mut loader = Loader { root: data_dir, classes: &classes, digest: Digest::new(&spec.name) };
-    let separate_test = data_dir.join(TEST_FOLDER);
-    let has_separate_test = separate_test.is_dir();
+    let convert = spec.audio.is_some_and(|audio| audio.convert);
+    let mut loader =
+        Loader { root: data_dir, convert, digest: Digest::new(&spec.name), tally: Tally::default() };
     if has_separate_test {
-        words[Split::Test as usize] = list_words(&separate_test, true)?;
+        words[Split::Test as usize] = list_words(&separate_test, true, &mut notes)?;
     }
     let mut clips = [Vec::new(), Vec::new(), Vec::new()];
     for (split, clips) in [Split::Train, Split::Validation, Split::Test].into_iter().zip(&mut clips) {
@@ -68,17 +75,19 @@ fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
         let published = split == Split::Test && has_separate_test;
         let files = if published { whole(all, &classes) } else { choose(all, &keywords, unknown_share) };
         let spoken = files.iter().filter(|(class, _)| keywords.contains(class)).count();
-        *clips = loader.clips(&files)?;
+        *clips = loader.clips(&files, &classes)?;
         if !published && silence_share > 0.0 {
             let label = classes.len() as u32 - 1;
             let count = (spoken as f64 * silence_share).ceil() as usize;
             clips.extend((0..count).map(|_| Clip { samples: None, label }));
         }
     }
-    let noise = loader.noise(&root.join("_background_noise_"))?;
-    let digest = loader.digest;
+    let noise = loader.noise(&root.join(NOISE), &mut notes)?;
+    let Loader { mut digest, tally, .. } = loader;
+    tally.finish(&mut digest, &mut notes);
     let [train, validation, test] = clips;
-    Ok(Arc::new(AudioSet::new(spec, AudioParts { classes, train, validation, test, noise }, digest)?))
+    let parts = AudioParts { classes, train, validation, test, noise, notes };
+    Ok(Arc::new(AudioSet::new(spec, parts, digest)?))
 }
 
 /// The spec's keywords, or those of the publisher's that are there.
@@ -115,78 +124,35 @@ fn keywords(spec: &DatasetSpec, root: &Path, words: &[Words; 3]) -> Result<Vec<S
 }
 
 /// Files under the folders of `root`, sorted; `_…_` folders only if asked for.
-fn list_words(root: &Path, special: bool) -> Result<Words> {
+pub(super) fn list_words(root: &Path, special: bool, notes: &mut Vec<String>) -> Result<Words> {
     let mut words = Words::new();
-    for folder in sorted_entries(root)? {
+    let (mut empty, mut others) = (Vec::new(), Vec::new());
+    for folder in listing::entries(root)? {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !folder.is_dir() || (name.starts_with('_') && !special) {
             continue;
         }
-        let files =
-            sorted_entries(&folder)?.into_iter().filter(|f| f.extension().is_some_and(|e| e == "wav"));
-        words.insert(name, files.collect());
+        let (files, rest): (Vec<_>, Vec<_>) =
+            listing::entries(&folder)?.into_iter().partition(|file| listing::has_extension(file, "wav"));
+        files.par_iter().try_for_each(|file| listing::check_regular(file))?;
+        others.extend(rest);
+        if files.is_empty() {
+            empty.push(name);
+        } else {
+            words.insert(name, files);
+        }
+    }
+    if !empty.is_empty() {
+        notes.push(format!("{}: no clips in the folders of {}", tail(root, 1), empty.join(", ")));
+    }
+    if let Some(first) = others.first() {
+        let (count, first) = (others.len(), tail(first, 2));
+        notes.push(format!(
+            "{}: not WAV, skipped: {count} in folders of words, the first {first}",
+            tail(root, 1)
+        ));
     }
     Ok(words)
-}
-
-fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(Error::io(folder))?;
-    let mut paths = entries
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Error::io(folder))?;
-    paths.sort();
-    Ok(paths)
-}
-
-/// The words of each split: by the lists where there are any, else by the speaker's hash.
-fn split_words(root: &Path) -> Result<[Words; 3]> {
-    let list = |name: &str| -> Result<Option<BTreeSet<String>>> {
-        let path = root.join(name);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let text = String::from_utf8(read_file(&path)?)
-            .map_err(|e| Error::format(&path, e.utf8_error().valid_up_to() as u64, "not UTF-8 text"))?;
-        Ok(Some(text.lines().map(|line| line.trim().replace('\\', "/")).collect()))
-    };
-    let lists = [list("validation_list.txt")?, list("testing_list.txt")?];
-    let mut splits = [Words::new(), Words::new(), Words::new()];
-    for (word, files) in list_words(root, false)? {
-        for file in files {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let split = if let [None, None] = lists {
-                speaker_split(&name)
-            } else {
-                let listed = |list: &Option<BTreeSet<String>>| {
-                    list.as_ref().is_some_and(|list| list.contains(&format!("{word}/{name}")))
-                };
-                match (listed(&lists[0]), listed(&lists[1])) {
-                    (true, _) => Split::Validation,
-                    (_, true) => Split::Test,
-                    _ => Split::Train,
-                }
-            };
-            splits[split as usize].entry(word.clone()).or_default().push(file);
-        }
-    }
-    Ok(splits)
-}
-
-/// The publisher's `which_set` with 10 % for validation and 10 % for test: all clips of a speaker stay together, and a
-/// clip keeps its split when others are added.
-fn speaker_split(file: &str) -> Split {
-    const MOST_PER_CLASS: u32 = (1 << 27) - 1;
-    let speaker = file.split_once("_nohash_").map_or(file, |(speaker, _)| speaker);
-    let hash = Sha1::digest(speaker.as_bytes());
-    // The hash modulo 2²⁷ is its last 27 bits.
-    let low = u32::from_be_bytes([hash[16], hash[17], hash[18], hash[19]]) & MOST_PER_CLASS;
-    let percent = f64::from(low) * (100.0 / f64::from(MOST_PER_CLASS));
-    match percent {
-        p if p < 10.0 => Split::Validation,
-        p if p < 20.0 => Split::Test,
-        _ => Split::Train,
-    }
 }
 
 /// Class and file of every keyword clip and of a random, always equal choice of the others.
@@ -211,11 +177,39 @@ fn whole(words: &Words, classes: &[String]) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
+/// What was unusual about the files.
+#[derive(Default)]
+struct Tally {
+    /// How many, and the first of them.
+    converted: Vec<PathBuf>,
+    empty: Vec<PathBuf>,
+    streamed: Vec<PathBuf>,
+}
+
+impl Tally {
+    fn finish(self, digest: &mut Digest, notes: &mut Vec<String>) {
+        if !self.converted.is_empty() {
+            digest.json("conversion", &sound::VERSION);
+        }
+        let about = [
+            (self.converted, "converted to 16 kHz, one channel, 16 bits"),
+            (self.empty, "without samples, taken as silence under their word"),
+            (self.streamed, "without a length in the header, read to their end"),
+        ];
+        for (files, what) in about {
+            if let Some(first) = files.first() {
+                notes.push(format!("WAV files {what}: {}, the first {}", files.len(), tail(first, 3)));
+            }
+        }
+    }
+}
+
 /// Reads files and takes their content into the digest.
 struct Loader<'a> {
     root: &'a Path,
-    classes: &'a [String],
+    convert: bool,
     digest: Digest,
+    tally: Tally,
 }
 
 impl Loader<'_> {
@@ -224,19 +218,28 @@ impl Loader<'_> {
             .par_iter()
             .map(|file| {
                 let bytes = read_file(file)?;
-                Ok((blake3::hash(&bytes), wav::parse(file, &bytes)?))
+                Ok((blake3::hash(&bytes), wav::parse(file, &bytes, self.convert)?))
             })
             .collect::<Result<_>>()?;
-        for (file, (hash, _)) in files.iter().zip(&loaded) {
+        for (file, (hash, sound)) in files.iter().zip(&loaded) {
             let name = file.strip_prefix(self.root).unwrap_or(file).to_string_lossy().replace('\\', "/");
             self.digest.part(&name, hash.as_bytes());
+            let is_empty = sound.samples.is_empty();
+            let mut count = |is: bool, list: fn(&mut Tally) -> &mut Vec<PathBuf>| {
+                if is {
+                    list(&mut self.tally).push(file.to_path_buf());
+                }
+            };
+            count(sound.converted, |tally| &mut tally.converted);
+            count(is_empty, |tally| &mut tally.empty);
+            count(sound.streamed, |tally| &mut tally.streamed);
         }
-        Ok(loaded.into_iter().map(|(_, samples)| samples).collect())
+        Ok(loaded.into_iter().map(|(_, sound)| sound.samples).collect())
     }
 
-    fn clips(&mut self, files: &[(String, PathBuf)]) -> Result<Vec<Clip>> {
+    fn clips(&mut self, files: &[(String, PathBuf)], classes: &[String]) -> Result<Vec<Clip>> {
         let audio = self.read(&files.iter().map(|(_, file)| file).collect::<Vec<_>>())?;
-        let label = |class: &String| self.classes.iter().position(|c| c == class).unwrap_or_default() as u32;
+        let label = |class: &String| classes.iter().position(|c| c == class).unwrap_or_default() as u32;
         let clip = |((class, _), mut samples): (&(String, PathBuf), Vec<i16>)| {
             samples.truncate(CLIP);
             Clip { samples: Some(samples), label: label(class) }
@@ -245,12 +248,27 @@ impl Loader<'_> {
     }
 
     /// Background recordings; those shorter than a clip are of no use.
-    fn noise(&mut self, folder: &Path) -> Result<Vec<Vec<i16>>> {
+    fn noise(&mut self, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Vec<i16>>> {
+        const WITHOUT: &str = "silence is digital zero and no noise is mixed in";
         if !folder.is_dir() {
+            notes.push(format!("{}: not found, so that {WITHOUT}", tail(folder, 2)));
             return Ok(Vec::new());
         }
-        let files = sorted_entries(folder)?;
-        let recordings: Vec<_> = files.iter().filter(|f| f.extension().is_some_and(|e| e == "wav")).collect();
-        Ok(self.read(&recordings)?.into_iter().filter(|samples| samples.len() >= CLIP).collect())
+        let files = listing::entries(folder)?;
+        let recordings: Vec<_> = files.iter().filter(|file| listing::has_extension(file, "wav")).collect();
+        recordings.iter().try_for_each(|file| listing::check_regular(file))?;
+        let (long, short): (Vec<_>, Vec<_>) =
+            self.read(&recordings)?.into_iter().partition(|samples| samples.len() >= CLIP);
+        if !short.is_empty() {
+            notes.push(format!("{}: shorter than a second, skipped: {}", tail(folder, 2), short.len()));
+        }
+        if long.is_empty() {
+            notes.push(format!("{}: no recording of a second, so that {WITHOUT}", tail(folder, 2)));
+        }
+        Ok(long)
     }
 }
+
+#[cfg(test)]
+#[path = "speech_commands_tests.rs"]
+mod tests;

@@ -42,6 +42,9 @@ impl Dataset for Subset {
     fn digest(&self) -> &str {
         &self.digest
     }
+    fn notes(&self) -> Vec<String> {
+        self.inner.notes()
+    }
     fn fill(
         &self,
         split: Split,

@@ -7,12 +7,12 @@
 
 use super::images::{ImageAugmentation, ImageParts, ImageSet, Records};
 use super::voc_annotation::{CLASSES, class_of_largest};
-use super::{Dataset, DatasetSpec, Digest, Family, read_file};
+use super::{Dataset, DatasetSpec, Digest, Family, jpeg, listing, read_file};
 use crate::{Error, Result};
+use image::RgbImage;
 use image::imageops::{self, FilterType};
-use image::{ImageFormat, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
-use std::io::Cursor;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,8 +40,6 @@ const FOLDER: &str = "VOCdevkit/VOC2012";
 const IMAGE_SIZE: usize = 224;
 /// Share of the training list held out where the lists give no validation part.
 const VALIDATION: f64 = 0.1;
-/// Largest side of a photograph, pixels: what a damaged header may claim is bounded by it.
-const LARGEST_SIDE: u32 = 16_384;
 /// What `normalization: dataset` means: ImageNet's values, which pretrained ResNet-18 weights expect.
 const MEAN_STD: (&[f32], &[f32]) = (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]);
 
@@ -53,28 +51,75 @@ fn annotation_path(folder: &Path, name: &str) -> PathBuf {
     folder.join("Annotations").join(format!("{name}.xml"))
 }
 
+/// Extensions of photographs; the publisher's is the first.
+const EXTENSIONS: [&str; 4] = ["jpg", "JPG", "jpeg", "JPEG"];
+
+/// The photograph called `name`; where there is none, the path that the publisher gives it.
+fn photograph_path(folder: &Path, name: &str) -> PathBuf {
+    let path = |extension: &str| folder.join("JPEGImages").join(format!("{name}.{extension}"));
+    EXTENSIONS
+        .iter()
+        .map(|extension| path(extension))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| path(EXTENSIONS[0]))
+}
+
 /// Image names of one list: the first word of each line.
 fn read_list(folder: &Path, list: &str, digest: &mut Digest) -> Result<Vec<String>> {
     let path = list_path(folder, list);
     let bytes = read_file(&path)?;
     digest.part(list, &bytes);
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|error| Error::format(&path, error.valid_up_to() as u64, "not UTF-8 text"))?;
-    let mut names = Vec::new();
-    let mut offset = 0;
-    for line in text.split_inclusive('\n') {
-        if let Some(name) = line.split_whitespace().next() {
-            if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-                return Err(Error::format(&path, offset, format!("'{name}' is not an image's name")));
-            }
-            names.push(name.to_owned());
-        }
-        offset += line.len() as u64;
-    }
+    let names = parse_names(&path, &bytes)?;
     if names.is_empty() {
         return Err(Error::format(&path, 0, "the list is empty"));
     }
     Ok(names)
+}
+
+/// The names in a list's content, without the extension that some tools write.
+///
+/// # Errors
+/// [`Error::Format`] for what is no name, and for a name that comes twice.
+pub(super) fn parse_names(path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut seen = HashMap::new();
+    for line in listing::parse_list(path, bytes)? {
+        let name = line.text.split_whitespace().next().unwrap_or_default();
+        let name = match name.rsplit_once('.') {
+            Some((stem, extension))
+                if EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)) =>
+            {
+                stem
+            }
+            _ => name,
+        };
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+            let what = format!("line {}: '{name}' is not an image's name", line.number);
+            return Err(Error::format(path, line.offset, what));
+        }
+        if let Some(first) = seen.insert(name.to_owned(), line.number) {
+            let what = format!("line {}: '{name}' is also on line {first}", line.number);
+            return Err(Error::format(path, line.offset, what));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// Refuses an image that is in two lists: it would be trained on and measured.
+fn check_disjoint(folder: &Path, lists: &[(&str, &[String])]) -> Result<()> {
+    let mut seen = HashMap::new();
+    for (list, names) in lists {
+        for name in *names {
+            if let Some(other) = seen.insert(name.as_str(), *list) {
+                return Err(Error::input_hint(
+                    format!("{}: '{name}' is also in {other}.txt", list_path(folder, list).display()),
+                    "remove it from one of the two lists: an image belongs to one split",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every so-many-th name goes to validation: the lists are sorted by year, so a tail would be of one year.
@@ -98,6 +143,9 @@ fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
             .filter(|names| names.iter().any(|name| annotation_path(&folder, name).is_file())),
         false => None,
     };
+    let lists =
+        [("train", train.as_slice()), ("val", val.as_slice()), ("test", test.as_deref().unwrap_or_default())];
+    check_disjoint(&folder, &lists)?;
     let (train, validation, test) = match test {
         Some(_) if spec.validation.is_some() => {
             return Err(Error::input_hint(
@@ -138,6 +186,7 @@ fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
         mean_std: MEAN_STD,
         // Shifts of up to 16 pixels at 224: what the frame cuts away on each side.
         augmentation: ImageAugmentation { flip: true, crop_padding: (size / 14).min(64) },
+        notes: Vec::new(),
     };
     Ok(Arc::new(ImageSet::new(spec, parts, digest)?))
 }
@@ -154,33 +203,27 @@ impl Sample {
         let path = annotation_path(folder, name);
         let annotation = read_file(&path)?;
         let class = class_of_largest(&path, &annotation)?;
-        let path = folder.join("JPEGImages").join(format!("{name}.jpg"));
+        let path = photograph_path(folder, name);
         let photograph = read_file(&path)?;
-        let planes = frame(&decode(&path, &photograph)?, size);
+        let planes = frame(&jpeg::decode(&path, &photograph)?, size);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(annotation.len() as u64).to_le_bytes()).update(&annotation).update(&photograph);
         Ok(Self { planes, class, digest: hasher.finalize() })
     }
 }
 
-/// Pixels of a JPEG file.
-fn decode(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(LARGEST_SIDE);
-    limits.max_image_height = Some(LARGEST_SIDE);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Jpeg);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|error| Error::format(path, 0, error.to_string()))?.into_rgb8();
-    match image.width().min(image.height()) {
-        0 => Err(Error::format(path, 0, "the picture has no pixels")),
-        _ => Ok(image),
-    }
-}
-
 /// Channel planes of the middle `size` × `size` pixels after the shorter side became 8/7 of it (256 for 224), as in
 /// torchvision's evaluation transform.
-fn frame(image: &RgbImage, size: usize) -> Vec<u8> {
+pub(super) fn frame(image: &RgbImage, size: usize) -> Vec<u8> {
+    /// Sides of photographs differ by less; what is longer is cut first, or a line of pixels would be enlarged to gigabytes.
+    const LONGEST: u32 = 8;
     let (width, height) = image.dimensions();
+    let most = width.min(height).saturating_mul(LONGEST);
+    if width.max(height) > most {
+        let (cut_width, cut_height) = (width.min(most), height.min(most));
+        let (left, top) = ((width - cut_width) / 2, (height - cut_height) / 2);
+        return frame(&imageops::crop_imm(image, left, top, cut_width, cut_height).to_image(), size);
+    }
     let shorter = (size * 8).div_ceil(7) as u32;
     let scale = f64::from(shorter) / f64::from(width.min(height));
     let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(shorter);
@@ -196,16 +239,8 @@ fn frame(image: &RgbImage, size: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::jpeg::tests::jpeg;
     use crate::data::{Split, open};
-    use proptest::prelude::*;
-
-    /// A JPEG of one colour.
-    fn jpeg(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let image = RgbImage::from_pixel(width, height, image::Rgb(colour));
-        image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg).unwrap();
-        bytes
-    }
 
     fn annotation(class: &str) -> String {
         format!(
@@ -294,40 +329,48 @@ mod tests {
         damage("ImageSets/Main/val.txt", &[0xff, 0xfe], "UTF-8");
         damage("Annotations/2007_000003.xml", annotation("unicorn").as_bytes(), "unicorn");
         damage("JPEGImages/2007_000004.jpg", b"GIF89a", "2007_000004.jpg");
-        damage("JPEGImages/2007_000004.jpg", &jpeg(20, 20, [0; 3])[..200], "2007_000004.jpg");
+        damage("JPEGImages/2007_000004.jpg", &jpeg(20, 20, [0; 3])[..200], "truncated");
+        damage("ImageSets/Main/val.txt", b"2007_000010\n2007_000010\n", "also on line 1");
+        damage("ImageSets/Main/val.txt", b"2007_000011\n2007_000003\n", "'2007_000003' is also in train.txt");
         std::fs::remove_file(folder.path().join(FOLDER).join("JPEGImages/2007_000005.jpg")).unwrap();
+    }
+
+    /// A list with a byte-order mark, the names' extensions or labels, and photographs with other extensions are the same
+    /// data set.
+    #[test]
+    fn lists_and_extensions_in_any_dress() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("train", 0..10), ("val", 10..12)]);
+        let root = folder.path().join(FOLDER);
+        let inputs = |set: &dyn Dataset| {
+            let (mut inputs, mut targets) = (vec![0.0; 3 * 16 * 16 * 2], vec![0; 2]);
+            set.fill(Split::Test, &[0, 1], None, &mut inputs, &mut targets).unwrap();
+            (inputs, targets)
+        };
+        let expected = inputs(open(&spec(), folder.path()).unwrap().as_ref());
+        for list in [
+            "\u{feff}2007_000010\n2007_000011\n",
+            "2007_000010.jpg\r\n2007_000011.JPG\r\n",
+            "\n2007_000010  1\n2007_000011 -1\n\n",
+            "./2007_000010\n.\\2007_000011",
+        ] {
+            std::fs::write(list_path(&root, "val"), list).unwrap();
+            assert!(inputs(open(&spec(), folder.path()).unwrap().as_ref()) == expected, "{list:?}");
+        }
+        let images = root.join("JPEGImages");
+        std::fs::rename(images.join("2007_000010.jpg"), images.join("2007_000010.JPG")).unwrap();
+        std::fs::rename(images.join("2007_000011.jpg"), images.join("2007_000011.jpeg")).unwrap();
+        assert!(inputs(open(&spec(), folder.path()).unwrap().as_ref()) == expected);
     }
 
     /// Very flat and very small photographs become inputs of the right size.
     #[test]
     fn any_shape_is_framed() {
-        for (width, height) in [(1, 1), (300, 1), (2, 500), (16, 16), (19, 18)] {
+        for (width, height) in [(1, 1), (300, 1), (16_384, 1), (2, 500), (16, 16), (19, 18)] {
             let image = RgbImage::from_pixel(width, height, image::Rgb([1, 2, 3]));
             let planes = frame(&image, 16);
             assert_eq!(planes.len(), 3 * 16 * 16);
             assert_eq!([planes[0], planes[256], planes[512]], [1, 2, 3]);
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Damaged JPEG files give a picture or an error, never a panic.
-        #[test]
-        fn damaged_pictures_are_survived(
-            at in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-            cut in prop::option::of(any::<prop::sample::Index>()),
-        ) {
-            let mut bytes = jpeg(24, 18, [200, 100, 50]);
-            for (index, value) in at {
-                let index = index.index(bytes.len());
-                bytes[index] = value;
-            }
-            if let Some(cut) = cut {
-                bytes.truncate(cut.index(bytes.len()));
-            }
-            if let Ok(image) = decode(Path::new("x"), &bytes) {
-                prop_assert!(image.width() > 0);
-            }
         }
     }
 }

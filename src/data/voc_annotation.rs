@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use roxmltree::{Document, Node, ParsingOptions};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// The twenty classes in the publisher's (alphabetical) order.
@@ -34,21 +35,52 @@ const LARGEST: u32 = 100_000;
 /// Class of the object whose box covers most pixels, the first of equals. Objects marked difficult count only where no
 /// other is. Parts (`head`, `hand`) are not objects.
 pub(super) fn class_of_largest(path: &Path, bytes: &[u8]) -> Result<u8> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Error::format(path, error.valid_up_to() as u64, "not UTF-8 text"))?;
+    let text = &decode(path, bytes)?;
     let options = ParsingOptions { nodes_limit: LARGEST, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options)
         .map_err(|error| Error::format(path, offset(text, error.pos()), error.to_string()))?;
     let mut best: Option<(bool, f64, u8)> = None;
-    for object in document.root_element().children().filter(|node| node.has_tag_name("object")) {
-        let class = class(path, &object)?;
-        let easy = child(&object, "difficult").and_then(|node| node.text()).map(str::trim) != Some("1");
-        let area = area(path, &object)?;
+    let objects = document.root_element().children().filter(|node| node.has_tag_name("object"));
+    for (index, object) in objects.enumerate() {
+        let number = index + 1;
+        let class = class(path, &object, number)?;
+        let easy = !is_difficult(path, &object)?;
+        let area = area(path, &object, number)?;
         if best.is_none_or(|(was_easy, largest, _)| (easy, area) > (was_easy, largest)) {
             best = Some((easy, area, class));
         }
     }
     best.map(|(_, _, class)| class).ok_or_else(|| Error::format(path, 0, "no object is annotated"))
+}
+
+/// The text of an annotation: UTF-8 with or without a byte-order mark, or UTF-16 with one.
+fn decode<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
+    let word = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => {
+            let text = std::str::from_utf8(bytes).map_err(|error| {
+                let message = "not UTF-8 text; save the annotation as UTF-8";
+                Error::format(path, error.valid_up_to() as u64, message)
+            })?;
+            return Ok(Cow::Borrowed(text.trim_start_matches('\u{feff}')));
+        }
+    };
+    let words = bytes[2..].chunks_exact(2).map(|pair| word([pair[0], pair[1]]));
+    let text: Result<String, _> = char::decode_utf16(words).collect();
+    text.map(Cow::Owned)
+        .map_err(|_| Error::format(path, 0, "a UTF-16 byte-order mark before what is no UTF-16"))
+}
+
+/// Whether an object is marked difficult; the tools that write annotations disagree on the word.
+fn is_difficult(path: &Path, object: &Node) -> Result<bool> {
+    let Some(node) = child(object, "difficult") else { return Ok(false) };
+    let text = node.text().unwrap_or_default().trim();
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "1.0" | "true" | "yes" => Ok(true),
+        "0" | "0.0" | "false" | "no" | "unspecified" | "" => Ok(false),
+        _ => Err(wrong(path, &node, format!("difficult '{text}' is neither true nor false"))),
+    }
 }
 
 fn child<'a, 'input>(node: &Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
@@ -59,8 +91,18 @@ fn wrong(path: &Path, node: &Node, what: impl Into<String>) -> Error {
     Error::format(path, node.range().start as u64, what)
 }
 
-fn class(path: &Path, object: &Node) -> Result<u8> {
-    let name = child(object, "name").ok_or_else(|| wrong(path, object, "an object without a name"))?;
+/// The child `name` of `node`, which is object `number` or part of it.
+fn needed<'a, 'input>(
+    path: &Path,
+    node: &Node<'a, 'input>,
+    name: &str,
+    number: usize,
+) -> Result<Node<'a, 'input>> {
+    child(node, name).ok_or_else(|| wrong(path, node, format!("object {number} has no <{name}>")))
+}
+
+fn class(path: &Path, object: &Node, number: usize) -> Result<u8> {
+    let name = needed(path, object, "name", number)?;
     let text = name.text().unwrap_or_default().trim();
     match CLASSES.iter().position(|class| *class == text) {
         Some(class) => Ok(class as u8),
@@ -69,11 +111,10 @@ fn class(path: &Path, object: &Node) -> Result<u8> {
 }
 
 /// Pixels of an object's box.
-fn area(path: &Path, object: &Node) -> Result<f64> {
-    let corners = child(object, "bndbox").ok_or_else(|| wrong(path, object, "an object without a bndbox"))?;
+fn area(path: &Path, object: &Node, number: usize) -> Result<f64> {
+    let corners = needed(path, object, "bndbox", number)?;
     let side = |name: &str| -> Result<f64> {
-        let node =
-            child(&corners, name).ok_or_else(|| wrong(path, &corners, format!("no {name} in the bndbox")))?;
+        let node = needed(path, &corners, name, number)?;
         let text = node.text().unwrap_or_default().trim();
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),
@@ -124,8 +165,68 @@ mod tests {
         let difficult = object("bus", [0, 0, 99, 99], "<difficult>1</difficult>");
         assert_eq!(read(&[difficult.clone(), small.clone()]).unwrap(), 7);
         assert_eq!(read(&[difficult]).unwrap(), 5);
+        for (word, class) in [
+            ("True", 7),
+            ("TRUE", 7),
+            (" 1\n", 7),
+            ("yes", 7),
+            ("False", 5),
+            ("false", 5),
+            ("Unspecified", 5),
+        ] {
+            let marked = object("bus", [0, 0, 99, 99], &format!("<difficult>{word}</difficult>"));
+            assert_eq!(read(&[marked, small.clone()]).unwrap(), class, "{word}");
+        }
         let part = "<part><name>head</name><bndbox><xmin>0</xmin></bndbox></part>";
         assert_eq!(read(&[object("person", [0, 0, 3, 3], part), small]).unwrap(), 7);
+    }
+
+    /// Byte-order marks, UTF-16, declarations, namespaces, floats, line ends and the order of elements change nothing.
+    #[test]
+    fn annotations_in_any_dress_are_one() {
+        let text = format!(
+            "<annotation>{}{}</annotation>",
+            object("dog", [1, 1, 5, 5], ""),
+            object("cat", [1, 1, 9, 9], "")
+        );
+        let class =
+            |bytes: &[u8]| class_of_largest(Path::new("x.xml"), bytes).map_err(|error| error.to_string());
+        let declared = |encoding: &str| format!("<?xml version=\"1.0\" encoding=\"{encoding}\"?>\n{text}");
+        let utf16 = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            format!("\u{feff}{}", declared("UTF-16")).encode_utf16().flat_map(bytes).collect()
+        };
+        for bytes in [
+            text.clone().into_bytes(),
+            format!("\u{feff}{text}").into_bytes(),
+            format!("\u{feff}{}", declared("utf-8")).into_bytes(),
+            utf16(u16::to_le_bytes),
+            utf16(u16::to_be_bytes),
+            text.replace('>', ">\r\n\t").into_bytes(),
+            text.replace("<annotation>", "<annotation xmlns=\"http://x.y/z\" verified=\"yes\">").into_bytes(),
+            text.replace("9</xmax>", "9.75</xmax>").replace("<xmin>1<", "<xmin>1e0<").into_bytes(),
+            text.replace(">cat<", "> cat <").into_bytes(),
+        ] {
+            assert_eq!(class(&bytes), Ok(7), "{}", String::from_utf8_lossy(&bytes));
+        }
+        assert!(class(b"\xff\xfe\0\xd8").unwrap_err().contains("UTF-16"));
+        assert!(class(b"<annotation>caf\xe9</annotation>").unwrap_err().contains("byte 15: not UTF-8"));
+    }
+
+    /// What is missing is named, with the object that lacks it.
+    #[test]
+    fn missing_elements_are_named() {
+        let message =
+            |text: &str| read(&[object("cat", [1, 1, 2, 2], ""), text.to_owned()]).unwrap_err().to_string();
+        assert!(message("<object/>").contains("object 2 has no <name>"), "{}", message("<object/>"));
+        let boxless = message("<object><name>dog</name></object>");
+        assert!(boxless.contains("object 2 has no <bndbox>"), "{boxless}");
+        let three =
+            "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax></bndbox></object>";
+        assert!(message(three).contains("object 2 has no <ymax>"), "{}", message(three));
+        let comma = object("dog", [1, 1, 2, 2], "").replace("<xmin>1", "<xmin>1,5");
+        assert!(message(&comma).contains("xmin '1,5' is not a number"));
+        let flag = object("dog", [1, 1, 2, 2], "<difficult>maybe</difficult>");
+        assert!(message(&flag).contains("difficult 'maybe'"));
     }
 
     /// What is wrong is said, with the byte.

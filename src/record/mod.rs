@@ -9,7 +9,7 @@ mod provenance;
 mod run_record;
 
 pub use layers::{LayerRecord, Sizes};
-pub use metrics::{EpochMetrics, Metrics};
+pub use metrics::{EpochMetrics, Metrics, SampleCounts};
 pub use outcome::{Failure, Measurements, Outcome};
 pub use provenance::{Provenance, Session};
 pub use run_record::RunRecord;

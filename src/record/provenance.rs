@@ -1,5 +1,6 @@
 //! What made a result, and which processes worked on it. How it is found out is the run's business.
 
+use super::metrics::SampleCounts;
 use serde::{Deserialize, Serialize};
 
 /// What made a result.
@@ -36,6 +37,9 @@ pub struct Provenance {
     pub host: String,
     /// Content digest of the data set.
     pub dataset_digest: String,
+    /// Samples of the data set per split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<SampleCounts>,
     /// Content digest of the baseline's weights.
     pub baseline_digest: String,
     /// Command line, program first.

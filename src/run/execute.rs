@@ -37,7 +37,7 @@ use crate::data::{Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
 use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
-use crate::record::{Failure, Measurements, Metrics, Outcome, RunRecord, SCHEMA};
+use crate::record::{Failure, Measurements, Metrics, Outcome, RunRecord, SCHEMA, SampleCounts};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
@@ -154,9 +154,16 @@ fn fill(
     let network = context.network(run, dataset.as_ref())?;
     record.model.clone_from(&network.name);
     record.provenance.dataset_digest = dataset.digest().into();
+    record.provenance.samples = Some(SampleCounts {
+        train: dataset.len(Split::Train),
+        validation: dataset.len(Split::Validation),
+        test: dataset.len(Split::Test),
+    });
     let Baseline { parameters, test, digest } =
         baseline::obtain(context, run, baseline_id, &network, dataset.as_ref(), observer)?;
     record.provenance.baseline_digest.clone_from(&digest);
+    let mut warnings = dataset.notes();
+    warnings.extend(test.warning("the baseline, test split"));
     record.baseline = Some(test);
 
     let checkpoints =
@@ -182,6 +189,9 @@ fn fill(
     let decoded = decoded_parameters(&bytes, &network, &context.device)?;
     let test = evaluate(&network, &decoded, dataset.as_ref(), Split::Test, observer)?;
     let validation = validation(&network, &decoded, dataset.as_ref(), observer)?;
+    warnings.extend(test.warning("the decoded model, test split"));
+    warnings.extend(validation.as_ref().and_then(|v| v.warning("the decoded model, validation split")));
+    record.warnings.append(&mut warnings);
     files.insert("model.nnc".into(), bytes);
     Ok(Measurements { test, validation, sparsity, entropy, layers, sizes })
 }

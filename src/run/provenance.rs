@@ -30,6 +30,7 @@ pub fn gather(device: &Device, host_program: Option<&str>) -> Provenance {
         threads: rayon::current_num_threads(),
         host: crate::store::host(),
         dataset_digest: String::new(),
+        samples: None,
         baseline_digest: String::new(),
         command: std::env::args().collect(),
         started: now(),

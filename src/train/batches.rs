@@ -40,13 +40,30 @@ fn fill(
     Ok(Batch { inputs: Tensor::from_vec(inputs, shape, device)?, targets })
 }
 
+/// Batches that `samples` are cut into. A last batch of one sample joins the batch before it: batch norm has no variance of
+/// one sample, and the gradient of one is mostly noise.
+pub fn count(samples: usize, batch_size: usize) -> usize {
+    let whole = samples.div_ceil(batch_size);
+    let lone = batch_size > 1 && samples > batch_size && samples % batch_size == 1;
+    whole - usize::from(lone)
+}
+
+/// The batches of an epoch: [`count`] pieces of `order`.
+fn slices(order: &[usize], batch_size: usize) -> impl Iterator<Item = &[usize]> {
+    let batches = count(order.len(), batch_size);
+    (0..batches).map(move |batch| {
+        let end = if batch + 1 == batches { order.len() } else { (batch + 1) * batch_size };
+        &order[batch * batch_size..end]
+    })
+}
+
 /// Which batches of which epoch.
 pub struct Epoch {
     /// Seed of order and augmentation.
     pub seed: u64,
     /// Number of the epoch, from 1.
     pub number: usize,
-    /// Samples per batch.
+    /// Samples per batch; the last may have fewer, or one more: see [`count`].
     pub batch_size: usize,
     /// Batches in the epoch.
     pub steps: usize,
@@ -85,7 +102,7 @@ pub fn training_epoch(
     std::thread::scope(|scope| {
         let order = &order;
         scope.spawn(move || {
-            for indices in order.chunks(epoch.batch_size).take(epoch.steps).skip(epoch.done) {
+            for indices in slices(order, epoch.batch_size).take(epoch.steps).skip(epoch.done) {
                 let batch =
                     pool.install(|| fill(dataset, Split::Train, indices, Some(&mut augmentation), device));
                 let failed = batch.is_err();
@@ -130,6 +147,27 @@ mod tests {
         })
         .unwrap();
         seen
+    }
+
+    /// Only a last batch of one is merged, and only where there is another; every sample stays in one batch.
+    #[test]
+    fn a_last_batch_of_one_joins_its_neighbour() {
+        let lengths = |samples: usize, batch_size: usize| -> Vec<usize> {
+            let order: Vec<usize> = (0..samples).collect();
+            let cut: Vec<&[usize]> = slices(&order, batch_size).collect();
+            assert_eq!(cut.concat(), order);
+            assert_eq!(cut.len(), count(samples, batch_size));
+            cut.iter().map(|batch| batch.len()).collect()
+        };
+        assert_eq!(lengths(9, 4), [4, 5]);
+        assert_eq!(lengths(5, 4), [5]);
+        assert_eq!(lengths(8, 4), [4, 4]);
+        assert_eq!(lengths(10, 4), [4, 4, 2]);
+        assert_eq!(lengths(3, 2), [3]);
+        assert_eq!(lengths(3, 4), [3]);
+        assert_eq!(lengths(1, 4), [1]);
+        assert_eq!(lengths(3, 1), [1, 1, 1]);
+        assert_eq!(lengths(0, 4), [0; 0]);
     }
 
     /// Order and augmentation depend on seed and epoch alone: not on threads, nor on which batch was asked for when.

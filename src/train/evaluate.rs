@@ -10,7 +10,8 @@ use crate::{Error, Result};
 /// Samples per forward pass: large enough for the matrix products, small enough for the caches.
 pub const BATCH: usize = 256;
 
-/// Top-1 and top-5 accuracy (percent) and mean cross entropy (nats) in evaluation mode, samples in file order.
+/// Top-1 and top-5 accuracy (percent) and mean cross entropy (nats) in evaluation mode, samples in file order. A sample
+/// with any logit that is not finite counts as wrong, and makes the loss NaN.
 ///
 /// # Errors
 /// When the split is empty or the data set fits the network in neither shape nor classes.
@@ -25,7 +26,7 @@ pub fn evaluate(
     if n == 0 {
         return Err(Error::input(format!("data set {}: the {split:?} split has no samples", dataset.name())));
     }
-    let (mut first, mut five, mut loss) = (0usize, 0usize, 0.0f64);
+    let mut sums = Sums::default();
     let indices: Vec<usize> = (0..n).collect();
     let steps = n.div_ceil(BATCH);
     for (step, indices) in indices.chunks(BATCH).enumerate() {
@@ -36,22 +37,82 @@ pub fn evaluate(
             let truth = row.get(target).copied().ok_or_else(|| {
                 Error::input(format!("class {target} of data set {} is unknown to the model", dataset.name()))
             })?;
-            // The first of equal logits wins, as an argmax does.
-            let rank =
-                row.iter().enumerate().filter(|&(i, &v)| v > truth || (v == truth && i < target)).count();
-            first += usize::from(rank == 0 && !truth.is_nan());
-            five += usize::from(rank < 5 && !truth.is_nan());
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = row.iter().map(|&v| f64::from(v - max).exp()).sum();
-            loss += f64::from(max - truth) + sum.ln();
+            sums.add(row, target, truth);
         }
-        observer.step(0, 0, step + 1, steps, loss / ((step + 1) * BATCH) as f64);
+        observer.step(0, 0, step + 1, steps, sums.loss / ((step + 1) * BATCH) as f64);
     }
     let percent = |count: usize| 100.0 * count as f64 / n as f64;
     Ok(Metrics {
-        top1: percent(first),
-        top5: (network.classes >= 10).then(|| percent(five)),
-        loss: loss / n as f64,
+        top1: percent(sums.first),
+        top5: (network.classes >= 10).then(|| percent(sums.five)),
+        loss: if sums.non_finite > 0 { f64::NAN } else { sums.loss / n as f64 },
         n,
+        non_finite: sums.non_finite,
     })
+}
+
+/// Counts and sums over samples.
+#[derive(Default)]
+struct Sums {
+    first: usize,
+    five: usize,
+    non_finite: usize,
+    loss: f64,
+}
+
+impl Sums {
+    /// Takes in the logits of one sample, `truth` being that of its class `target`.
+    fn add(&mut self, row: &[f32], target: usize, truth: f32) {
+        if !row.iter().all(|logit| logit.is_finite()) {
+            self.non_finite += 1;
+            return;
+        }
+        // The first of equal logits wins, as an argmax does.
+        let rank = row.iter().enumerate().filter(|&(i, &v)| v > truth || (v == truth && i < target)).count();
+        self.first += usize::from(rank == 0);
+        self.five += usize::from(rank < 5);
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = row.iter().map(|&v| f64::from(v - max).exp()).sum();
+        let distance = max - truth;
+        // Logits at both ends of f32 are further apart than it can say.
+        let distance =
+            if distance.is_finite() { f64::from(distance) } else { f64::from(max) - f64::from(truth) };
+        self.loss += distance + sum.ln();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(rows: &[&[f32]]) -> Sums {
+        let mut sums = Sums::default();
+        rows.iter().for_each(|row| sums.add(row, 0, row[0]));
+        sums
+    }
+
+    /// A sample with a NaN or an infinity among its logits is wrong, whatever the place: a NaN compares with nothing, so
+    /// that the others would seem to win or lose by chance.
+    #[test]
+    fn logits_that_are_not_finite_are_wrong() {
+        let none = sums(&[
+            &[1.0, f32::NAN, 0.0],
+            &[f32::NAN; 3],
+            &[f32::INFINITY, 0.0, 0.0],
+            &[0.0, f32::NEG_INFINITY, 0.0],
+        ]);
+        assert_eq!((none.first, none.five, none.non_finite), (0, 0, 4));
+        let some = sums(&[&[1.0, f32::NAN, 0.0], &[2.0, 1.0, 1.0]]);
+        assert_eq!((some.first, some.five, some.non_finite), (1, 1, 1));
+    }
+
+    /// Finite logits give a finite loss, even those at both ends of the numbers.
+    #[test]
+    fn finite_logits_have_a_finite_loss() {
+        let far = sums(&[&[-3e38, 3e38, 0.0], &[3e38, -3e38, 0.0]]);
+        assert!(far.loss.is_finite() && far.loss > 5e38, "{}", far.loss);
+        assert_eq!((far.first, far.non_finite), (1, 0));
+        let even = sums(&[&[0.5; 4]]);
+        assert!((even.loss - 4f64.ln()).abs() < 1e-12);
+    }
 }

@@ -151,7 +151,7 @@ impl TrainingSpec {
 
     /// Optimizer steps per epoch for a training split of `samples`.
     pub fn steps(&self, samples: usize) -> usize {
-        let whole = samples.div_ceil(self.batch_size).max(1);
+        let whole = super::batches::count(samples, self.batch_size).max(1);
         self.steps_per_epoch.map_or(whole, |limit| limit.min(whole))
     }
 }

@@ -3,6 +3,7 @@
 mod architecture;
 mod codec;
 mod custom_quantizer;
+mod data;
 mod engines;
 mod errors;
 mod expected;

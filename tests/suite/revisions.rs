@@ -99,7 +99,10 @@ fn text(table: &Value) -> String {
     let line = |(name, found): (&String, &Value)| format!("    {}: {found}", Value::from(name.as_str()));
     let methods: Vec<String> = native["methods"].as_object().into_iter().flatten().map(line).collect();
     let numerics = &native["numerics"];
-    format!("{{\"native\": {{\n  \"numerics\": {numerics},\n  \"methods\": {{\n{}\n}}}}}}\n", methods.join(",\n"))
+    format!(
+        "{{\"native\": {{\n  \"numerics\": {numerics},\n  \"methods\": {{\n{}\n}}}}}}\n",
+        methods.join(",\n")
+    )
 }
 
 /// Settings whose results are in people's stores give the same results, or their revision is another one.

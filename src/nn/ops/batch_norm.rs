@@ -35,7 +35,10 @@ pub fn batch_norm_training(
     }
     let count = x.elem_count() / channels.max(1);
     if count < 2 {
-        bail!("batch norm: training needs more than one value per channel, found input {:?}", x.dims());
+        bail!(
+            "batch norm: training needs more than one value per channel, found input {:?}; use batches of two or more samples",
+            x.dims()
+        );
     }
     let unbiased = count as f64 / (count - 1) as f64;
     if x.device().is_cpu() {

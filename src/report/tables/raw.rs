@@ -80,7 +80,13 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
     let count =
         |name: &str| -> Result<Option<usize>> { Ok(cell(name)?.extract::<u64>().map(|n| n as usize)) };
     let metrics = |top1: Option<f64>, top5, loss: Option<f64>, n: Option<usize>| {
-        top1.map(|top1| Metrics { top1, top5, loss: loss.unwrap_or(f64::NAN), n: n.unwrap_or(0) })
+        top1.map(|top1| Metrics {
+            top1,
+            top5,
+            loss: loss.unwrap_or(f64::NAN),
+            n: n.unwrap_or(0),
+            non_finite: 0,
+        })
     };
     let sizes = match (count("file_bytes")?, count("full_precision_bytes")?) {
         (Some(file), Some(full_precision)) => Some(Sizes {
