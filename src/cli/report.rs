@@ -2,17 +2,17 @@
 
 use super::Global;
 use super::experiments;
+use crate::io::write_atomically;
+use crate::record::{RunRecord, Status};
 use crate::report::bundle::{Bundle, Ingredients, Named, bundle, kinds};
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
 use crate::report::figure::{Drawing, Group, Insight, PNG_SCALE, pdf, png};
 use crate::report::records::{Selection, load, sort};
 use crate::report::{Table, archive, published};
-use crate::run::insight::{Strength, gather};
-use crate::record::{RunRecord, Status};
 use crate::run::Context;
+use crate::run::insight::{Strength, gather};
 use crate::spec::{Experiment, RunSpec};
-use crate::io::write_atomically;
 use crate::store::Store;
 use rayon::prelude::*;
 use std::collections::BTreeSet;

@@ -1,11 +1,11 @@
 //! `ecqx store`: check, clean and export a folder of results.
 
 use super::Global;
+use crate::io::write_atomically;
+use crate::record::RunRecord;
 use crate::report::archive;
 use crate::report::export::{self, ALL};
 use crate::report::tables::raw;
-use crate::record::RunRecord;
-use crate::io::write_atomically;
 use crate::store::Store;
 use clap::Subcommand;
 use std::io::Write;

@@ -10,7 +10,7 @@ mod resnet_cifar;
 mod vgg16;
 pub mod yaml;
 
-use crate::error::{closest, suggestion};
+use crate::error::did_you_mean;
 use crate::nn::Network;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -64,9 +64,8 @@ pub const MODELS: &[Model] = &[
 pub fn model(name: &str) -> Result<&'static Model> {
     MODELS.iter().find(|model| model.name == name).ok_or_else(|| Error::Input {
         message: format!("no model is called '{name}'"),
-        hint: Some(match closest(name, MODELS.iter().map(|model| model.name)) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => "`ecqx ls models` lists them; a YAML file describes a model of your own".into(),
+        hint: did_you_mean(name, MODELS.iter().map(|model| model.name)).or_else(|| {
+            Some("`ecqx ls models` lists them; a YAML file describes a model of your own".into())
         }),
     })
 }
@@ -81,10 +80,7 @@ pub fn build(name: &str, input_shape: &[usize], classes: usize, options: &Option
 
 /// Reads a model's options into its settings.
 fn options<T: DeserializeOwned>(name: &str, options: &Options) -> Result<T> {
-    serde_json::from_value(serde_json::Value::Object(options.clone())).map_err(|error| Error::Input {
-        hint: suggestion(&error.to_string(), &[]),
-        message: format!("model {name}: {error}"),
-    })
+    crate::io::yaml::from_value(&serde_json::Value::Object(options.clone()), &format!("model {name}"))
 }
 
 /// Checks name and options before any data is at hand.

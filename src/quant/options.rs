@@ -1,7 +1,7 @@
 //! Options shared by all methods, and how a method reads its own.
 
 use super::registry::Method;
-use crate::error::{closest, suggestion};
+use crate::error::{did_you_mean_or_all, out_of_range};
 use crate::nn::kernels::elementwise::vectorised;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -170,27 +170,18 @@ pub fn settings<T: DeserializeOwned>(method: &Method, parameters: &Map<String, V
     if let Some(key) = parameters.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Error::Input {
             message: format!("method {} has no parameter '{key}'", method.name),
-            hint: Some(match closest(key, known.iter().copied()) {
-                Some(near) => format!("did you mean '{near}'?"),
-                None => format!("it has {}", known.join(", ")),
-            }),
+            hint: Some(did_you_mean_or_all(key, known.iter().copied(), "it has")),
         });
     }
     for parameter in method.parameters {
         if let (Some((low, high)), Some(value)) =
             (parameter.range, parameters.get(parameter.name).and_then(Value::as_f64))
-            && !(low..=high).contains(&value)
+            && let Some(what) = out_of_range(value, low, high)
         {
-            return Err(Error::input(format!(
-                "method {}: {} must lie in {low}–{high}, found {value}",
-                method.name, parameter.name
-            )));
+            return Err(Error::input(format!("method {}: {} {what}", method.name, parameter.name)));
         }
     }
-    serde_json::from_value(Value::Object(parameters.clone())).map_err(|error| Error::Input {
-        hint: suggestion(&error.to_string(), &[]),
-        message: format!("method {}: {error}", method.name),
-    })
+    crate::io::yaml::from_value(&Value::Object(parameters.clone()), &format!("method {}", method.name))
 }
 
 /// A quantizer's state as JSON.

@@ -1,11 +1,11 @@
 //! Full-precision weights: read from a checkpoint, or trained once and kept in the store for every run that shares them.
 
 use super::execute::Context;
-use crate::record::{EpochMetrics, Metrics};
 use super::resume::StoredCheckpoints;
 use crate::data::{Dataset, Split};
 use crate::model::checkpoint;
 use crate::nn::{Network, Parameters, init};
+use crate::record::{EpochMetrics, Metrics};
 use crate::spec::{BaselineSpec, RunSpec};
 use crate::store::Files;
 use crate::train::{Observer, evaluate, plain};
