@@ -56,6 +56,9 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// The store was moved or removed while it was in use.
+    #[error("{}: the store is not there any more", .0.display())]
+    StoreGone(PathBuf),
     /// The user asked to stop; what was finished is kept.
     #[error("stopped on request")]
     Cancelled,
@@ -107,7 +110,11 @@ impl Error {
 
     /// Whether every other run would fail in the same way: nothing can be written.
     pub fn stops_everything(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if NO_WRITING.contains(&source.kind()))
+        match self {
+            Self::Io { source, .. } => NO_WRITING.contains(&source.kind()),
+            Self::StoreGone(_) => true,
+            _ => false,
+        }
     }
 
     /// The way out, where the error carries one.
@@ -123,6 +130,7 @@ impl Error {
                 }
                 _ => None,
             },
+            Self::StoreGone(_) => Some("was it moved while in use? run again with --store and its new place"),
             _ => None,
         }
     }

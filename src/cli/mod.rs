@@ -26,7 +26,7 @@ mod submit;
 mod validate;
 
 use crate::Error;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,8 +63,8 @@ pub struct Global {
     /// Compute device: cpu, cuda or cuda:N
     #[arg(long, global = true, default_value = "cpu")]
     pub device: String,
-    /// Threads for computation [default: all cores]
-    #[arg(long, global = true)]
+    /// Threads for computation, 1 or more [default: all cores]
+    #[arg(long, global = true, value_parser = threads)]
     pub threads: Option<usize>,
 }
 
@@ -147,12 +147,66 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
     }
 }
 
+/// Most threads; what is beyond costs memory and gains nothing.
+const MOST_THREADS: usize = 256;
+
+fn threads(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|threads| *threads > 0).ok_or_else(|| "give a whole number of 1 or more".into())
+}
+
+/// A finite number, for `value_parser`.
+fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) => Err("give a finite number".into()),
+        Err(_) if text.replacen(',', ".", 1).parse::<f64>().is_ok() => {
+            Err(format!("write {}, with a point", text.replacen(',', ".", 1)))
+        }
+        Err(_) => Err("give a number, such as 0.05".into()),
+    }
+}
+
+/// Options take negative numbers as values, so that their range is checked instead of an option called `-0` missed.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    command.mut_subcommands(with_negative_numbers)
+}
+
+/// What the argument parser says, without the words of the standard library's parsers.
+fn in_words(message: &str) -> String {
+    [
+        ("invalid digit found in string", "give a whole number"),
+        ("invalid float literal", "give a number, such as 0.05"),
+        ("number too large to fit in target type", "the number is too large"),
+        ("number too small to fit in target type", "the number is too small"),
+        ("cannot parse integer from empty string", "give a whole number"),
+        ("cannot parse float from empty string", "give a number, such as 0.05"),
+    ]
+    .iter()
+    .fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
 /// Parses the arguments, runs the command, and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let parsed = with_negative_numbers(Cli::command()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == clap::error::ErrorKind::ValueValidation => {
+            eprint!("{}", in_words(&error.render().to_string()));
+            return ExitCode::from(USAGE);
+        }
+        // Help and version too, which end with 0.
+        Err(error) => error.exit(),
+    };
     if let Some(threads) = cli.global.threads {
+        if threads > MOST_THREADS {
+            eprintln!("warning: --threads {threads}: {MOST_THREADS} are used, the most that are of any use");
+        }
         // Fails only if a pool exists already, which nothing before this line creates.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.min(MOST_THREADS)).build_global();
     }
     match dispatch(cli.command, &cli.global) {
         Ok(code) => ExitCode::from(code),

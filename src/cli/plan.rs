@@ -3,6 +3,7 @@
 use super::Global;
 use super::experiments::{self, Selection, State};
 use crate::Error;
+use crate::error::count as plural;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// List the runs of experiments: finished, new, and how long the rest may take
@@ -51,12 +52,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     }
     let count = |index: usize| rows.values().map(|row| row[index]).sum::<usize>();
     println!(
-        "{} runs: {} done, {} failed, {} new; {} baselines to make",
-        planned.len(),
+        "{}: {} done, {} failed, {} new; {} to make",
+        plural(planned.len(), "run"),
         count(0),
         count(1),
         count(2),
-        missing.len()
+        plural(missing.len(), "baseline")
     );
     match super::estimate::seconds_left(&planned, &Default::default()) {
         Some(seconds) => println!("estimated time for the rest: {}", super::run::duration(seconds)),

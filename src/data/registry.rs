@@ -2,7 +2,7 @@
 
 use super::subset::Subset;
 use super::{Dataset, DatasetSpec};
-use crate::error::closest;
+use crate::error::did_you_mean_or_all;
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,11 +52,8 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
 pub fn family(name: &str) -> Result<&'static Family> {
     families().find(|family| family.name == name).ok_or_else(|| {
         let names: Vec<_> = families().map(|family| family.name).collect();
-        let hint = match closest(name, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known: {}", names.join(", ")),
-        };
-        Error::input_hint(format!("unknown data set `{name}`"), hint)
+        let hint = did_you_mean_or_all(name, names.iter().copied(), "there are");
+        Error::input_hint(format!("no data set is called '{name}'"), hint)
     })
 }
 

@@ -31,10 +31,12 @@ pub fn load(path: &Path) -> Result<Network> {
 pub fn parse(text: &str, path: &Path) -> Result<Network> {
     let place = path.display();
     let document: Document = yaml::parse(text, path, MODEL)?;
-    if document.input_shape.is_empty() || document.input_shape.contains(&0) {
+    if document.input_shape.is_empty()
+        || document.input_shape.iter().any(|size| !(1..=LARGEST as usize).contains(size))
+    {
         return Err(Error::input_hint(
             format!(
-                "{place}: input_shape must be a list of sizes of 1 or more, found {:?}",
+                "{place}: input_shape must be a list of sizes from 1 to {LARGEST}, found {:?}",
                 document.input_shape
             ),
             "for images [channels, height, width], for example [3, 32, 32]",

@@ -2,7 +2,7 @@
 
 use super::options::Scope;
 use super::quantizer::Quantizer;
-use crate::error::closest;
+use crate::error::did_you_mean;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -60,11 +60,11 @@ impl Method {
             }
             (Some(_), None) if self.bits_optional => Ok(()),
             (Some((low, high)), None) => {
-                Err(Error::input(format!("method {} needs a bit width of {low}–{high}", self.name)))
+                Err(Error::input(format!("method {} needs a bit width from {low} to {high}", self.name)))
             }
             (Some((low, high)), Some(bits)) if (low..=high).contains(&bits) => Ok(()),
             (Some((low, high)), Some(bits)) => Err(Error::input(format!(
-                "method {}: bits must lie in {low}–{high}, found {bits}",
+                "method {}: bits must be from {low} to {high}, found {bits}",
                 self.name
             ))),
         }
@@ -83,10 +83,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn method(name: &str) -> Result<&'static Method> {
     METHODS.iter().copied().find(|method| method.name == name).ok_or_else(|| Error::Input {
         message: format!("no quantizer is called '{name}'"),
-        hint: Some(match closest(name, METHODS.iter().map(|method| method.name)) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => "`ecqx ls quantizers` lists them".into(),
-        }),
+        hint: did_you_mean(name, METHODS.iter().map(|method| method.name))
+            .or_else(|| Some("`ecqx ls quantizers` lists them".into())),
     })
 }
 
@@ -122,8 +120,8 @@ mod tests {
         };
         assert!(message(build("eqc", Some(4), "{}")).contains("'ecq'"));
         assert!(message(build("ecq", Some(4), r#"{"lamda": 0.1}"#)).contains("'lambda'"));
-        assert!(message(build("ecq", Some(4), r#"{"lambda": -1}"#)).contains("lambda must lie in"));
-        assert!(message(build("ecq", Some(9), "{}")).contains("bits must lie in 2–8"));
+        assert!(message(build("ecq", Some(4), r#"{"lambda": -1}"#)).contains("lambda must be from 0 to"));
+        assert!(message(build("ecq", Some(9), "{}")).contains("bits must be from 2 to 8"));
         assert!(message(build("ecq", None, "{}")).contains("needs a bit width"));
         assert!(message(build("ecq", Some(4), r#"{"exclude": "conv1"}"#)).contains("exclude must be a list"));
     }

@@ -5,7 +5,7 @@ pub mod lrp;
 mod magnitude;
 mod random;
 
-use crate::error::closest;
+use crate::error::did_you_mean_or_all;
 use crate::nn::{Network, Parameters};
 use crate::quant::Profile;
 use crate::quant::quantizer::Relevances;
@@ -111,10 +111,7 @@ pub fn build(spec: Option<&Value>, context: Context) -> Result<Box<dyn Relevance
     let known = || MEASURES.iter().map(|measure| measure.name);
     let measure = MEASURES.iter().find(|measure| measure.name == name).ok_or_else(|| Error::Input {
         message: format!("no relevance measure is called '{name}'"),
-        hint: Some(match closest(name, known()) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-        }),
+        hint: Some(did_you_mean_or_all(name, known(), "there are")),
     })?;
     let is_empty = settings.is_null() || settings.as_object().is_some_and(Map::is_empty);
     if !measure.has_settings && !is_empty {

@@ -11,6 +11,7 @@ use super::tables::{
     origins, pareto, provenance, raw, timings, working_points, working_points_table,
 };
 use crate::Result;
+use crate::io::file_name;
 use crate::record::RunRecord;
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -115,7 +116,7 @@ fn drawings(
     for ((dataset, model), group) in groups(points, from.records) {
         let insight = needs_weights.then(|| (from.insight)(&group)).flatten();
         let draw = |figure: &&'static Figure| {
-            let stem = format!("{}-{dataset}-{model}", figure.name);
+            let stem = file_name(&format!("{}-{dataset}-{model}", figure.name));
             let drawing = match (&figure.draw, &insight) {
                 (Source::Records(draw), _) => draw(&group)?,
                 (Source::Weights(draw), Some(insight)) => draw(&group, insight)?,

@@ -34,7 +34,7 @@ struct Record {
 }
 
 /// The checkpoint's file: below the data folder, beside an experiment, or as given.
-fn find(context: &Context, checkpoint: &str) -> Result<PathBuf> {
+pub(super) fn find(context: &Context, checkpoint: &str) -> Result<PathBuf> {
     let folders = [&context.data_dir].into_iter().chain(&context.checkpoint_dirs);
     let mut tried: Vec<PathBuf> = folders.map(|folder| folder.join(checkpoint)).collect();
     tried.push(PathBuf::from(checkpoint));

@@ -13,7 +13,7 @@ use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
 use crate::quant::{self};
 use crate::record::{Metrics, RunRecord, SCHEMA, Status};
 use crate::relevance::{self, RelevanceMeasure};
-use crate::spec::RunSpec;
+use crate::spec::{BaselineSpec, RunSpec};
 use crate::store::{Files, Lookup, Store};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
@@ -88,6 +88,17 @@ impl Context {
         let source = baseline::source_digest(self, &run.baseline)?;
         let baseline = run.baseline_id(dataset.digest(), source.as_deref())?;
         Ok((run.id(dataset.digest(), &baseline)?, baseline))
+    }
+
+    /// The checkpoint's file that a baseline names; `None` where it is trained.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with the places that were looked at when it is missing.
+    pub fn checkpoint(&self, baseline: &BaselineSpec) -> Result<Option<PathBuf>> {
+        match baseline {
+            BaselineSpec::Checkpoint(name) => baseline::find(self, name).map(Some),
+            BaselineSpec::Train { .. } => Ok(None),
+        }
     }
 
     /// Builds the run's network.

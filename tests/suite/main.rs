@@ -8,12 +8,14 @@ mod experiments;
 mod explain;
 mod failures;
 mod fuzz;
+mod fuzz_text;
 mod kill;
 mod methods;
 mod quantize;
 mod reference;
 mod report;
 mod results;
+mod wording;
 
 use assert_cmd::Command;
 

@@ -2,7 +2,7 @@
 
 use super::rule::Rule;
 use super::settings::Functional;
-use crate::error::closest;
+use crate::error::did_you_mean_or_all;
 use crate::nn::{Network, Operation};
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -100,10 +100,7 @@ impl Composite {
         let found =
             COMPOSITES.iter().find(|composite| composite.name == name).ok_or_else(|| Error::Input {
                 message: format!("no composite is called '{name}'"),
-                hint: Some(match closest(name, known()) {
-                    Some(near) => format!("did you mean '{near}'?"),
-                    None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-                }),
+                hint: Some(did_you_mean_or_all(name, known(), "there are")),
             })?;
         let &Named { conv, batch_norm, linear, activation, first, .. } = found;
         Ok(Self { conv, batch_norm, linear, activation, first, names: Vec::new() })
@@ -139,10 +136,7 @@ impl Composite {
                     let known = ["base", "conv", "batch_norm", "linear", "activation", "first", "names"];
                     return Err(Error::Input {
                         message: format!("composite: there is no key '{key}'"),
-                        hint: Some(match closest(key, known) {
-                            Some(near) => format!("did you mean '{near}'?"),
-                            None => format!("there are {}", known.join(", ")),
-                        }),
+                        hint: Some(did_you_mean_or_all(key, known, "there are")),
                     });
                 }
             }

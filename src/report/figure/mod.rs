@@ -18,7 +18,7 @@ mod thin;
 mod training;
 
 use super::tables::WorkingPoint;
-use crate::error::closest;
+use crate::error::did_you_mean_or_all;
 use crate::record::RunRecord;
 use crate::{Error, Result};
 
@@ -113,10 +113,7 @@ pub fn check_name(name: &str) -> Result<()> {
     let known = FIGURES.iter().map(|figure| figure.name);
     Err(Error::Input {
         message: format!("no figure is called '{name}'"),
-        hint: Some(match closest(name, known.clone()) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
-        }),
+        hint: Some(did_you_mean_or_all(name, known, "there are")),
     })
 }
 
