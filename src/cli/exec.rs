@@ -67,9 +67,7 @@ impl Args {
             (None, Some(spec)) => {
                 let (text, place) = match spec.trim_start().starts_with('{') {
                     true => (spec.clone(), "--spec".to_owned()),
-                    false => {
-                        (std::fs::read_to_string(spec).map_err(Error::io(Path::new(spec)))?, spec.clone())
-                    }
+                    false => (crate::io::read_text(Path::new(spec))?, spec.clone()),
                 };
                 let value: serde_json::Value = parse(&text, &place)?;
                 let work = match value.get("quantizer").is_none() && value.get("baseline").is_some() {

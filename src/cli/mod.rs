@@ -26,7 +26,8 @@ mod submit;
 mod validate;
 
 use crate::Error;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -166,13 +167,29 @@ fn number(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Options take negative numbers as values, so that their range is checked instead of an option called `-0` missed.
-fn with_negative_numbers(command: clap::Command) -> clap::Command {
-    let command = command.mut_args(|arg| match arg.get_action().takes_values() {
-        true => arg.allow_negative_numbers(true),
-        false => arg,
-    });
-    command.mut_subcommands(with_negative_numbers)
+/// Joins a negative number with the option before it (`--lambda=-1e-3`), so that its range is checked instead of an option
+/// called `-1` missed.
+fn with_negative_numbers(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut options = true;
+    for argument in arguments {
+        options &= argument != "--";
+        let is_negative = argument
+            .to_str()
+            .is_some_and(|text| text.starts_with(['-']) && text.len() > 1 && text.parse::<f64>().is_ok());
+        let before = joined.last_mut().filter(|before| {
+            let text = before.to_string_lossy();
+            text.starts_with("--") && text.len() > 2 && !text.contains('=')
+        });
+        match before {
+            Some(before) if options && is_negative => {
+                before.push("=");
+                before.push(argument);
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
 }
 
 /// What the argument parser says, without the words of the standard library's parsers.
@@ -191,8 +208,7 @@ fn in_words(message: &str) -> String {
 
 /// Parses the arguments, runs the command, and returns its exit code.
 pub fn main() -> ExitCode {
-    let parsed = with_negative_numbers(Cli::command()).try_get_matches();
-    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match Cli::try_parse_from(with_negative_numbers(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) if error.kind() == clap::error::ErrorKind::ValueValidation => {
             eprint!("{}", in_words(&error.render().to_string()));
@@ -216,9 +232,10 @@ pub fn main() -> ExitCode {
 
 /// Prints `error: …`, its causes and a `hint:` on standard error; returns the exit code.
 fn report(error: &anyhow::Error) -> u8 {
-    // Our messages already contain what the operating system or a library said.
+    // Our messages already contain what the operating system or a library said: causes behind them are not repeated.
     let mut message = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
+    let above = error.chain().take_while(|cause| cause.downcast_ref::<Error>().is_none()).count();
+    for cause in error.chain().skip(1).take(above).map(ToString::to_string) {
         if !message.ends_with(&cause) {
             message = format!("{message}: {cause}");
         }

@@ -110,9 +110,16 @@ fn layer(value: Value, previous: &str) -> Result<Layer> {
 /// Largest size of anything in a layer: beyond it, products of sizes have no meaning.
 const LARGEST: u64 = 1 << 24;
 
+/// Kinds of layers without settings; serde does not look for further keys in them.
+const BARE: [&str; 4] = ["relu", "flatten", "global_avg_pool", "add"];
+
 /// Checks what fields hold by their names, which are the same for all kinds of layers.
 fn check_kinds(fields: &Map<String, Value>) -> std::result::Result<(), String> {
     let size = |value: &Value| value.as_u64().is_some_and(|size| size <= LARGEST);
+    let bare = fields.get("kind").and_then(Value::as_str).filter(|kind| BARE.contains(kind));
+    if let (Some(kind), Some(key)) = (bare, fields.keys().find(|key| *key != "kind")) {
+        return Err(format!("{kind} has no key '{key}' (it has none)"));
+    }
     for (key, value) in fields {
         let (valid, expected) = match key.as_str() {
             "kind" => (value.is_string(), "the name of a kind of layer".to_owned()),
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn mistakes_are_located() {
         let error = parse(&TINY.replace("kind: add", "kind: ad"), Path::new("tiny.yaml")).unwrap_err();
-        assert!(error.to_string().contains("tiny.yaml:4: layer sum"), "{error}");
+        assert!(error.to_string().contains("tiny.yaml:4:5: layer sum"), "{error}");
         let error = parse(&TINY.replace("inputs: 32", "inputs: 33"), Path::new("tiny.yaml")).unwrap_err();
         assert!(error.to_string().contains("layer fc"), "{error}");
         for cut in 0..TINY.len() {

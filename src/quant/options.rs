@@ -90,9 +90,9 @@ impl Scope {
     /// [`Error::Input`] for a pattern that is none or bits out of range.
     pub fn take(method: &Method, bits: Option<u32>, parameters: &mut Map<String, Value>) -> Result<Self> {
         let pattern = |text: &str| {
-            Glob::new(text)
-                .map(|glob| glob.compile_matcher())
-                .map_err(|error| Error::input(format!("method {}: pattern '{text}': {error}", method.name)))
+            Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| {
+                Error::input(format!("method {}: invalid pattern '{text}': {}", method.name, error.kind()))
+            })
         };
         let wrong =
             |key: &str, what: &str| Error::input(format!("method {}: {key} must be {what}", method.name));

@@ -184,8 +184,9 @@ fn names(value: &Value) -> Result<Vec<(GlobMatcher, Rule)>> {
     }
     map.iter()
         .map(|(pattern, rule)| {
-            let glob = Glob::new(pattern)
-                .map_err(|error| Error::input(format!("composite: name pattern '{pattern}': {error}")))?;
+            let glob = Glob::new(pattern).map_err(|error| {
+                Error::input(format!("composite: invalid pattern '{pattern}': {}", error.kind()))
+            })?;
             Ok((glob.compile_matcher(), Rule::parse(rule)?))
         })
         .collect()
