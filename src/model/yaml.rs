@@ -136,7 +136,8 @@ fn check_kinds(fields: &Map<String, Value>) -> std::result::Result<(), String> {
             _ => continue,
         };
         if !valid {
-            return Err(format!("{key} must be {expected}, found {value}"));
+            let found = value.as_str().map_or_else(|| value.to_string(), |text| format!("'{text}'"));
+            return Err(format!("{key} must be {expected}, found {found}"));
         }
     }
     Ok(())

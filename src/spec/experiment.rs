@@ -339,7 +339,10 @@ impl Checker<'_> {
             return Err(self.wrong_hint(
                 value.at,
                 format!("{name} has no parameter '{key}'"),
-                did_you_mean_or_all(key, known.iter().copied(), "it has"),
+                match key.split_once(':') {
+                    Some((key, value)) => format!("write a space after the colon: '{key}: {value}'"),
+                    None => did_you_mean_or_all(key, known.iter().copied(), "it has"),
+                },
             ));
         }
         // Axes of the grid, before it is expanded.

@@ -182,8 +182,14 @@ impl<'a> Decoder<'a> {
             _ if percent.is_some_and(f64::is_finite) => {
                 percent.map(|percent| format!("write {}", crate::error::number(percent / 100.0)))
             }
-            _ if quoted && is_number(text) => Some(format!("write {text} without quotes")),
-            _ if is_number(text) && !bare.is_empty() => Some(format!("write {bare}, without leading zeros")),
+            _ if !quoted
+                && is_number(text)
+                && bare.starts_with(|c: char| c.is_ascii_digit())
+                && bare != text =>
+            {
+                Some(format!("write {bare}, without leading zeros"))
+            }
+            _ if is_number(text) => Some(format!("write {text} without quotes")),
             _ if is_number(&dotted) => Some(format!("write {dotted}, with a point")),
             _ if is_number(&text.replace('_', "")) => Some(format!("write {}", text.replace('_', ""))),
             _ => None,

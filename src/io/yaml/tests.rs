@@ -199,25 +199,3 @@ fn types_are_in_words() {
     let error = from_value::<Typed>(&serde_json::json!({"neded": 1}), "method a").unwrap_err();
     assert_eq!(error.to_string(), "method a has no key 'neded'");
 }
-
-// TEMPORARY: the parser before read every committed file as this one does.
-#[test]
-fn same_as_before() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (mut pending, mut count) =
-        (vec![root.join("experiments"), root.join("baselines"), root.join("tests")], 0);
-    while let Some(folder) = pending.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else if path.extension().is_some_and(|e| e == "yaml") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let old: Value = serde_saphyr::from_str(&text).unwrap();
-                assert_eq!(old.to_string(), value(&text).to_string(), "{}", path.display());
-                count += 1;
-            }
-        }
-    }
-    assert!(count > 25, "{count}");
-}

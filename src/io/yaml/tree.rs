@@ -203,7 +203,10 @@ pub(super) fn build(text: &str) -> Result<Node, Problem> {
                 refuse_tag(tag.as_deref(), at)?;
                 let is_plain = style == ScalarStyle::Plain;
                 let content = if is_plain { scalar::content(&value) } else { Content::Text(true) };
-                (Node::new(at, value.into_owned(), content), anchor)
+                // The parser writes '~' where nothing stands.
+                let is_empty = is_plain && span.start.index() == span.end.index();
+                let source = if is_empty { String::new() } else { value.into_owned() };
+                (Node::new(at, source, content), anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 refuse_tag(tag.as_deref(), at)?;

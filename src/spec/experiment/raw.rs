@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for Bits {
             fn visit_str<E: Error>(self, text: &str) -> Result<Bits, E> {
                 match (text.parse::<u32>(), text.split_once('-')) {
                     (Ok(bits), _) => Err(E::custom(format!(
-                        "must be a whole number or a list of them, found the text '{text}'\nwrite {bits}, without quotes"
+                        "must be a whole number or a list of them, found the text '{text}'\nwrite {bits}"
                     ))),
                     (_, Some((low, high)))
                         if low.trim().parse::<u32>().is_ok() && high.trim().parse::<u32>().is_ok() =>
