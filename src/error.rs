@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The user asked for something that cannot be: an unknown name, a value out of range, an impossible combination.
-    #[error("{message}")]
+    #[error("{}", wording::shown(message))]
     Input {
         /// What is wrong and where.
         message: String,

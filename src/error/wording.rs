@@ -9,6 +9,20 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A message as it is shown: what people mistook for a name may be a whole file, so words of long messages are cut.
+pub(super) fn shown(message: &str) -> std::borrow::Cow<'_, str> {
+    const LONG: usize = 1000;
+    const WORD: usize = 120;
+    if message.len() <= LONG {
+        return message.into();
+    }
+    let cut = |word: &str| match word.char_indices().nth(WORD) {
+        Some((end, _)) => format!("{}…", &word[..end]),
+        None => word.to_owned(),
+    };
+    message.split(' ').map(cut).collect::<Vec<_>>().join(" ").into()
+}
+
 /// `1 run`, `2 runs`.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -140,6 +154,7 @@ mod tests {
         ] {
             assert_eq!(number(value), expected);
         }
+        assert_eq!(shown(&format!("no {} there", "x".repeat(5000))).chars().count(), 3 + 121 + 6);
         assert_eq!(count(1, "run"), "1 run");
         assert_eq!(count(0, "run"), "0 runs");
         assert_eq!(
