@@ -1,5 +1,9 @@
 //! The library's error type. A variant says whose mistake it is: the command line turns the user's into exit code 2.
 
+mod wording;
+
+pub use wording::{closest, count, did_you_mean, did_you_mean_or_all, number, out_of_range, suggestion};
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The user asked for something that cannot be: an unknown name, a value out of range, an impossible combination.
-    #[error("{message}")]
+    #[error("{}", wording::shown(message))]
     Input {
         /// What is wrong and where.
         message: String,
@@ -28,7 +32,7 @@ pub enum Error {
         message: String,
     },
     /// The operating system refused a file operation.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {}", .path.display(), words(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -53,6 +57,9 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// The store was moved or removed while it was in use.
+    #[error("{}: the store is not there any more", .0.display())]
+    StoreGone(PathBuf),
     /// The user asked to stop; what was finished is kept.
     #[error("stopped on request")]
     Cancelled,
@@ -87,7 +94,7 @@ impl Error {
     pub fn is_user_error(&self) -> bool {
         match self {
             Self::Input { .. } | Self::Format { .. } | Self::Codec(_) => true,
-            Self::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+            Self::Io { source, .. } => NO_FILE.contains(&source.kind()),
             _ => false,
         }
     }
@@ -96,7 +103,7 @@ impl Error {
     /// network), not the run.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() != ErrorKind::NotFound,
+            Self::Io { source, .. } => !NO_FILE.contains(&source.kind()),
             // A tensor operation that fails would fail again: shapes and numbers come from the run itself.
             Self::Tensor(_) => false,
             _ => false,
@@ -105,7 +112,11 @@ impl Error {
 
     /// Whether every other run would fail in the same way: nothing can be written.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if NO_WRITING.contains(&source.kind()))
+        match self {
+            Self::Io { source, .. } => NO_WRITING.contains(&source.kind()),
+            Self::StoreGone(_) => true,
+            _ => false,
+        }
     }
 
     /// The way out, where the error carries one.
@@ -121,6 +132,7 @@ impl Error {
                 }
                 _ => None,
             },
+            Self::StoreGone(_) => Some("was it moved while in use? run again with --store and its new place"),
             _ => None,
         }
     }
@@ -152,30 +164,28 @@ const NO_WRITING: [ErrorKind; 4] = [
     ErrorKind::ReadOnlyFilesystem,
 ];
 
-/// "did you mean …?" for a message of serde's about an unknown field or variant: the nearest of the names it expected, or
-/// of `more`; `None` where nothing is near or the message is about something else.
-pub fn suggestion(message: &str, more: &[&str]) -> Option<String> {
-    let words = |text: &str| -> Vec<String> {
-        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-        text.split(|c: char| !is_name(c)).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-    };
-    let unknown = ["unknown field", "unknown variant"]
-        .iter()
-        .find_map(|what| message.split_once(what).and_then(|(_, rest)| words(rest).into_iter().next()))?;
-    // "…, expected one of a, b or c at line 7": the words around the names are near no key.
-    let expected = words(message.split_once("expected").map_or("", |(_, rest)| rest));
-    closest(&unknown, expected.iter().map(String::as_str).chain(more.iter().copied()))
-        .map(|near| format!("did you mean '{near}'?"))
-}
+/// Kinds of errors that say that a path names no file that can be read or written: the user's to mend.
+const NO_FILE: [ErrorKind; 6] = [
+    ErrorKind::NotFound,
+    ErrorKind::IsADirectory,
+    ErrorKind::NotADirectory,
+    ErrorKind::InvalidFilename,
+    ErrorKind::InvalidInput,
+    ErrorKind::InvalidData,
+];
 
-/// The name in `known` closest to `given`, for "did you mean" hints; `None` if nothing is close.
-pub fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .filter(|(distance, name)| *distance <= (name.len().max(given.len()) / 3).max(2))
-        .min()
-        .map(|(_, name)| name)
+/// What the operating system said, in words where it says it in terms of its own.
+fn words(source: &std::io::Error) -> String {
+    match source.kind() {
+        ErrorKind::NotFound => "no such file or folder".into(),
+        ErrorKind::IsADirectory => "is a folder, and a file is needed".into(),
+        ErrorKind::NotADirectory => "a part of this path is a file, and a folder is needed".into(),
+        ErrorKind::InvalidFilename => "the name is too long or not possible here".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        ErrorKind::StorageFull => "no space left on the disk".into(),
+        _ => source.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -193,21 +203,5 @@ mod tests {
         let error = Error::from(wrapped.context("layer conv1"));
         assert_eq!(error.to_string(), "tensor operation: layer conv1: shapes differ");
         assert!(std::error::Error::source(&error).is_none() && !error.is_transient());
-    }
-
-    /// Both ways in which parsers quote names are understood, and what is far from everything gets no suggestion.
-    #[test]
-    fn suggestions_from_messages() {
-        let quoted = "unknown field `epoch`, expected one of `epochs`, `batch_size`";
-        let plain =
-            "unknown field `learning_rat`, expected one of epochs, learning_rate, select at line 7, column 5";
-        assert_eq!(suggestion(quoted, &[]).unwrap(), "did you mean 'epochs'?");
-        assert_eq!(suggestion(plain, &[]).unwrap(), "did you mean 'learning_rate'?");
-        assert_eq!(
-            suggestion("unknown variant `adem`, expected adam or sgd", &[]).unwrap(),
-            "did you mean 'adam'?"
-        );
-        assert_eq!(suggestion("unknown field `zzzzzzzz`, expected `epochs`", &[]), None);
-        assert_eq!(suggestion("invalid type: string, expected u32", &[]), None);
     }
 }

@@ -4,6 +4,7 @@ use super::Global;
 use super::evaluate::{network, parse_split};
 use crate::data::{self, DatasetSpec, Split};
 use crate::insight::{ExplainedLayer, Map};
+use crate::io::yaml::{self, Expecting};
 use crate::model::{self, checkpoint};
 use crate::nn::ops::ConvAlgorithm;
 use crate::nn::{Network, Parameters};
@@ -134,15 +135,17 @@ pub struct Args {
     figure: Option<PathBuf>,
 }
 
+/// What a composite's file is, for messages.
+const COMPOSITE: Expecting =
+    Expecting { what: "the composite", reference: "docs/relevance.md describes composites" };
+
 impl Args {
     fn settings(&self) -> Result<Settings> {
         let mut object = Object::new();
         let composite = match Path::new(&self.composite).extension().and_then(|e| e.to_str()) {
             Some("yaml" | "yml") => {
-                let text = std::fs::read_to_string(&self.composite)
-                    .map_err(Error::io(Path::new(&self.composite)))?;
-                serde_saphyr::from_str::<Value>(&text)
-                    .map_err(|error| Error::input(format!("{}: {error}", self.composite)))?
+                let path = Path::new(&self.composite);
+                yaml::parse::<Value>(&crate::io::read_text(path)?, path, COMPOSITE)?
             }
             _ => self.composite.clone().into(),
         };

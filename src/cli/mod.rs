@@ -30,6 +30,7 @@ use crate::Error;
 use crate::spec::Registry;
 pub use app::App;
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,8 +67,8 @@ pub struct Global {
     /// Compute device: cpu, cuda or cuda:N
     #[arg(long, global = true, default_value = "cpu")]
     pub device: String,
-    /// Threads for computation [default: all cores]
-    #[arg(long, global = true)]
+    /// Threads for computation, 1 or more [default: all cores]
+    #[arg(long, global = true, value_parser = threads)]
     pub threads: Option<usize>,
     /// What experiments may name.
     #[arg(skip)]
@@ -153,13 +154,82 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
     }
 }
 
+/// Most threads; what is beyond costs memory and gains nothing.
+const MOST_THREADS: usize = 256;
+
+fn threads(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|threads| *threads > 0).ok_or_else(|| "give a whole number of 1 or more".into())
+}
+
+/// A finite number, for `value_parser`.
+fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) => Err("give a finite number".into()),
+        Err(_) if text.replacen(',', ".", 1).parse::<f64>().is_ok() => {
+            Err(format!("write {}, with a point", text.replacen(',', ".", 1)))
+        }
+        Err(_) => Err("give a number, such as 0.05".into()),
+    }
+}
+
+/// Joins a negative number with the option before it (`--lambda=-1e-3`), so that its range is checked instead of an option
+/// called `-1` missed.
+fn with_negative_numbers(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut options = true;
+    for argument in arguments {
+        options &= argument != "--";
+        let is_negative = argument
+            .to_str()
+            .is_some_and(|text| text.starts_with(['-']) && text.len() > 1 && text.parse::<f64>().is_ok());
+        let before = joined.last_mut().filter(|before| {
+            let text = before.to_string_lossy();
+            text.starts_with("--") && text.len() > 2 && !text.contains('=')
+        });
+        match before {
+            Some(before) if options && is_negative => {
+                before.push("=");
+                before.push(argument);
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
+}
+
+/// What the argument parser says, without the words of the standard library's parsers.
+fn in_words(message: &str) -> String {
+    [
+        ("invalid digit found in string", "give a whole number"),
+        ("invalid float literal", "give a number, such as 0.05"),
+        ("number too large to fit in target type", "the number is too large"),
+        ("number too small to fit in target type", "the number is too small"),
+        ("cannot parse integer from empty string", "give a whole number"),
+        ("cannot parse float from empty string", "give a number, such as 0.05"),
+    ]
+    .iter()
+    .fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
 /// Parses the arguments, runs the command with what `registry` has, and returns its exit code.
 pub(super) fn main(registry: Registry) -> ExitCode {
-    let mut cli = Cli::parse();
+    let mut cli = match Cli::try_parse_from(with_negative_numbers(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == clap::error::ErrorKind::ValueValidation => {
+            eprint!("{}", in_words(&error.render().to_string()));
+            return ExitCode::from(USAGE);
+        }
+        // Help and version too, which end with 0.
+        Err(error) => error.exit(),
+    };
     cli.global.registry = registry;
     if let Some(threads) = cli.global.threads {
+        if threads > MOST_THREADS {
+            eprintln!("warning: --threads {threads}: {MOST_THREADS} are used, the most that are of any use");
+        }
         // Fails only if a pool exists already, which nothing before this line creates.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.min(MOST_THREADS)).build_global();
     }
     match dispatch(cli.command, &cli.global) {
         Ok(code) => ExitCode::from(code),
@@ -169,9 +239,10 @@ pub(super) fn main(registry: Registry) -> ExitCode {
 
 /// Prints `error: …`, its causes and a `hint:` on standard error; returns the exit code.
 fn report(error: &anyhow::Error) -> u8 {
-    // Our messages already contain what the operating system or a library said.
+    // Our messages already contain what the operating system or a library said: causes behind them are not repeated.
     let mut message = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
+    let above = error.chain().take_while(|cause| cause.downcast_ref::<Error>().is_none()).count();
+    for cause in error.chain().skip(1).take(above).map(ToString::to_string) {
         if !message.ends_with(&cause) {
             message = format!("{message}: {cause}");
         }

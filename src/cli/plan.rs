@@ -4,6 +4,7 @@ use super::Global;
 use super::duration::duration;
 use super::experiments::{self, Selection};
 use crate::Error;
+use crate::error::count as plural;
 use crate::plan::{Depth, Plan, State, estimate};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,12 +54,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     }
     let count = |index: usize| rows.values().map(|row| row[index]).sum::<usize>();
     println!(
-        "{} runs: {} done, {} failed, {} new; {} baselines to make",
-        planned.len(),
+        "{}: {} done, {} failed, {} new; {} to make",
+        plural(planned.len(), "run"),
         count(0),
         count(1),
         count(2),
-        missing.len()
+        plural(missing.len(), "baseline")
     );
     match estimate::seconds_left(&planned, &Default::default()) {
         Some(seconds) => println!("estimated time for the rest: {}", duration(seconds)),

@@ -30,10 +30,10 @@ pub struct Args {
     #[arg(long)]
     bits: Option<u32>,
     /// Strength of the entropy term
-    #[arg(long)]
+    #[arg(long, value_parser = super::number)]
     lambda: Option<f64>,
     /// Width of ECQx's sparsity band
-    #[arg(long)]
+    #[arg(long, value_parser = super::number)]
     p: Option<f64>,
     /// Whose choices stand for the rest: default or reference
     #[arg(long)]

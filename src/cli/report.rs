@@ -2,6 +2,7 @@
 
 use super::Global;
 use super::experiments;
+use crate::error::count;
 use crate::insight::Insight;
 use crate::io::write_atomically;
 use crate::plan::{self, Depth};
@@ -73,9 +74,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         println!("{}", serde_json::json!({"runs": records.len(), "failed": failed, "files": files}));
     } else {
         println!(
-            "{} runs ({failed} failed), {} files in {}",
-            records.len(),
-            written.len(),
+            "{} ({failed} failed), {} in {}",
+            count(records.len(), "run"),
+            count(written.len(), "file"),
             args.output.display()
         );
     }

@@ -5,6 +5,7 @@ use super::experiments::{self, Selection};
 use super::interrupt::{self, cancelled};
 use super::progress::Progress;
 use super::run_options::RunOptions;
+use crate::error::count;
 use crate::plan::{Depth, Planned, State};
 use crate::record::RunRecord;
 use crate::run::scheduler::{End, Policy, Task, View, Watch, Work, schedule};
@@ -77,12 +78,19 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             _ => due.push(task(planned)),
         }
     }
+    if !due.is_empty() {
+        context.store.check_writable()?;
+    }
     let progress = Progress::new(due.len());
-    progress.note(&format!("{} runs: {skipped} finished earlier, {} to do", planned.len(), due.len()));
+    progress.note(&format!(
+        "{}: {skipped} finished earlier, {} to do",
+        count(planned.len(), "run"),
+        due.len()
+    ));
     if !given_up.is_empty() {
         progress.note(&format!(
-            "{} failed runs have used up their attempts (--max-retries); --retry-failed tries them again",
-            given_up.len()
+            "{} without attempts left (--max-retries); --retry-failed tries again",
+            count(given_up.len(), "failed run")
         ));
     }
     let policy = Policy {

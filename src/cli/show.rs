@@ -41,8 +41,9 @@ fn find(store: &Store, prefix: &str) -> Result<RunRecord> {
         )),
         [id] => match store.find(id) {
             Lookup::Found(record) => Ok(*record),
-            Lookup::Damaged(why) | Lookup::Foreign(why) => {
-                Err(Error::input_hint(why, "`ecqx run` does a damaged run again"))
+            Lookup::Damaged(why) => Err(Error::input_hint(why, "`ecqx run` does a damaged run again")),
+            Lookup::Foreign(why) => {
+                Err(Error::input_hint(why, "use the version that wrote it; it is left alone here"))
             }
             Lookup::Missing => Err(Error::input(format!("{id}: the run is being replaced; try again"))),
         },

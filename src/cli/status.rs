@@ -3,6 +3,7 @@
 use super::Global;
 use super::duration::duration;
 use super::experiments::{self, Selection};
+use crate::error::count;
 use crate::plan::{Depth, Planned, State, estimate};
 use crate::run::Context;
 use crate::spec::BaselineSpec;
@@ -146,7 +147,7 @@ impl Overview {
     /// One line.
     fn summary(&self) -> String {
         let (done, failed, total) = (self.sum(|g| g.done), self.sum(|g| g.failed), self.sum(|g| g.total));
-        format!("{done} of {total} runs done, {failed} failed, {} being computed", self.workers)
+        format!("{done} of {} done, {failed} failed, {} being computed", count(total, "run"), self.workers)
     }
 
     /// The rest, for people.
@@ -184,8 +185,8 @@ impl Overview {
         lines.extend(self.failed.iter().map(|what| format!("  failed: {what}")));
         if self.stale > 0 {
             lines.push(format!(
-                "{} stale claims; `ecqx store gc` removes them, a run takes them over by itself",
-                self.stale
+                "{}; `ecqx store gc` removes what is stale, a run takes it over by itself",
+                count(self.stale, "stale claim")
             ));
         }
         match self.time_left() {
@@ -250,7 +251,7 @@ fn draw(terminal: &Term, overview: &Overview, since: Duration) -> std::io::Resul
     if lines.len() + 2 > height {
         let hidden = lines.len() + 3 - height;
         lines.truncate(height.saturating_sub(3));
-        lines.push(format!("… {hidden} more lines"));
+        lines.push(format!("… {} more", count(hidden, "line")));
     }
     lines.push(foot);
     let mut picture = String::from("\x1b[H");

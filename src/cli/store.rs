@@ -1,6 +1,7 @@
 //! `ecqx store`: check, clean and export a folder of results.
 
 use super::Global;
+use crate::error::count;
 use crate::io::write_atomically;
 use crate::record::RunRecord;
 use crate::report::archive;
@@ -83,7 +84,7 @@ pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
     if global.json {
         println!("{}", serde_json::json!({"runs": records.len(), "files": files}));
     } else {
-        println!("{} runs in {}", records.len(), args.output.display());
+        println!("{} in {}", count(records.len(), "run"), args.output.display());
     }
     Ok(super::DONE)
 }
@@ -97,7 +98,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 println!("{}", serde_json::json!({"runs": records.len(), "damaged": damaged}));
             } else {
                 damaged.iter().for_each(|message| println!("{message}"));
-                println!("{} runs are intact, {} damaged", records.len(), damaged.len());
+                println!("{} intact, {} damaged", count(records.len(), "run"), damaged.len());
             }
             Ok(if damaged.is_empty() { super::DONE } else { super::FAILED })
         }
@@ -107,7 +108,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 println!("{}", serde_json::json!({"removed": removed}));
             } else {
                 removed.iter().for_each(|path| println!("removed {}", path.display()));
-                println!("{} things removed", removed.len());
+                println!("{} removed", count(removed.len(), "thing"));
             }
             Ok(super::DONE)
         }
@@ -139,8 +140,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 );
             } else {
                 println!(
-                    "{} runs imported, {} were finished here already, {} left out",
-                    done.new,
+                    "{} imported, {} finished here already, {} left out",
+                    count(done.new, "run"),
                     done.known,
                     refused.len()
                 );

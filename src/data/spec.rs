@@ -1,7 +1,7 @@
 //! What an experiment says about its data: the `dataset:` entry of a YAML file, and its checks that need no files.
 
 use super::registry::Family;
-use crate::error::closest;
+use crate::error::{did_you_mean_or_all, number, out_of_range};
 use crate::{Error, Result};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for DatasetSpec {
         impl<'de> Visitor<'de> for Either {
             type Value = DatasetSpec;
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("the name of a data set, or a mapping with `name` and settings")
+                f.write_str("the name of a data set, or a mapping with 'name' and settings")
             }
             fn visit_str<E>(self, name: &str) -> Result<DatasetSpec, E> {
                 Ok(DatasetSpec::named(name))
@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Normalization {
         impl<'de> Visitor<'de> for Either {
             type Value = Normalization;
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("none, dataset, imagenet, cifar10, or a mapping with `mean` and `std`")
+                f.write_str("none, dataset, imagenet, cifar10, or a mapping with 'mean' and 'std'")
             }
             fn visit_str<E>(self, name: &str) -> Result<Normalization, E> {
                 Ok(Normalization::Preset(name.to_owned()))
@@ -242,8 +242,12 @@ impl DatasetSpec {
             let count = v >= 1.0 && v.fract() == 0.0 && v < 1e12;
             if !(count || (0.0..1.0).contains(&v)) {
                 return Err(Error::input_hint(
-                    format!("{} {v} is neither a count nor a share", place("validation")),
-                    "give a whole number of records, or a share from 0 to below 1",
+                    format!(
+                        "{} must be a whole number of records or a share below 1, found {}",
+                        place("validation"),
+                        number(v)
+                    ),
+                    "for example 1000, or 0.1 for a tenth; 0 trains on everything",
                 ));
             }
         }
@@ -298,7 +302,7 @@ impl DatasetSpec {
         for (setting, is_given) in given {
             if is_given && setting != "augmentation" && !family.settings.contains(&setting) {
                 return Err(Error::input_hint(
-                    format!("data set {}: it has no setting `{setting}`", self.name),
+                    format!("data set {} has no setting '{setting}'", self.name),
                     format!("its settings: name, samples, augmentation, {}", family.settings.join(", ")),
                 ));
             }
@@ -320,14 +324,9 @@ impl DatasetSpec {
                 "cifar10" => (super::cifar::CIFAR10_MEAN_STD.0, super::cifar::CIFAR10_MEAN_STD.1),
                 other => {
                     let known = ["dataset", "none", "imagenet", "cifar10"];
-                    let near = closest(other, known).map(|near| format!("did you mean `{near}`? "));
                     return Err(Error::input_hint(
-                        format!("data set {}: unknown normalization `{other}`", self.name),
-                        format!(
-                            "{}known: {}, or {{mean: […], std: […]}}",
-                            near.unwrap_or_default(),
-                            known.join(", ")
-                        ),
+                        format!("data set {}: no normalization is called '{other}'", self.name),
+                        did_you_mean_or_all(other, known, "give {mean: […], std: […]} or one of"),
                     ));
                 }
             },
@@ -375,10 +374,8 @@ impl DatasetSpec {
 }
 
 fn in_range(place: &str, value: Option<f64>, low: f64, high: f64) -> Result<()> {
-    match value {
-        Some(v) if !(low..=high).contains(&v) => {
-            Err(Error::input(format!("{place} {v} is not in {low} to {high}")))
-        }
-        _ => Ok(()),
+    match value.and_then(|value| out_of_range(value, low, high)) {
+        Some(what) => Err(Error::input(format!("{place} {what}"))),
+        None => Ok(()),
     }
 }

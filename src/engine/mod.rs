@@ -13,7 +13,7 @@ mod submission;
 pub use resources::Resources;
 pub use submission::{Options, Submission};
 
-use crate::error::closest;
+use crate::error::did_you_mean_or_all;
 use crate::{Error, Result};
 
 /// What an engine did with a submission.
@@ -71,10 +71,7 @@ pub fn engine(name: &str) -> Result<&'static dyn Engine> {
     let names = || ENGINES.iter().map(|engine| engine.name());
     ENGINES.iter().find(|engine| engine.name() == name).copied().ok_or_else(|| Error::Input {
         message: format!("--engine: there is no engine '{name}'"),
-        hint: Some(match closest(name, names()) {
-            Some(near) => format!("did you mean '{near}'?"),
-            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
-        }),
+        hint: Some(did_you_mean_or_all(name, names(), "there are")),
     })
 }
 

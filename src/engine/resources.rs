@@ -1,6 +1,6 @@
 //! What one run may use, in words that every engine understands: `cpus=2,gpus=0.5,memory=4G,time=2h`.
 
-use crate::error::closest;
+use crate::error::did_you_mean;
 use crate::{Error, Result};
 use std::str::FromStr;
 
@@ -49,10 +49,7 @@ impl FromStr for Resources {
                 _ => {
                     return Err(Error::Input {
                         message: format!("--resources: there is no '{key}'"),
-                        hint: Some(match closest(key, KEYS) {
-                            Some(near) => format!("did you mean '{near}'?"),
-                            None => EXAMPLE.into(),
-                        }),
+                        hint: did_you_mean(key, KEYS).or_else(|| Some(EXAMPLE.into())),
                     });
                 }
             }

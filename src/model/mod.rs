@@ -16,7 +16,6 @@ mod resnet_cifar;
 mod vgg16;
 pub mod yaml;
 
-use crate::error::suggestion;
 use crate::nn::Network;
 use crate::registry::{self, Catalogue, Named, Parameter};
 use crate::{Error, Result};
@@ -110,10 +109,7 @@ pub fn build(name: &str, input_shape: &[usize], classes: usize, options: &Option
 
 /// Reads a model's options into its settings.
 fn options<T: DeserializeOwned>(name: &str, options: &Options) -> Result<T> {
-    serde_json::from_value(serde_json::Value::Object(options.clone())).map_err(|error| Error::Input {
-        hint: suggestion(&error.to_string(), &[]),
-        message: format!("model {name}: {error}"),
-    })
+    crate::io::yaml::from_value(&serde_json::Value::Object(options.clone()), &format!("model {name}"))
 }
 
 /// Channels of a (channels, height, width) input.

@@ -1,9 +1,11 @@
 //! Models described in YAML: a list of named layers with inputs. The format is described in `docs/models.md`.
 
+use crate::io::yaml::{self, Expecting, Spanned};
 use crate::nn::layer::INPUT;
 use crate::nn::{Layer, Network, Operation};
 use crate::{Error, Result};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::path::Path;
 
 #[derive(Deserialize)]
@@ -14,7 +16,7 @@ struct Document {
     /// Shape of one input without the batch axis.
     input_shape: Vec<usize>,
     /// In topological order.
-    layers: Vec<serde_saphyr::Spanned<serde_json::Value>>,
+    layers: Vec<Spanned<Value>>,
 }
 
 /// Reads a model from a YAML file.
@@ -22,8 +24,7 @@ struct Document {
 /// # Errors
 /// [`Error::Input`] naming file, line and layer for anything that is not a model.
 pub fn load(path: &Path) -> Result<Network> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    parse(&text, path)
+    parse(&crate::io::read_text(path)?, path)
 }
 
 /// Reads a model from YAML text; `path` is for messages and the default name.
@@ -32,14 +33,25 @@ pub fn load(path: &Path) -> Result<Network> {
 /// [`Error::Input`] naming file, line and layer for anything that is not a model.
 pub fn parse(text: &str, path: &Path) -> Result<Network> {
     let place = path.display();
-    let document: Document =
-        serde_saphyr::from_str(text).map_err(|error| Error::input(format!("{place}: {error}")))?;
+    let document: Document = yaml::parse(text, path, MODEL)?;
+    if document.input_shape.is_empty()
+        || document.input_shape.iter().any(|size| !(1..=LARGEST as usize).contains(size))
+    {
+        return Err(Error::input_hint(
+            format!(
+                "{place}: input_shape must be a list of sizes from 1 to {LARGEST}, found {:?}",
+                document.input_shape
+            ),
+            "for images [channels, height, width], for example [3, 32, 32]",
+        ));
+    }
     let mut previous = INPUT.to_string();
     let mut layers = Vec::with_capacity(document.layers.len());
     for entry in document.layers {
-        let line = entry.referenced.line();
-        let layer = layer(entry.value, &previous)
-            .map_err(|error| Error::input_hint(format!("{place}:{line}: {error}"), LAYER_HINT))?;
+        let layer = layer(entry.value, &previous).map_err(|error| {
+            let hint = error.hint().unwrap_or(LAYER_HINT).to_owned();
+            Error::input_hint(format!("{place}:{}:{}: {error}", entry.at.line, entry.at.column), hint)
+        })?;
         previous.clone_from(&layer.name);
         layers.push(layer);
     }
@@ -54,26 +66,38 @@ pub fn parse(text: &str, path: &Path) -> Result<Network> {
 const LAYER_HINT: &str = "a layer is {name: …, kind: …} with the kind's fields and, where it does not read the layer \
                           before it, input: NAME or inputs: [NAME, NAME]; docs/models.md lists the kinds";
 
+/// What the file is, for messages.
+const MODEL: Expecting = Expecting { what: "the model", reference: "docs/models.md describes every key" };
+
 /// One layer: `name`, `input` or `inputs`, and the operation's own fields.
-fn layer(value: serde_json::Value, previous: &str) -> std::result::Result<Layer, String> {
-    let serde_json::Value::Object(mut fields) = value else { return Err("a layer must be a mapping".into()) };
-    let name = match fields.remove("name") {
-        Some(serde_json::Value::String(name)) => name,
-        _ => return Err("a layer needs a name".into()),
+fn layer(value: Value, previous: &str) -> Result<Layer> {
+    let Value::Object(mut fields) = value else {
+        return Err(Error::input(format!("a layer must be a mapping of keys, found {value}")));
     };
+    let name = match fields.shift_remove("name") {
+        Some(Value::String(name)) => name,
+        Some(other) => return Err(Error::input(format!("a layer's name must be text, found {other}"))),
+        None => return Err(Error::input("a layer has no 'name', which it needs")),
+    };
+    let wrong = |what: String| Error::input(format!("layer {name}: {what}"));
     // A linear layer's `inputs` is a size; only a list names sources.
     let sources = match fields.get("inputs") {
-        Some(serde_json::Value::Array(_)) => fields.remove("inputs"),
+        Some(Value::Array(_)) => fields.shift_remove("inputs"),
         _ => None,
     };
-    let inputs = match (fields.remove("input"), sources) {
+    let inputs = match (fields.shift_remove("input"), sources) {
         (None, None) => vec![previous.to_string()],
-        (Some(serde_json::Value::String(input)), None) => vec![input],
-        (None, Some(inputs)) => {
-            serde_json::from_value(inputs).map_err(|error| format!("layer {name}: inputs: {error}"))?
-        }
-        _ => return Err(format!("layer {name}: give either input: NAME or inputs: [NAME, …]")),
+        (Some(Value::String(input)), None) => vec![input],
+        (None, Some(Value::Array(inputs))) => inputs
+            .into_iter()
+            .map(|input| match input {
+                Value::String(input) => Ok(input),
+                other => Err(wrong(format!("inputs must be names of layers, found {other}"))),
+            })
+            .collect::<Result<_>>()?,
+        _ => return Err(wrong("give either input: NAME or inputs: [NAME, NAME]".into())),
     };
+    check_kinds(&fields).map_err(wrong)?;
     // `kernel: 3` is short for `kernel: [3, 3]`; a shortcut's stride is one number.
     if fields.get("kind").is_some_and(|kind| kind != "shortcut") {
         for (key, value) in &mut fields {
@@ -82,9 +106,44 @@ fn layer(value: serde_json::Value, previous: &str) -> std::result::Result<Layer,
             }
         }
     }
-    let operation: Operation = serde_json::from_value(serde_json::Value::Object(fields))
-        .map_err(|error| format!("layer {name}: {error}"))?;
+    let operation: Operation = yaml::from_value(&Value::Object(fields), &format!("layer {name}"))?;
     Ok(Layer { name, operation, inputs })
+}
+
+/// Largest size of anything in a layer: beyond it, products of sizes have no meaning.
+const LARGEST: u64 = 1 << 24;
+
+/// Kinds of layers without settings; serde does not look for further keys in them.
+const BARE: [&str; 4] = ["relu", "flatten", "global_avg_pool", "add"];
+
+/// Checks what fields hold by their names, which are the same for all kinds of layers.
+fn check_kinds(fields: &Map<String, Value>) -> std::result::Result<(), String> {
+    let size = |value: &Value| value.as_u64().is_some_and(|size| size <= LARGEST);
+    let bare = fields.get("kind").and_then(Value::as_str).filter(|kind| BARE.contains(kind));
+    if let (Some(kind), Some(key)) = (bare, fields.keys().find(|key| *key != "kind")) {
+        return Err(format!("{kind} has no key '{key}' (it has none)"));
+    }
+    for (key, value) in fields {
+        let (valid, expected) = match key.as_str() {
+            "kind" => (value.is_string(), "the name of a kind of layer".to_owned()),
+            "bias" => (value.is_boolean(), "true or false".into()),
+            "epsilon" | "momentum" | "rate" => (value.is_number(), "a number".into()),
+            "kernel" | "stride" | "padding" | "dilation" => {
+                let pair = value.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(size));
+                (size(value) || pair, "a whole number or [vertical, horizontal]".into())
+            }
+            "inputs" | "outputs" | "in_channels" | "out_channels" | "features" | "groups" => {
+                (size(value), format!("a whole number from 0 to {LARGEST}"))
+            }
+            // Which others there are is known to the kind.
+            _ => continue,
+        };
+        if !valid {
+            let found = value.as_str().map_or_else(|| value.to_string(), |text| format!("'{text}'"));
+            return Err(format!("{key} must be {expected}, found {found}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -105,7 +164,7 @@ mod tests {
     #[test]
     fn mistakes_are_located() {
         let error = parse(&TINY.replace("kind: add", "kind: ad"), Path::new("tiny.yaml")).unwrap_err();
-        assert!(error.to_string().contains("tiny.yaml:4: layer sum"), "{error}");
+        assert!(error.to_string().contains("tiny.yaml:4:5: layer sum"), "{error}");
         let error = parse(&TINY.replace("inputs: 32", "inputs: 33"), Path::new("tiny.yaml")).unwrap_err();
         assert!(error.to_string().contains("layer fc"), "{error}");
         for cut in 0..TINY.len() {

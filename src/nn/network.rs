@@ -4,7 +4,7 @@
 use super::layer::{INPUT, Layer, Operation};
 use super::ops::{Conv2dGeometry, Pool2dGeometry};
 use super::parameters::{ParameterShape, Role};
-use crate::{Error, Result, error::closest};
+use crate::{Error, Result, error::did_you_mean};
 use std::collections::HashMap;
 
 /// A network: layers in topological order with explicit inputs; the last layer gives the logits.
@@ -44,8 +44,7 @@ impl Network {
                         "model {name}: layer {}: no earlier layer is called '{input}'",
                         layer.name
                     ),
-                    hint: closest(input, positions.keys().copied())
-                        .map(|near| format!("did you mean '{near}'?")),
+                    hint: did_you_mean(input, positions.keys().copied()),
                 })?;
                 from.push(position);
             }

@@ -4,7 +4,6 @@
 //! baseline makes it (or waits for the worker that is making it), so the order is for speed, not for correctness.
 
 use super::{Planned, State};
-use crate::error::closest;
 use crate::spec::{BaselineRun, RunSpec};
 use crate::store::Store;
 use crate::{Error, Result};
@@ -77,26 +76,6 @@ impl Wave {
     }
 }
 
-/// Every key of the format, for suggestions.
-const KEYS: [&str; 16] = [
-    "baselines",
-    "runs",
-    "id",
-    "baseline",
-    "experiment",
-    "label",
-    "seed",
-    "state",
-    "spec",
-    "dataset",
-    "model",
-    "quantizer",
-    "training",
-    "calibration_samples",
-    "method",
-    "parameters",
-];
-
 impl Plan {
     /// Each baseline once, then the runs, as `store` has them.
     pub fn new(planned: &[Planned], store: &Store) -> Self {
@@ -136,7 +115,7 @@ impl Plan {
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::Input`] with file, line and column when it is not a plan.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = crate::io::read_text(path)?;
         parse(&text, &path.display().to_string())
     }
 
@@ -168,15 +147,21 @@ impl Plan {
 /// # Errors
 /// [`Error::Input`] with the position of the mistake.
 pub fn parse<T: serde::de::DeserializeOwned>(text: &str, place: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        let message = error.to_string();
-        // serde_json ends its messages with the position, which is put in front here.
-        let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-        let unknown = message.split_once("unknown field `").and_then(|(_, rest)| rest.split('`').next());
-        let hint = unknown.and_then(|key| closest(key, KEYS)).map(|near| format!("did you mean '{near}'?"));
-        Error::Input {
-            message: format!("{place}:{}:{}: {what}", error.line(), error.column()),
-            hint: hint.or_else(|| Some("`ecqx plan SPEC --format json` writes plans".into())),
+    serde_json::from_str(text).or_else(|error| {
+        let place = format!("{place}:{}:{}", error.line(), error.column());
+        let otherwise = "`ecqx plan SPEC --format json` writes plans";
+        // What is JSON and does not fit is said in people's words.
+        if error.is_data()
+            && let Ok(value) = serde_json::from_str::<serde_json::Value>(text)
+        {
+            return crate::io::yaml::from_value(&value, "the plan").map_err(|error| {
+                Error::input_hint(format!("{place}: {error}"), error.hint().unwrap_or(otherwise))
+            });
         }
+        let what = match error.is_eof() {
+            true => "the text ends in the middle",
+            false => "not valid JSON",
+        };
+        Err(Error::input_hint(format!("{place}: {what}"), otherwise))
     })
 }

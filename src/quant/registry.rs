@@ -66,12 +66,14 @@ mod tests {
         };
         assert!(message("eqc", Some(4), "{}").contains("'ecq'"));
         assert!(message("ecq", Some(4), r#"{"lamda": 0.1}"#).contains("'lambda'"));
-        assert!(message("ecq", Some(4), r#"{"lambda": -1}"#).contains("lambda must lie in 0–10, found -1"));
-        assert!(message("ecq", Some(9), "{}").contains("bits must lie in 2–8"));
+        assert!(
+            message("ecq", Some(4), r#"{"lambda": -1}"#).contains("lambda must be from 0 to 10, found -1")
+        );
+        assert!(message("ecq", Some(9), "{}").contains("bits must be from 2 to 8"));
         assert!(message("ecq", None, "{}").contains("needs a bit width"));
         assert!(message("ecq", Some(4), r#"{"exclude": "conv1"}"#).contains("exclude must be a list"));
         assert!(message("ecq", Some(4), r#"{"exclude": ["["]}"#).contains("invalid pattern '['"));
-        assert!(message("ecq", Some(4), r#"{"layer_bits": {"a": 9}}"#).contains("bits must lie in 2–8"));
+        assert!(message("ecq", Some(4), r#"{"layer_bits": {"a": 9}}"#).contains("bits must be from 2 to 8"));
         assert!(message("ecq", Some(4), r#"{"profile": "referense"}"#).contains("'reference'"));
         assert!(
             message("uniform", Some(4), r#"{"profile": "reference"}"#).contains("no parameter 'profile'")

@@ -45,10 +45,10 @@ impl Bits {
                 Err(Error::input(format!("method {method} takes no bit width, found {bits}")))
             }
             (Some((low, high)), Some(bits)) if !(low..=high).contains(&bits) => {
-                Err(Error::input(format!("method {method}: bits must lie in {low}–{high}, found {bits}")))
+                Err(Error::input(format!("method {method}: bits must be from {low} to {high}, found {bits}")))
             }
             (Some((low, high)), None) if !self.is_optional() => {
-                Err(Error::input(format!("method {method} needs a bit width of {low}–{high}")))
+                Err(Error::input(format!("method {method} needs a bit width from {low} to {high}")))
             }
             _ => Ok(()),
         }

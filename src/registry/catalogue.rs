@@ -1,6 +1,6 @@
 //! A list of named entries with lookup: what `with_quantizer(&MINE)` adds to.
 
-use crate::error::closest;
+use crate::error::did_you_mean;
 use crate::{Error, Result};
 
 /// An entry of a [`Catalogue`].
@@ -67,10 +67,7 @@ impl<T: Named + ?Sized> Catalogue<T> {
     pub fn find(&self, name: &str) -> Result<&'static T> {
         self.get(name).ok_or_else(|| Error::Input {
             message: format!("unknown {} '{name}'", self.kind),
-            hint: Some(match closest(name, self.names()) {
-                Some(near) => format!("did you mean '{near}'?"),
-                None => format!("`{}` lists them", self.listing),
-            }),
+            hint: did_you_mean(name, self.names()).or_else(|| Some(format!("`{}` lists them", self.listing))),
         })
     }
 }

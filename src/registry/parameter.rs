@@ -1,7 +1,7 @@
 //! Parameters as data: kind, range and default of each, so that what an experiment leaves out can be written out, and
 //! that equal settings have equal JSON however they were written.
 
-use crate::error::closest;
+use crate::error::{did_you_mean, did_you_mean_or_all, number};
 use crate::{Error, Result};
 use serde_json::{Map, Number, Value};
 
@@ -135,7 +135,7 @@ impl Parameter {
     /// Range and default in words, such as `0–10, default 0.05`.
     pub fn range(&self) -> String {
         let kind = match self.kind {
-            Kind::Number { low, high } => format!("{}–{}", shown_number(low), shown_number(high)),
+            Kind::Number { low, high } => format!("{}–{}", number(low), number(high)),
             Kind::Whole { low, high } => format!("{low}–{high}"),
             Kind::Switch => "true or false".into(),
             Kind::Word(words) => words.join(", "),
@@ -160,13 +160,13 @@ impl Parameter {
         };
         match self.kind {
             Kind::Number { low, high } => {
-                let range = || format!("lie in {}–{}", shown_number(low), shown_number(high));
-                let number = value.as_f64().ok_or_else(|| wrong(format!("be a number and {}", range())))?;
-                if !(low..=high).contains(&number) {
-                    return Err(wrong(range()));
+                let range = || format!("from {} to {}", number(low), number(high));
+                let given = value.as_f64().ok_or_else(|| wrong(format!("be a number {}", range())))?;
+                if !(low..=high).contains(&given) {
+                    return Err(wrong(format!("be {}", range())));
                 }
                 // −0 and 0 are one setting.
-                Ok(Number::from_f64(number + 0.0).map_or(Value::Null, Value::Number))
+                Ok(Number::from_f64(given + 0.0).map_or(Value::Null, Value::Number))
             }
             Kind::Whole { low, high } => {
                 let whole = value.as_u64().or_else(|| {
@@ -174,7 +174,7 @@ impl Parameter {
                     (0.0..9e15).contains(&number).then_some(number as u64)
                 });
                 let whole = whole.filter(|whole| (low..=high).contains(whole));
-                whole.map(Value::from).ok_or_else(|| wrong(format!("be a whole number in {low}–{high}")))
+                whole.map(Value::from).ok_or_else(|| wrong(format!("be a whole number from {low} to {high}")))
             }
             Kind::Switch => match value {
                 Value::Bool(_) => Ok(value.clone()),
@@ -189,9 +189,7 @@ impl Parameter {
                         words.join(", "),
                         shown(value)
                     ),
-                    hint: other
-                        .and_then(|word| closest(word, words.iter().copied()))
-                        .map(|near| format!("did you mean '{near}'?")),
+                    hint: other.and_then(|word| did_you_mean(word, words.iter().copied())),
                 }),
             },
         }
@@ -212,10 +210,10 @@ pub fn resolve(
 ) -> Result<Map<String, Value>> {
     let known = || list.iter().map(|parameter| parameter.name).chain(more.iter().copied());
     if let Some(key) = given.keys().find(|key| !known().any(|name| name == key.as_str())) {
-        let hint = match (closest(key, known()), known().next()) {
-            (Some(near), _) => format!("did you mean '{near}'?"),
-            (None, Some(_)) => format!("it has {}", known().collect::<Vec<_>>().join(", ")),
-            (None, None) => "it has no parameters".into(),
+        let names: Vec<&str> = known().collect();
+        let hint = match names.is_empty() {
+            true => "it has no parameters".into(),
+            false => did_you_mean_or_all(key, names.iter().copied(), "it has"),
         };
         return Err(Error::input_hint(format!("{subject} has no parameter '{key}'"), hint));
     }
@@ -250,20 +248,11 @@ pub fn differences<'a>(
 pub fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if !number.is_u64() && !number.is_i64() => shown_number(float),
-            _ => number.to_string(),
+        Value::Number(given) => match given.as_f64() {
+            Some(float) if !given.is_u64() && !given.is_i64() => number(float),
+            _ => given.to_string(),
         },
         other => other.to_string(),
-    }
-}
-
-fn shown_number(number: f64) -> String {
-    // `{}` writes 1e300 with 300 digits.
-    if number != 0.0 && !(1e-4..1e7).contains(&number.abs()) {
-        format!("{number:e}")
-    } else {
-        number.to_string()
     }
 }
 
@@ -305,10 +294,13 @@ mod tests {
             let error = resolved(given).expect_err("must be refused");
             format!("{error}; {}", error.hint().unwrap_or("no hint"))
         };
-        assert_eq!(message(json!({"lambda": 11})), "method m: lambda must lie in 0–10, found 11; no hint");
+        assert_eq!(
+            message(json!({"lambda": 11})),
+            "method m: lambda must be from 0 to 10, found 11; no hint"
+        );
         assert_eq!(
             message(json!({"lambda": "big"})),
-            "method m: lambda must be a number and lie in 0–10, found big; no hint"
+            "method m: lambda must be a number from 0 to 10, found big; no hint"
         );
         assert_eq!(
             message(json!({"band": "abov"})),
@@ -317,7 +309,7 @@ mod tests {
         assert_eq!(message(json!({"lamda": 1})), "method m has no parameter 'lamda'; did you mean 'lambda'?");
         assert_eq!(
             message(json!({"epochs": 2.5})),
-            "method m: epochs must be a whole number in 0–100, found 2.5; no hint"
+            "method m: epochs must be a whole number from 0 to 100, found 2.5; no hint"
         );
         assert_eq!(shown(&json!(1e300)), "1e300");
     }

@@ -12,6 +12,7 @@ use super::tables::{
 };
 use crate::Result;
 use crate::insight::Insight;
+use crate::io::file_name;
 use crate::record::RunRecord;
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -116,7 +117,7 @@ fn drawings(
     for ((dataset, model), group) in groups(points, from.records) {
         let insight = needs_weights.then(|| (from.insight)(&group)).flatten();
         let draw = |figure: &&'static Figure| {
-            let stem = format!("{}-{dataset}-{model}", figure.name);
+            let stem = file_name(&format!("{}-{dataset}-{model}", figure.name));
             let drawing = match (&figure.draw, &insight) {
                 (Source::Records(draw), _) => draw(&group)?,
                 (Source::Weights(draw), Some(insight)) => draw(&group, insight)?,

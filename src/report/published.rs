@@ -1,9 +1,16 @@
 //! Published numbers: YAML files with citation and setting, one per source, shown beside ours and never part of any
 //! average. The files are in `baselines/published/`.
 
+use crate::io::yaml::{self, Expecting};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+
+/// What the file is, for messages.
+const PUBLISHED: Expecting = Expecting {
+    what: "the source",
+    reference: "baselines/published/ec2t.yaml shows the form: citation, setting, results",
+};
 
 /// One source.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,17 +85,9 @@ impl Source {
     /// # Errors
     /// [`Error::Input`] with file, line and what is wrong.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let wrong = |what: String| {
-            Error::input_hint(
-                format!("{}: {what}", path.display()),
-                "baselines/published/ec2t.yaml shows the form: citation, setting, results",
-            )
-        };
-        let source: Self = serde_saphyr::from_str(text).map_err(|error| {
-            let error = error.without_snippet();
-            let at = error.location().map_or(String::new(), |l| format!("{}:{}: ", l.line(), l.column()));
-            wrong(format!("{at}{error}"))
-        })?;
+        let wrong =
+            |what: String| Error::input_hint(format!("{}: {what}", path.display()), PUBLISHED.reference);
+        let source: Self = yaml::parse(text, path, PUBLISHED)?;
         if source.citation.trim().is_empty() || source.setting.trim().is_empty() {
             return Err(wrong("a source needs a citation and what differs in its setting".into()));
         }
@@ -129,10 +128,7 @@ pub fn load(folder: &Path) -> Result<Vec<Source>> {
         .map_err(Error::io(folder))?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort();
-    paths
-        .iter()
-        .map(|path| Source::parse(&std::fs::read_to_string(path).map_err(Error::io(path))?, path))
-        .collect()
+    paths.iter().map(|path| Source::parse(&crate::io::read_text(path)?, path)).collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ impl Selection {
         let filter = filter
             .map(|text| Glob::new(text).map(|glob| glob.compile_matcher()))
             .transpose()
-            .map_err(|error| Error::input(format!("--filter: {error}")))?;
+            .map_err(|error| Error::input(format!("--filter: invalid pattern: {}", error.kind())))?;
         Ok(Self { ids, filter })
     }
 

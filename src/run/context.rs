@@ -131,6 +131,17 @@ impl Context {
         }
     }
 
+    /// The checkpoint's file that a baseline names; `None` where it is trained.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with the places that were looked at when it is missing.
+    pub fn checkpoint(&self, baseline: &BaselineSpec) -> Result<Option<PathBuf>> {
+        match baseline {
+            BaselineSpec::Checkpoint(name) => self.checkpoint_file(name).map(Some),
+            BaselineSpec::Train { .. } => Ok(None),
+        }
+    }
+
     /// Digest of a checkpoint's file; `None` for baselines that are trained. A file that has not changed is read once
     /// per process.
     ///

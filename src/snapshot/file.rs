@@ -103,6 +103,14 @@ pub fn read(path: &Path) -> Result<(Value, Snapshot)> {
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let text = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
+    if text(FORMAT).parse().is_ok_and(|version: u32| version > SCHEMA) {
+        // Not damage: a newer program continues from it.
+        return Err(Error::input(format!(
+            "{}: a checkpoint of version {}, this program reads {SCHEMA}",
+            path.display(),
+            text(FORMAT)
+        )));
+    }
     if text(FORMAT) != SCHEMA.to_string() {
         return Err(wrong(format!("no checkpoint of version {SCHEMA} (found version '{}')", text(FORMAT))));
     }

@@ -1,37 +1,30 @@
 //! An experiment's YAML file: read with unknown keys denied, then checked; every mistake is named with file, line and
 //! column.
 
+mod raw;
+
 use super::registry::Registry;
 use super::run_spec::{BaselineSpec, CALIBRATION_SAMPLES, ModelSpec};
 use crate::data::DatasetSpec;
-use crate::error::{closest, suggestion};
+use crate::error::{did_you_mean_or_all, number};
+use crate::io::yaml::{Document, Expecting, Place, Spanned};
 use crate::quant::scope::COMMON;
 use crate::train::TrainingSpec;
 use crate::{Error, Result};
-use indexmap::IndexMap;
+use raw::{Bits, RawEntry, Seeds};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use serde_saphyr::{Location, Spanned};
 use std::path::{Path, PathBuf};
 
-/// Keys of an experiment, for suggestions.
-const KEYS: [&str; 11] = [
-    "name",
-    "description",
-    "dataset",
-    "model",
-    "baseline",
-    "seeds",
-    "bits",
-    "training",
-    "calibration_samples",
-    "quantizers",
-    "figures",
-];
-/// Where to read on.
-const REFERENCE: &str = "docs/experiments.md describes every key";
+/// What the file is, for messages.
+const EXPERIMENT: Expecting =
+    Expecting { what: "the experiment", reference: "docs/experiments.md describes every key" };
 /// Keys of a quantizer entry that are not parameters of its method.
 const ENTRY_KEYS: [&str; 5] = ["method", "bits", "seeds", "training", "relevance"];
+/// Longest name; it becomes part of labels and files.
+const LONGEST_NAME: usize = 100;
+/// Most runs of an entry.
+const MOST_RUNS: usize = 1_000_000;
 
 /// The file as it stands.
 #[derive(Deserialize)]
@@ -44,9 +37,9 @@ struct Raw {
     model: Spanned<Value>,
     baseline: Spanned<RawBaseline>,
     #[serde(default)]
-    seeds: Option<Spanned<OneOrMany<u64>>>,
+    seeds: Option<Spanned<Seeds>>,
     #[serde(default)]
-    bits: Option<Spanned<OneOrMany<u32>>>,
+    bits: Option<Spanned<Bits>>,
     #[serde(default)]
     training: Option<Spanned<TrainingSpec>>,
     #[serde(default = "default_calibration")]
@@ -68,28 +61,8 @@ struct RawBaseline {
     seed: Option<u64>,
 }
 
-/// An entry of `quantizers` as it stands: which keys it may have depends on its method.
-type RawEntry = IndexMap<String, Spanned<Value>>;
-
 fn default_calibration() -> usize {
     CALIBRATION_SAMPLES
-}
-
-/// A scalar or a list.
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::One(item) => vec![item],
-            Self::Many(items) => items,
-        }
-    }
 }
 
 /// A checked experiment.
@@ -138,10 +111,9 @@ impl Experiment {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// [`Error::Input`] with file, line and column of the mistake; [`Error::Io`] when the file cannot be read.
+    /// [`Error::Input`] with file, line and column of the mistake, also where no text file stands at `path`.
     pub fn load(path: &Path, registry: &Registry) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::parse(&text, path, registry)
+        Self::parse(&crate::io::read_text(path)?, path, registry)
     }
 
     /// Reads and checks YAML text; `path` is for messages and for files named relative to it.
@@ -149,41 +121,25 @@ impl Experiment {
     /// # Errors
     /// [`Error::Input`] with file, line and column of the mistake.
     pub fn parse(text: &str, path: &Path, registry: &Registry) -> Result<Self> {
-        let raw: Raw =
-            serde_saphyr::from_str(text).map_err(|error| syntax_error(&error, path, &KEYS, REFERENCE))?;
-        Checker { path, registry }.check(raw)
+        let document = Document::parse(text, path, EXPERIMENT)?;
+        let raw: Raw = document.decode()?;
+        Checker { path, document, registry }.check(raw)
     }
-}
-
-/// The parser's error with a suggestion for unknown keys: those that the parser expected, and `keys`.
-pub(crate) fn syntax_error(
-    error: &serde_saphyr::Error,
-    path: &Path,
-    keys: &[&str],
-    otherwise: &str,
-) -> Error {
-    let error = error.without_snippet();
-    let message = error.to_string();
-    let place = match error.location() {
-        Some(location) => format!("{}:{}:{}", path.display(), location.line(), location.column()),
-        None => path.display().to_string(),
-    };
-    let hint = suggestion(&message, keys).unwrap_or_else(|| otherwise.into());
-    Error::Input { message: format!("{place}: {message}"), hint: Some(hint) }
 }
 
 struct Checker<'a> {
     path: &'a Path,
+    document: Document,
     registry: &'a Registry,
 }
 
 impl Checker<'_> {
-    fn place(&self, at: Location) -> String {
-        format!("{}:{}:{}", self.path.display(), at.line(), at.column())
+    fn place(&self, at: Place) -> String {
+        format!("{}:{}:{}", self.path.display(), at.line, at.column)
     }
 
     /// Puts a place before an error's message.
-    fn locate(&self, at: Location) -> impl FnOnce(Error) -> Error {
+    fn locate(&self, at: Place) -> impl FnOnce(Error) -> Error {
         let place = self.place(at);
         move |error| match error {
             Error::Input { message, hint } => Error::Input { message: format!("{place}: {message}"), hint },
@@ -191,42 +147,79 @@ impl Checker<'_> {
         }
     }
 
-    fn wrong(&self, at: Location, what: impl std::fmt::Display) -> Error {
-        Error::input_hint(format!("{}: {what}", self.place(at)), REFERENCE)
+    fn wrong(&self, at: Place, what: impl std::fmt::Display) -> Error {
+        self.wrong_hint(at, what, EXPERIMENT.reference)
+    }
+
+    fn wrong_hint(&self, at: Place, what: impl std::fmt::Display, hint: impl Into<String>) -> Error {
+        Error::input_hint(format!("{}: {what}", self.place(at)), hint)
+    }
+
+    /// Checks the recipe that stands behind `keys`.
+    fn recipe(&self, recipe: &TrainingSpec, keys: &[&str]) -> Result<()> {
+        let Some((key, what)) = recipe.out_of_range() else { return Ok(()) };
+        let shown: Vec<&str> =
+            keys.iter().copied().filter(|key| key.parse::<usize>().is_err()).chain([key]).collect();
+        let at = self.document.place(&[keys, &[key]].concat());
+        Err(self.wrong(at, format!("{} {what}", shown.join("."))))
+    }
+
+    fn name(&self, name: &Spanned<String>) -> Result<()> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let text = &name.value;
+        if text.chars().count() > LONGEST_NAME {
+            let what =
+                format!("name must have at most {LONGEST_NAME} characters, found {}", text.chars().count());
+            return Err(self.wrong_hint(name.at, what, "put what it is about into 'description'"));
+        }
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed) {
+            return Ok(());
+        }
+        let mapped: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+        let better = mapped.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let hint = match better.is_empty() {
+            true => "for example 'cifar10-sweep'".into(),
+            false => format!("write '{better}'"),
+        };
+        let what = format!(
+            "name must consist of letters, digits, '-', '_' and '.' and begin with a letter or digit, found '{text}'"
+        );
+        Err(self.wrong_hint(name.at, what, hint))
     }
 
     fn check(&self, raw: Raw) -> Result<Experiment> {
+        self.name(&raw.name)?;
         let name = raw.name.value;
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-            return Err(self
-                .wrong(raw.name.referenced, "name: letters, digits, '-', '_' and '.' only, and not empty"));
-        }
         let family = self.registry.datasets.find(&raw.dataset.value.name);
-        family
-            .and_then(|family| raw.dataset.value.check(family))
-            .map_err(self.locate(raw.dataset.referenced))?;
+        family.and_then(|family| raw.dataset.value.check(family)).map_err(self.locate(raw.dataset.at))?;
         let model = self.model(raw.model)?;
         let baseline = self.baseline(raw.baseline)?;
         let seeds = match raw.seeds {
-            Some(seeds) => self.not_empty("seeds", seeds)?,
+            Some(seeds) => self.not_empty("seeds", seeds.at, seeds.value.0)?,
             None => vec![1],
         };
-        let bits = raw.bits.map(|bits| self.not_empty("bits", bits)).transpose()?;
+        let bits = raw.bits.map(|bits| self.not_empty("bits", bits.at, bits.value.0)).transpose()?;
         if let Some(training) = &raw.training {
-            training.value.check().map_err(self.locate(training.referenced))?;
+            self.recipe(&training.value, &["training"])?;
         }
         let training = raw.training.map(|training| training.value);
         if raw.quantizers.is_empty() {
-            return Err(Error::input(format!("{}: 'quantizers' is empty", self.path.display())));
+            let at = self.document.place(&["quantizers"]);
+            return Err(self.wrong_hint(
+                at,
+                "quantizers is empty",
+                "name at least one method, such as - {method: ecq, lambda: 0.05}",
+            ));
         }
         let quantizers = raw
             .quantizers
             .into_iter()
-            .map(|entry| self.entry(entry, bits.as_deref(), &seeds, training.as_ref()))
+            .enumerate()
+            .map(|(index, entry)| self.entry(index, entry, bits.as_deref(), &seeds, training.as_ref()))
             .collect::<Result<_>>()?;
         let figures = raw.figures.unwrap_or_default();
         for figure in &figures {
-            self.figure(&figure.value).map_err(self.locate(figure.referenced))?;
+            self.figure(&figure.value).map_err(self.locate(figure.at))?;
         }
         Ok(Experiment {
             path: self.path.to_path_buf(),
@@ -246,27 +239,31 @@ impl Checker<'_> {
         if known.is_empty() || known.contains(&name) {
             return Ok(());
         }
-        Err(Error::Input {
-            message: format!("unknown figure '{name}'"),
-            hint: Some(match closest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean '{near}'?"),
-                None => format!("there are {}", known.join(", ")),
-            }),
-        })
+        let hint = did_you_mean_or_all(name, known.iter().copied(), "there are");
+        Err(Error::input_hint(format!("unknown figure '{name}'"), hint))
     }
 
-    fn not_empty<T>(&self, key: &str, list: Spanned<OneOrMany<T>>) -> Result<Vec<T>> {
-        let at = list.referenced;
-        let items = list.value.into_vec();
-        if items.is_empty() { Err(self.wrong(at, format!("'{key}' is empty"))) } else { Ok(items) }
+    fn not_empty<T>(&self, key: &str, at: Place, items: Vec<T>) -> Result<Vec<T>> {
+        match items.is_empty() {
+            true => {
+                Err(self.wrong_hint(at, format!("{key} is empty"), format!("name some, or leave {key} out")))
+            }
+            false => Ok(items),
+        }
     }
 
     fn model(&self, model: Spanned<Value>) -> Result<ModelSpec> {
-        let at = model.referenced;
+        let at = model.at;
         let mut options = match model.value {
             Value::String(name) => Map::from_iter([("name".to_string(), Value::String(name))]),
             Value::Object(options) => options,
-            _ => return Err(self.wrong(at, "model: a name, {name: …, options} or {file: …}")),
+            _ => {
+                return Err(self.wrong_hint(
+                    at,
+                    "model must be a name, {name: NAME, option: value} or {file: PATH}",
+                    "`ecqx ls models` lists the names",
+                ));
+            }
         };
         match (options.remove("name"), options.remove("file")) {
             (Some(Value::String(name)), None) => {
@@ -276,107 +273,107 @@ impl Checker<'_> {
             }
             (None, Some(Value::String(file))) if options.is_empty() => {
                 let file = self.path.parent().unwrap_or(Path::new(".")).join(file);
-                let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
+                let text = crate::io::read_text(&file).map_err(self.locate(at))?;
                 crate::model::yaml::parse(&text, &file)?;
                 Ok(ModelSpec { name: None, description: Some(text), options })
             }
-            _ => Err(self.wrong(at, "model: either a name with options or {file: …} alone")),
+            _ => Err(self.wrong_hint(
+                at,
+                "model must be either {name: NAME, option: value} or {file: PATH} alone",
+                "the options of a model of your own stand in its file",
+            )),
         }
     }
 
     fn baseline(&self, baseline: Spanned<RawBaseline>) -> Result<BaselineSpec> {
-        let at = baseline.referenced;
+        let at = baseline.at;
         let RawBaseline { checkpoint, train, seed } = baseline.value;
         match (checkpoint, train, seed) {
             (Some(path), None, None) => Ok(BaselineSpec::Checkpoint(path)),
             (None, Some(recipe), seed) => {
-                recipe.value.check().map_err(self.locate(recipe.referenced))?;
+                self.recipe(&recipe.value, &["baseline", "train"])?;
                 Ok(BaselineSpec::Train { recipe: recipe.value, seed: seed.unwrap_or(0) })
             }
-            _ => {
-                Err(self.wrong(at, "baseline: either {checkpoint: PATH} or {train: {epochs: …, …}, seed: …}"))
-            }
+            _ => Err(self
+                .wrong(at, "baseline must be either {checkpoint: PATH} or {train: {epochs: 10}, seed: 0}")),
         }
     }
 
     fn entry(
         &self,
+        index: usize,
         entry: Spanned<RawEntry>,
         bits: Option<&[u32]>,
         seeds: &[u64],
         training: Option<&TrainingSpec>,
     ) -> Result<Entry> {
-        let at = entry.referenced;
-        let mut map = entry.value;
-        let (name, method) = match map.shift_remove("method") {
-            Some(Spanned { value: Value::String(name), referenced, .. }) => {
-                let method = self.registry.quantizers.find(&name).map_err(self.locate(referenced))?;
-                (name, method)
-            }
-            _ => return Err(self.wrong(at, "a quantizer needs 'method: NAME'")),
+        let at = entry.at;
+        let raw = entry.value;
+        let Some(method) = raw.method else {
+            return Err(self.wrong_hint(
+                at,
+                "an entry of quantizers has no 'method', which it needs",
+                "`ecqx ls quantizers` lists the methods",
+            ));
         };
-        let take = |map: &mut RawEntry, key: &str| {
-            map.shift_remove(key).map(|found| (found.value, found.referenced))
-        };
-        let own_bits = match take(&mut map, "bits") {
-            None => None,
-            Some((value, at)) => {
-                let list: OneOrMany<u32> = serde_json::from_value(value).map_err(|_| {
-                    self.wrong(at, format!("{name}: bits must be a whole number or a list of them"))
-                })?;
-                Some(list.into_vec())
-            }
-        };
-        let bits: Vec<Option<u32>> = match (method.bits.range(), own_bits) {
-            (None, Some(_)) => return Err(self.wrong(at, format!("{name} takes no bit width"))),
+        let (name, method) = (
+            method.value.clone(),
+            self.registry.quantizers.find(&method.value).map_err(self.locate(method.at))?,
+        );
+        let bits: Vec<Option<u32>> = match (method.bits.range(), raw.bits) {
+            (None, Some(own)) => return Err(self.wrong(own.at, format!("{name} takes no bit width"))),
             (None, None) => vec![None],
-            (Some(_), Some(own)) => own.into_iter().map(Some).collect(),
+            (Some(_), Some(own)) => {
+                self.not_empty("bits", own.at, own.value.0)?.into_iter().map(Some).collect()
+            }
             (Some(_), None) if method.bits.is_optional() => vec![None],
             (Some(_), None) => bits.unwrap_or(&[]).iter().copied().map(Some).collect(),
         };
         if bits.is_empty() {
-            return Err(
-                self.wrong(at, format!("{name} needs bit widths: 'bits' here or for the whole experiment"))
-            );
+            return Err(self.wrong_hint(
+                at,
+                format!("{name} needs bit widths"),
+                "give 'bits: [2, 4]' here or for the whole experiment",
+            ));
         }
-        let seeds = match take(&mut map, "seeds") {
+        let seeds = match raw.seeds {
             None => seeds.to_vec(),
-            Some((value, at)) => serde_json::from_value::<OneOrMany<u64>>(value)
-                .map_err(|_| {
-                    self.wrong(at, format!("{name}: seeds must be a whole number or a list of them"))
-                })?
-                .into_vec(),
+            Some(own) => self.not_empty("seeds", own.at, own.value.0)?,
         };
-        let training = match take(&mut map, "training") {
+        let training = match raw.training {
             None => training.cloned(),
-            Some((Value::Null, _)) => None,
-            Some((value, at)) => {
-                let recipe: TrainingSpec = serde_json::from_value(value).map_err(|error| Error::Input {
-                    message: format!("{}: {name}: training: {error}", self.place(at)),
-                    hint: Some(suggestion(&error.to_string(), &[]).unwrap_or_else(|| REFERENCE.into())),
-                })?;
-                recipe.check().map_err(self.locate(at))?;
+            Some(None) => None,
+            Some(Some(recipe)) => {
+                self.recipe(&recipe, &["quantizers", &index.to_string(), "training"])?;
                 Some(recipe)
             }
         };
-        let relevance = take(&mut map, "relevance");
-        if let (Some((_, at)), false) = (&relevance, method.needs_relevance) {
-            return Err(self.wrong(*at, format!("{name} uses no relevance")));
+        if let (Some(relevance), false) = (&raw.relevance, method.needs_relevance) {
+            return Err(self.wrong(relevance.at, format!("{name} uses no relevance")));
         }
         let known = method.parameters.iter().map(|parameter| parameter.name).chain(COMMON);
         let known: Vec<&str> = known.chain(ENTRY_KEYS).collect();
-        if let Some((key, value)) = map.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-            return Err(Error::Input {
-                message: format!("{}: {name} has no parameter '{key}'", self.place(value.referenced)),
-                hint: Some(match closest(key, known.iter().copied()) {
-                    Some(near) => format!("did you mean '{near}'?"),
-                    None => format!("it has {}", known.join(", ")),
-                }),
-            });
+        if let Some((key, value)) = raw.parameters.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            return Err(self.wrong_hint(
+                value.at,
+                format!("{name} has no parameter '{key}'"),
+                match key.split_once(':') {
+                    Some((key, value)) => format!("write a space after the colon: '{key}: {value}'"),
+                    None => did_you_mean_or_all(key, known.iter().copied(), "it has"),
+                },
+            ));
+        }
+        // Axes of the grid, before it is expanded.
+        let axes = raw.parameters.values().filter_map(|found| found.value.as_array().map(Vec::len));
+        let runs =
+            axes.chain([bits.len(), seeds.len()]).fold(1usize, |product, n| product.saturating_mul(n.max(1)));
+        if runs > MOST_RUNS {
+            let what = format!("{name}: {} runs are more than a million", number(runs as f64));
+            return Err(self.wrong_hint(at, what, "shorten the lists"));
         }
         let place = self.place(at);
-        let parameters = map.into_iter().map(|(key, found)| (key, found.value)).collect();
-        let relevance = relevance.map(|(value, _)| value);
+        let parameters = raw.parameters.into_iter().map(|(key, found)| (key, found.value)).collect();
+        let relevance = raw.relevance.map(|relevance| relevance.value);
         Ok(Entry { method: name, place, bits, seeds, training, parameters, relevance })
     }
 }

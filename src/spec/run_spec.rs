@@ -2,6 +2,7 @@
 
 use super::registry::Registry;
 use crate::data::DatasetSpec;
+use crate::io::yaml::{self, Expecting};
 use crate::quant::{Method, Profile};
 use crate::record::SCHEMA;
 use crate::registry::shown;
@@ -11,10 +12,14 @@ use crate::train::quantized::REST_WEIGHT_DECAY;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// Revision of what all runs share: training, data pipeline, model files. Raised whenever the same specification gives
 /// other numbers; part of every id. (Of what one method computes: [`Method::revision`].)
 pub const NUMERICS: u32 = 1;
+
+/// A model described in YAML.
+const MODEL: Expecting = Expecting { what: "a model", reference: "docs/models.md describes the format" };
 
 /// Which versions of the computation a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,8 +178,7 @@ impl ModelSpec {
             resolved.options = registry.models.find(name)?.resolve(&self.options)?;
         }
         if let Some(text) = &self.description {
-            let parsed: Value = serde_saphyr::from_str(text)
-                .map_err(|error| Error::input(format!("model: {}", error.without_snippet())))?;
+            let parsed: Value = yaml::parse(text, Path::new("model.yaml"), MODEL)?;
             resolved.description = Some(canonical(&parsed));
         }
         Ok(resolved)

@@ -169,7 +169,7 @@ impl Claim {
     /// Whether the claim is this process's now.
     fn contend(&self, own: &Path, depth: usize) -> Result<bool> {
         for _ in 0..8 {
-            match fs::hard_link(own, &self.path) {
+            match link(own, &self.path) {
                 Ok(()) => return Ok(true),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 // File systems without hard links: an exclusive creation, with a moment in which the file is empty.
@@ -179,8 +179,12 @@ impl Claim {
                         Err(second) if second.kind() == ErrorKind::AlreadyExists => continue,
                         Err(_) => return Err(Error::io(&self.path)(error)),
                     };
-                    let json = fs::read(own).map_err(Error::io(own))?;
-                    file.write_all(&json).map_err(Error::io(&self.path))?;
+                    let written = fs::read(own).and_then(|json| file.write_all(&json));
+                    if let Err(error) = written {
+                        // Nobody could tell whose it is.
+                        let _ = fs::remove_file(&self.path);
+                        return Err(Error::io(&self.path)(error));
+                    }
                     return Ok(true);
                 }
                 Err(_) => {}
@@ -216,6 +220,15 @@ impl Claim {
     }
 }
 
+/// A hard link, where the file system has them.
+fn link(from: &Path, to: &Path) -> std::io::Result<()> {
+    #[cfg(test)]
+    if tests::NO_LINKS.load(Ordering::Relaxed) {
+        return Err(ErrorKind::Unsupported.into());
+    }
+    fs::hard_link(from, to)
+}
+
 /// Writes a claim's content over itself, so that the file system sets its time. Done through one open file: should another
 /// worker replace the claim meanwhile, its file stays untouched.
 fn touch(path: &Path, holder: &Holder) -> std::io::Result<()> {
@@ -245,7 +258,10 @@ impl Drop for Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+    /// Stands for a file system without hard links. Tests of other claims may run meanwhile: both ways must serve them.
+    pub(super) static NO_LINKS: AtomicBool = AtomicBool::new(false);
 
     fn claim_of(path: &Path, process: Process) {
         let holder = Holder { process, nonce: "n".into() };
@@ -281,6 +297,38 @@ mod tests {
             });
             assert_eq!(taken.load(Ordering::Relaxed), 1, "round {round}");
             assert_eq!(files(folder.path()), 1, "round {round}");
+            drop(claims);
+            assert_eq!(files(folder.path()), 0, "round {round}");
+        }
+    }
+
+    /// Without hard links one of many workers gets a claim too, and a dead one's is taken over.
+    #[test]
+    fn file_systems_without_links() {
+        struct Reset;
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                NO_LINKS.store(false, Ordering::Relaxed);
+            }
+        }
+        let _reset = Reset;
+        NO_LINKS.store(true, Ordering::Relaxed);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.json");
+        for round in 0..50 {
+            if round % 2 == 1 {
+                claim_of(&path, Process { started: 1 + round, ..Process::current().clone() });
+            }
+            let barrier = std::sync::Barrier::new(4);
+            let claims: Vec<Option<Claim>> = std::thread::scope(|scope| {
+                let take = || {
+                    barrier.wait();
+                    Claim::take(&path).unwrap()
+                };
+                let workers: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+                workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+            });
+            assert_eq!(claims.iter().flatten().count(), 1, "round {round}");
             drop(claims);
             assert_eq!(files(folder.path()), 0, "round {round}");
         }

@@ -1,7 +1,7 @@
 //! What dead processes left behind in a store: claims, half-written folders and files, checkpoints that nobody needs.
 
 use super::process::{Life, Process};
-use super::{Lookup, Store, claim};
+use super::{Store, claim, is_unreadable, sealed_folder};
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,12 +74,14 @@ impl Store {
             }
         }
         for path in self.list("runs")? {
-            if matches!(self.find(&name_of(&path)), Lookup::Damaged(_)) {
+            if self.is_damaged(&name_of(&path)) {
                 remove(path, &mut removed)?;
             }
         }
         for path in self.list("baselines")? {
-            if !self.has_baseline(&name_of(&path)) {
+            // Files that somebody put there, or that cannot be read at present, stay.
+            let unusable = |error: Error| !is_unreadable(&error);
+            if path.is_dir() && sealed_folder::verify(&path).is_err_and(unusable) {
                 remove(path, &mut removed)?;
             }
         }
@@ -90,7 +92,8 @@ impl Store {
                 Some(id) => self.has_baseline(id),
                 None => self.is_done(id),
             };
-            if is_finished || self.checkpoint(id).is_err() {
+            // Of another version, or unreadable at present, is not damaged.
+            if is_finished || matches!(self.checkpoint(id), Err(Error::Format { .. })) {
                 remove(path, &mut removed)?;
             }
         }

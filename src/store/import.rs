@@ -36,6 +36,7 @@ impl Store {
                 )));
             }
         }
+        records.iter().try_for_each(|record| self.refuse_foreign(&record.id))?;
         let mut imported = Imported::default();
         for record in records {
             match self.find(&record.id) {

@@ -14,6 +14,8 @@ mod garbage;
 mod import;
 mod process;
 mod sealed_folder;
+#[cfg(test)]
+mod trouble;
 
 pub use claim::{Claim, ClaimInfo};
 pub use import::Imported;
@@ -40,11 +42,39 @@ const RECORD: &str = "record.json";
 /// # Errors
 /// [`Error::Format`] with the place where it is no record.
 fn parse_record(bytes: &[u8], path: &Path) -> Result<RunRecord> {
+    // A record of another version may lack what this one needs: its version comes first.
+    if let Some(schema) = schema_of(bytes).filter(|schema| *schema != SCHEMA) {
+        return Err(foreign(path, schema));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let lines = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
         let offset = lines.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
         Error::format(path, offset as u64, error.to_string())
     })
+}
+
+/// The version of a record's format, also of a record that this program cannot read.
+fn schema_of(bytes: &[u8]) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct Schema {
+        schema: u32,
+    }
+    serde_json::from_slice(bytes).ok().map(|Schema { schema }| schema)
+}
+
+/// A record of another version: not damage, so an error of its own kind.
+fn foreign(path: &Path, schema: u32) -> Error {
+    Error::input_hint(
+        format!("{}: a record of schema {schema}, this version of ecqx reads {SCHEMA}", path.display()),
+        "use the version that wrote it; it is left alone here",
+    )
+}
+
+/// Whether an error says that a file cannot be read at present, so nothing about what it holds.
+fn is_unreadable(error: &Error) -> bool {
+    use std::io::ErrorKind as K;
+    let damage = [K::NotFound, K::IsADirectory, K::NotADirectory, K::InvalidData, K::UnexpectedEof];
+    matches!(error, Error::Io { source, .. } if !damage.contains(&source.kind()))
 }
 
 /// What a look for a run found.
@@ -59,17 +89,45 @@ pub enum Lookup {
     Foreign(String),
 }
 
+/// The error of a store that cannot be written.
+fn read_only(root: &Path, folder: &Path, error: std::io::Error) -> Error {
+    use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    match error.kind() {
+        AlreadyExists | NotADirectory => Error::input_hint(
+            format!("{}: a file stands where the store has a folder", folder.display()),
+            "name another store with --store",
+        ),
+        ReadOnlyFilesystem | PermissionDenied => Error::input_hint(
+            format!("{}: the store cannot be written: {}", root.display(), error.kind()),
+            "name another one with --store; `ecqx plan`, `show` and `report` work on this one",
+        ),
+        _ => Error::io(folder)(error),
+    }
+}
+
 impl Store {
     /// Opens or creates a store.
     ///
     /// # Errors
-    /// [`Error::Io`] when the folder cannot be made or written.
+    /// [`Error::Input`] when a folder is missing and cannot be made: read-only, or a file stands there; otherwise
+    /// [`Error::Io`].
     pub fn open(root: &Path) -> Result<Self> {
         for name in ["runs", "baselines", "claims", "checkpoints", "partial"] {
             let folder = root.join(name);
-            std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+            std::fs::create_dir_all(&folder).map_err(|error| read_only(root, &folder, error))?;
         }
         Ok(Self::at(root))
+    }
+
+    /// Makes sure that the store can be written, before anything is computed in vain.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is read-only, [`Error::Io`] when the disk is full.
+    pub fn check_writable(&self) -> Result<()> {
+        // Folders that are there prove nothing, a file does.
+        let partial = self.root.join("partial");
+        let probe = tempfile::Builder::new().prefix(&Process::current().tag()).tempfile_in(&partial);
+        probe.map(drop).map_err(|error| read_only(&self.root, &partial, error))
     }
 
     /// A store to read from; nothing is created, and what is not there is empty.
@@ -86,7 +144,7 @@ impl Store {
             return Ok(Self::at(root));
         }
         Err(Error::input_hint(
-            format!("{}: no store is there (no folder `runs`)", root.display()),
+            format!("{}: no store is there (no folder 'runs')", root.display()),
             "name the store with --store, or make results first with `ecqx run`",
         ))
     }
@@ -125,13 +183,7 @@ impl Store {
             }
             let read = sealed_folder::verified(&folder, RECORD, record_alone);
             match read.and_then(|bytes| parse_record(&bytes, &folder.join(RECORD))) {
-                Ok(record) if record.schema > SCHEMA => {
-                    return Lookup::Foreign(format!(
-                        "{}: a record of schema {}, this version reads up to {SCHEMA}",
-                        folder.display(),
-                        record.schema
-                    ));
-                }
+                Err(error @ Error::Input { .. }) => return Lookup::Foreign(error.to_string()),
                 Ok(record) if record.id == id => return Lookup::Found(Box::new(record)),
                 Ok(record) => {
                     return Lookup::Damaged(format!(
@@ -147,6 +199,33 @@ impl Store {
         Lookup::Missing
     }
 
+    /// Whether a run's folder holds what nobody can use. What cannot be read at present, or is another version's, may be
+    /// whole.
+    fn is_damaged(&self, id: &str) -> bool {
+        let unreadable =
+            || sealed_folder::verify(&self.run_folder(id)).is_err_and(|error| is_unreadable(&error));
+        matches!(self.find(id), Lookup::Damaged(_)) && !unreadable()
+    }
+
+    /// Refuses to write over the record of another version of the program.
+    fn refuse_foreign(&self, id: &str) -> Result<()> {
+        let path = self.run_folder(id).join(RECORD);
+        match sealed_folder::read(&path).ok().and_then(|bytes| schema_of(&bytes)) {
+            Some(schema) if schema > SCHEMA => Err(foreign(&path, schema)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names the store when it is gone rather than the file in it that could not be written.
+    fn unless_gone<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(Error::Io { .. }) if !self.root.join("partial").is_dir() => {
+                Err(Error::StoreGone(self.root.clone()))
+            }
+            other => other,
+        }
+    }
+
     /// Whether a run has finished with a result that is undamaged.
     pub fn is_done(&self, id: &str) -> bool {
         matches!(self.find(id), Lookup::Found(record) if record.is_done())
@@ -155,13 +234,19 @@ impl Store {
     /// Writes a run's folder, replacing what stood there.
     ///
     /// # Errors
-    /// [`Error::Io`] when the disk is full or the store cannot be written; nothing finished is lost then.
+    /// [`Error::Io`] when the disk is full or the store cannot be written, [`Error::StoreGone`] when it was moved; nothing
+    /// finished is lost then. [`Error::Input`] when a newer version's record stands there.
     pub fn save(&self, record: &RunRecord, files: &Files) -> Result<()> {
+        self.refuse_foreign(&record.id)?;
         let mut files = files.clone();
         let json = serde_json::to_vec_pretty(record)
             .map_err(|error| Error::Internal(format!("run {}: record: {error}", record.id)))?;
         files.insert(RECORD.into(), json);
-        sealed_folder::write(&self.root.join("partial"), &self.run_folder(&record.id), &files)
+        self.unless_gone(sealed_folder::write(
+            &self.root.join("partial"),
+            &self.run_folder(&record.id),
+            &files,
+        ))
     }
 
     /// Writes a baseline's folder.
@@ -169,7 +254,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the disk is full or the store cannot be written; nothing finished is lost then.
     pub fn save_baseline(&self, id: &str, files: &Files) -> Result<()> {
-        sealed_folder::write(&self.root.join("partial"), &self.baseline_folder(id), files)
+        self.unless_gone(sealed_folder::write(&self.root.join("partial"), &self.baseline_folder(id), files))
     }
 
     /// Whether a baseline is there and undamaged.
@@ -231,7 +316,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the claim cannot be written.
     pub fn claim(&self, id: &str) -> Result<Option<Claim>> {
-        Claim::take(&self.root.join("claims").join(format!("{id}.json")))
+        self.unless_gone(Claim::take(&self.root.join("claims").join(format!("{id}.json"))))
     }
 
     /// All claims, by id.
@@ -260,7 +345,7 @@ impl Store {
     /// [`Error::Io`] when the disk is full or the store cannot be written; the state before stays then.
     pub fn save_checkpoint(&self, id: &str, about: &serde_json::Value, snapshot: &Snapshot) -> Result<()> {
         let (path, partial) = (self.checkpoint_file(id), self.root.join("partial"));
-        snapshot::file::write(&path, &partial, &Process::current().tag(), about, snapshot)
+        self.unless_gone(snapshot::file::write(&path, &partial, &Process::current().tag(), about, snapshot))
     }
 
     /// The state of an unfinished run or baseline and what it belongs to; `None` when there is none.

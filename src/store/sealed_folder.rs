@@ -81,11 +81,24 @@ pub(super) fn verified(folder: &Path, name: &str, only_it: bool) -> Result<Vec<u
         .ok_or_else(|| Error::format(folder.join(DIGEST), 0, format!("{name} is not listed")))
 }
 
+/// A regular file's content: a pipe would wait for ever, a device never end.
+///
+/// # Errors
+/// [`Error::Format`] for anything else, [`Error::Io`] when it cannot be read.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        return Err(Error::format(path, 0, "not a file"));
+    }
+    fs::read(path).map_err(Error::io(path))
+}
+
 /// The content of the file that is asked for, with whether it is the only one to check.
 fn check(folder: &Path, asked: Option<(&str, bool)>) -> Result<Option<Vec<u8>>> {
     let mut found = None;
     let path = folder.join(DIGEST);
-    let lines = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let lines = String::from_utf8(read(&path)?).map_err(|error| {
+        Error::format(&path, error.utf8_error().valid_up_to() as u64, "not a digest file")
+    })?;
     // An empty list would vouch for anything.
     if lines.is_empty() {
         return Err(Error::format(&path, 0, "not a digest file"));
@@ -93,12 +106,20 @@ fn check(folder: &Path, asked: Option<(&str, bool)>) -> Result<Option<Vec<u8>>> 
     for line in lines.lines() {
         let (digest, name) =
             line.split_once("  ").ok_or_else(|| Error::format(&path, 0, "not a digest file"))?;
+        // A store that was sent may list anything; only what is in the folder is looked at.
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            return Err(Error::format(
+                &path,
+                0,
+                format!("'{}' is no name of a file here", name.escape_default()),
+            ));
+        }
         let file = folder.join(name);
         if asked.is_some_and(|(wanted, only_it)| only_it && wanted != name) {
             fs::metadata(&file).map_err(Error::io(&file))?;
             continue;
         }
-        let content = fs::read(&file).map_err(Error::io(&file))?;
+        let content = read(&file)?;
         if blake3::hash(&content).to_hex().as_str() != digest {
             return Err(Error::format(&file, 0, "the content is not what was written (digest differs)"));
         }

@@ -1,5 +1,6 @@
 //! What an experiment says about training: the `training:` and `baseline: {train: …}` entries of a YAML file.
 
+use crate::error::out_of_range;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,14 @@ impl TrainingSpec {
     /// # Errors
     /// [`Error::Input`] naming the field.
     pub fn check(&self) -> Result<()> {
+        match self.out_of_range() {
+            None => Ok(()),
+            Some((name, what)) => Err(Error::input(format!("training: {name} {what}"))),
+        }
+    }
+
+    /// The first field that is out of its range, and what is wrong with it.
+    pub fn out_of_range(&self) -> Option<(&'static str, String)> {
         let ranges = [
             ("epochs", self.epochs as f64, 1.0, 10_000.0),
             ("batch_size", self.batch_size as f64, 1.0, 65_536.0),
@@ -115,12 +124,7 @@ impl TrainingSpec {
             ("momentum", self.momentum, 0.0, 0.999_999),
             ("warmup_epochs", self.warmup_epochs, 0.0, self.epochs as f64),
         ];
-        match ranges.iter().find(|(_, value, low, high)| !(low..=high).contains(&value)) {
-            None => Ok(()),
-            Some((name, value, low, high)) => {
-                Err(Error::input(format!("training: {name} must lie in {low}–{high}, found {value}")))
-            }
-        }
+        ranges.iter().find_map(|&(name, value, low, high)| Some((name, out_of_range(value, low, high)?)))
     }
 
     /// The recipe in one form: `weight_decay` written out, as `decay` where it is left out, and what the optimizer does not

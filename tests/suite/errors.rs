@@ -159,7 +159,7 @@ fn unknown_names() {
     let folder = tempfile::tempdir().unwrap();
     cifar(folder.path(), 1100);
     let path = weights(folder.path(), "resnet20", 10);
-    refused(evaluate(folder.path(), &path, &["--dataset", "cifar1O"]), &["did you mean `cifar10`"]);
+    refused(evaluate(folder.path(), &path, &["--dataset", "cifar1O"]), &["did you mean 'cifar10'"]);
     refused(evaluate(folder.path(), &path, &["--dataset", "cifar100"]), &["cifar-100-binary", "--data-dir"]);
     refused(
         evaluate(folder.path(), &path, &["--dataset", "cifar10", "--normalization", "imagenett"]),

@@ -233,23 +233,25 @@ fn stores_that_cannot_be_written() {
     std::fs::write(at.join("blocked/runs"), "").unwrap();
     let blocked = output(at, &["run", "sweep.yaml", "--store", "blocked"]);
     let told = String::from_utf8_lossy(&blocked.stderr).into_owned();
-    assert_eq!(blocked.status.code(), Some(1), "{told}");
-    assert!(told.contains("blocked/runs"), "{told}");
+    assert_eq!(blocked.status.code(), Some(2), "{told}");
+    assert!(told.contains("blocked/runs: a file stands where the store has a folder"), "{told}");
     assert_eq!(json(at, &["show", "abc", "--store", "nowhere"]).0, 2);
     assert!(!at.join("nowhere").exists(), "looking for a run makes no store");
     // Mounting needs privileges and a namespace of its own.
     assert_eq!(json(at, &["run", "sweep.yaml"]).0, 0);
     let script = "mount --bind store store && mount -o remount,bind,ro store || exit 99
         \"$ECQX\" run sweep.yaml || exit $?; \"$ECQX\" status sweep.yaml || exit 90
-        \"$ECQX\" run sweep.yaml --force; [ $? = 1 ] || exit 91";
+        \"$ECQX\" plan sweep.yaml && \"$ECQX\" report sweep.yaml && \"$ECQX\" store verify || exit 92
+        \"$ECQX\" run sweep.yaml --force; [ $? = 2 ] || exit 91";
     let mut command = Command::new("unshare");
     command.current_dir(at).env("ECQX", assert_cmd::cargo::cargo_bin("ecqx"));
     match command.args(["-m", "sh", "-c", script]).output() {
         Ok(output) if output.status.code() == Some(0) => {
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(told.contains("ead-only file system") && told.contains("hint:"), "{told}");
+            assert!(told.contains("store: the store cannot be written: read-only file"), "{told}");
+            assert!(told.contains("hint: name another one with --store"), "{told}");
         }
-        Ok(output) if [Some(90), Some(91)].contains(&output.status.code()) => {
+        Ok(output) if [Some(90), Some(91), Some(92)].contains(&output.status.code()) => {
             panic!("{:?} {}", output.status, String::from_utf8_lossy(&output.stderr))
         }
         _ => eprintln!("skipped: no read-only mount can be made here"),

@@ -11,6 +11,7 @@ mod experiments;
 mod explain;
 mod failures;
 mod fuzz;
+mod fuzz_text;
 mod kill;
 mod methods;
 mod quantize;
@@ -18,6 +19,7 @@ mod reference;
 mod report;
 mod results;
 mod revisions;
+mod wording;
 
 use assert_cmd::Command;
 

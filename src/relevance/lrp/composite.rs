@@ -1,7 +1,7 @@
 //! Composites: which layer gets which rule. A composite is added with one line in [`COMPOSITES`], or written in YAML.
 
 use super::rule::Rule;
-use crate::error::closest;
+use crate::error::did_you_mean_or_all;
 use crate::nn::{Network, Operation};
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -110,10 +110,7 @@ impl Composite {
         let found =
             COMPOSITES.iter().find(|composite| composite.name == name).ok_or_else(|| Error::Input {
                 message: format!("no composite is called '{name}'"),
-                hint: Some(match closest(name, known()) {
-                    Some(near) => format!("did you mean '{near}'?"),
-                    None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-                }),
+                hint: Some(did_you_mean_or_all(name, known(), "there are")),
             })?;
         let &NamedComposite { conv, batch_norm, linear, activation, first, .. } = found;
         Ok(Self { conv, batch_norm, linear, activation, first, names: Vec::new() })
@@ -149,10 +146,7 @@ impl Composite {
                     let known = ["base", "conv", "batch_norm", "linear", "activation", "first", "names"];
                     return Err(Error::Input {
                         message: format!("composite: there is no key '{key}'"),
-                        hint: Some(match closest(key, known) {
-                            Some(near) => format!("did you mean '{near}'?"),
-                            None => format!("there are {}", known.join(", ")),
-                        }),
+                        hint: Some(did_you_mean_or_all(key, known, "there are")),
                     });
                 }
             }
@@ -200,8 +194,9 @@ fn names(value: &Value) -> Result<Vec<(GlobMatcher, Rule)>> {
     }
     map.iter()
         .map(|(pattern, rule)| {
-            let glob = Glob::new(pattern)
-                .map_err(|error| Error::input(format!("composite: name pattern '{pattern}': {error}")))?;
+            let glob = Glob::new(pattern).map_err(|error| {
+                Error::input(format!("composite: invalid pattern '{pattern}': {}", error.kind()))
+            })?;
             Ok((glob.compile_matcher(), Rule::parse(rule)?))
         })
         .collect()

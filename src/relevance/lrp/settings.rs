@@ -97,8 +97,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Input`] naming the key.
     pub fn parse(value: &Value, profile: Profile) -> Result<Self> {
-        let raw: Raw = serde_json::from_value(value.clone())
-            .map_err(|error| Error::input(format!("relevance: lrp: {error}")))?;
+        let raw: Raw = crate::io::yaml::from_value(value, "relevance: lrp")?;
         let bounds = match (raw.low, raw.high) {
             (None, None) => None,
             (Some(low), Some(high)) if low < high => Some((low, high)),

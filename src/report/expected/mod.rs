@@ -7,11 +7,10 @@ pub(crate) use compare::shown;
 pub use compare::{Checked, Verdict, compare, table};
 
 use super::column::{Better, describe};
-use crate::error::closest;
-use crate::spec::experiment::syntax_error;
+use crate::error::did_you_mean_or_all;
+use crate::io::yaml::{self, Expecting, Place, Spanned};
 use crate::{Error, Result};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -26,19 +25,11 @@ pub const COLUMNS: [&str; 7] = [
     "compression_ratio",
 ];
 
-/// Keys of the format, for suggestions.
-const KEYS: [&str; 10] = [
-    "experiment",
-    "source",
-    "reason",
-    "tolerances",
-    "numbers",
-    "label",
-    "seed",
-    "column",
-    "value",
-    "tolerance",
-];
+/// What the file is, for messages.
+const EXPECTED: Expecting = Expecting {
+    what: "the file of expected numbers",
+    reference: "docs/experiments.md describes expected numbers",
+};
 
 /// In which direction a checkable column improves.
 pub(super) fn better(column: &str) -> Option<Better> {
@@ -50,8 +41,7 @@ pub(super) fn better(column: &str) -> Option<Better> {
 }
 
 /// How far a number may be off.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "NumberOrText")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tolerance {
     /// In the column's unit.
     Absolute(f64),
@@ -59,30 +49,36 @@ pub enum Tolerance {
     Relative(f64),
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum NumberOrText {
-    Number(f64),
-    Text(String),
-}
-
-impl TryFrom<NumberOrText> for Tolerance {
-    type Error = String;
-
-    fn try_from(value: NumberOrText) -> Result<Self, String> {
-        let wrong = || "a tolerance is a number of 0 or more, or a percentage such as 2%".to_owned();
-        let valid = |number: f64| number.is_finite() && number >= 0.0;
-        match value {
-            NumberOrText::Number(number) if valid(number) => Ok(Self::Absolute(number)),
-            NumberOrText::Number(_) => Err(wrong()),
-            NumberOrText::Text(text) => {
-                let share = text.strip_suffix('%').and_then(|number| number.trim().parse().ok());
-                share
-                    .filter(|number| valid(*number))
-                    .map(|number: f64| Self::Relative(number / 100.0))
-                    .ok_or_else(wrong)
+impl<'de> Deserialize<'de> for Tolerance {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::{Error, Unexpected, Visitor};
+        struct Forms;
+        impl Visitor<'_> for Forms {
+            type Value = Tolerance;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a number of 0 or more, or a percentage such as 2%")
+            }
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Tolerance, E> {
+                match number.is_finite() && number >= 0.0 {
+                    true => Ok(Tolerance::Absolute(number)),
+                    false => Err(E::invalid_value(Unexpected::Float(number), &self)),
+                }
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Tolerance, E> {
+                self.visit_f64(number as f64)
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Tolerance, E> {
+                self.visit_f64(number as f64)
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Tolerance, E> {
+                let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+                match percent.filter(|percent| percent.is_finite() && *percent >= 0.0) {
+                    Some(percent) => Ok(Tolerance::Relative(percent / 100.0)),
+                    None => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
             }
         }
+        deserializer.deserialize_any(Forms)
     }
 }
 
@@ -160,38 +156,30 @@ impl Expected {
     /// # Errors
     /// [`Error::Io`] when it cannot be read, [`Error::Input`] with file, line and column of a mistake.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let raw: Raw = serde_saphyr::from_str(&text).map_err(|error| {
-            syntax_error(&error, path, &KEYS, "docs/experiments.md describes expected numbers")
-        })?;
-        let place = |at: serde_saphyr::Location| format!("{}:{}:{}", path.display(), at.line(), at.column());
-        let unknown_column = |at, column: &str| Error::Input {
-            message: format!("{}: column '{column}' cannot be checked", place(at)),
-            hint: Some(match closest(column, COLUMNS) {
-                Some(near) => format!("did you mean '{near}'?"),
-                None => format!("there are {}", COLUMNS.join(", ")),
-            }),
+        let raw: Raw = yaml::parse(&crate::io::read_text(path)?, path, EXPECTED)?;
+        let place = |at: Place| format!("{}:{}:{}", path.display(), at.line, at.column);
+        let unknown_column = |at, column: &str| {
+            Error::input_hint(
+                format!("{}: column '{column}' cannot be checked", place(at)),
+                did_you_mean_or_all(column, COLUMNS, "there are"),
+            )
         };
         for (column, tolerance) in &raw.tolerances {
             if !COLUMNS.contains(&column.as_str()) {
-                return Err(unknown_column(tolerance.referenced, column));
+                return Err(unknown_column(tolerance.at, column));
             }
         }
         // Relative to the file, so that a check does not depend on the folder it is called from.
         let experiment = path.parent().unwrap_or(Path::new(".")).join(&raw.experiment.value);
         if !experiment.is_file() {
             return Err(Error::input_hint(
-                format!(
-                    "{}: experiment {}: no such file",
-                    place(raw.experiment.referenced),
-                    experiment.display()
-                ),
+                format!("{}: experiment {}: no such file", place(raw.experiment.at), experiment.display()),
                 "the path is relative to the file of expected numbers",
             ));
         }
         let mut numbers = Vec::new();
         for spanned in raw.numbers {
-            let (at, number) = (spanned.referenced, spanned.value);
+            let (at, number) = (spanned.at, spanned.value);
             if !COLUMNS.contains(&number.column.as_str()) {
                 return Err(unknown_column(at, &number.column));
             }

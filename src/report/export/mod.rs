@@ -71,7 +71,13 @@ pub fn write(table: &Table, formats: &[&dyn Exporter], folder: &Path) -> Result<
 pub fn read_parquet(path: &Path) -> Result<DataFrame> {
     use polars::prelude::{ParquetReader, SerReader as _};
     let file = std::fs::File::open(path).map_err(Error::io(path))?;
-    ParquetReader::new(file).finish().map_err(|error| Error::format(path, 0, error.to_string()))
+    let damaged = |what: String| Error::format(path, 0, format!("not a Parquet file, or damaged: {what}"));
+    // The reader panics over some damaged files.
+    let read = std::panic::AssertUnwindSafe(|| ParquetReader::new(file).finish());
+    match std::panic::catch_unwind(read) {
+        Ok(read) => read.map_err(|error| damaged(error.to_string())),
+        Err(_) => Err(damaged("its parts contradict each other".into())),
+    }
 }
 
 /// The cell as people read it: digits and scale of its column; empty where there is no value.
