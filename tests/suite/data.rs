@@ -111,7 +111,7 @@ fn a_last_batch_of_one_is_trained_with_batch_norm() {
     fs::write(folder.path().join("tiny.yaml"), model).unwrap();
     let experiment = "name: lone\ndataset: {name: mnist, validation: 4}\nmodel: {file: tiny.yaml}\n\
         baseline: {train: {epochs: 1, batch_size: 8, learning_rate: 0.01}}\nseeds: [1]\nbits: [4]\nquantizers:\n  \
-        - {method: ecq, lambda: [0.1], train: {epochs: 1, batch_size: 8, learning_rate: 0.01}}\n";
+        - {method: ecq, lambda: [0.1], training: {epochs: 1, batch_size: 8, learning_rate: 0.01}}\n";
     fs::write(folder.path().join("x.yaml"), experiment).unwrap();
     let output =
         ecqx().current_dir(folder.path()).args(["run", "x.yaml", "--data-dir", "."]).output().unwrap();
