@@ -2,9 +2,9 @@
 
 use super::Global;
 use super::experiments::{self, Selection, State};
+use crate::record::RunRecord;
 use crate::report::expected::{Checked, Expected, Verdict, compare};
 use crate::report::export::{self, ALL};
-use crate::record::RunRecord;
 use std::path::{Path, PathBuf};
 
 /// Compare results with the numbers that are expected of them; exit code 1 when one is off, better or worse

@@ -24,6 +24,7 @@ mod status;
 mod store;
 mod submit;
 mod validate;
+mod weights;
 
 use crate::Error;
 use clap::{Parser, Subcommand};

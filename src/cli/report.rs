@@ -2,21 +2,20 @@
 
 use super::Global;
 use super::experiments;
+use crate::io::write_output;
+use crate::record::{RunRecord, Status};
 use crate::report::bundle::{Bundle, Ingredients, Named, bundle, kinds};
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
 use crate::report::figure::{Drawing, Group, Insight, PNG_SCALE, pdf, png};
 use crate::report::records::{Selection, load, sort};
 use crate::report::{Table, archive, published};
-use crate::run::insight::{Strength, gather};
-use crate::record::{RunRecord, Status};
 use crate::run::Context;
+use crate::run::insight::{Strength, gather};
 use crate::spec::{Experiment, RunSpec};
-use crate::io::write_atomically;
 use crate::store::Store;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Write tables, figures and report.html of finished runs
@@ -169,7 +168,7 @@ fn earlier(folder: &Path, stem: &str) -> Option<Drawing> {
 fn write(bundle: &Bundle, records: &[RunRecord], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let file = |name: String, content: &[u8]| -> crate::Result<PathBuf> {
         let path = folder.join(name);
-        write_atomically(&path, |file| file.write_all(content))?;
+        write_output(&path, content)?;
         Ok(path)
     };
     let archive = || file(format!("{}.parquet", archive::NAME), &archive::write(records)?);

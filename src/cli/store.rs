@@ -1,14 +1,13 @@
 //! `ecqx store`: check, clean and export a folder of results.
 
 use super::Global;
+use crate::io::write_output;
+use crate::record::RunRecord;
 use crate::report::archive;
 use crate::report::export::{self, ALL};
 use crate::report::tables::raw;
-use crate::record::RunRecord;
-use crate::io::write_atomically;
 use crate::store::Store;
 use clap::Subcommand;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Check, clean or export a folder of results
@@ -74,7 +73,7 @@ pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
     let mut files = export::write(&raw(&records)?, ALL, &args.output)?;
     let path = args.output.join(format!("{}.parquet", archive::NAME));
     let content = archive::write(&records)?;
-    write_atomically(&path, |file| file.write_all(&content))?;
+    write_output(&path, &content)?;
     files.push(path);
     if global.json {
         println!("{}", serde_json::json!({"runs": records.len(), "files": files}));

@@ -1,11 +1,11 @@
 //! Full-precision weights: read from a checkpoint, or trained once and kept in the store for every run that shares them.
 
 use super::execute::Context;
-use crate::record::{EpochMetrics, Metrics};
 use super::resume::StoredCheckpoints;
 use crate::data::{Dataset, Split};
-use crate::model::checkpoint;
+use crate::model::{self, checkpoint};
 use crate::nn::{Network, Parameters, init};
+use crate::record::{EpochMetrics, Metrics};
 use crate::spec::{BaselineSpec, RunSpec};
 use crate::store::Files;
 use crate::train::{Observer, evaluate, plain};
@@ -36,19 +36,8 @@ struct Record {
 /// The checkpoint's file: below the data folder, beside an experiment, or as given.
 fn find(context: &Context, checkpoint: &str) -> Result<PathBuf> {
     let folders = [&context.data_dir].into_iter().chain(&context.checkpoint_dirs);
-    let mut tried: Vec<PathBuf> = folders.map(|folder| folder.join(checkpoint)).collect();
-    tried.push(PathBuf::from(checkpoint));
-    tried.dedup();
-    match tried.iter().find(|path| path.is_file()) {
-        Some(path) => Ok(path.clone()),
-        None => {
-            let places: Vec<_> = tried.iter().map(|path| path.display().to_string()).collect();
-            Err(Error::input_hint(
-                format!("checkpoint {checkpoint}: not found (tried {})", places.join(", ")),
-                "say where the data lie with --data-dir or ECQX_DATA",
-            ))
-        }
-    }
+    let places = folders.map(|folder| folder.join(checkpoint)).chain([PathBuf::from(checkpoint)]);
+    model::checkpoint::locate(checkpoint, places)
 }
 
 /// Digest of a checkpoint's file; `None` for baselines that are trained. A file that has not changed is read once per

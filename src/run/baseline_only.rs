@@ -2,8 +2,8 @@
 
 use super::baseline;
 use super::execute::Context;
-use crate::record::Metrics;
 use crate::Result;
+use crate::record::Metrics;
 use crate::spec::BaselineRun;
 use crate::train::Observer;
 

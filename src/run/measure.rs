@@ -1,10 +1,10 @@
 //! What is measured of a quantized model besides accuracy: levels, entropy and sizes.
 
-use crate::record::{LayerRecord, Sizes};
 use crate::codec::comparison::{csr_bytes, entropy_bits, xz_bytes, zstd_bytes};
 use crate::nn::Parameters;
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor};
+use crate::record::{LayerRecord, Sizes};
 use crate::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
 

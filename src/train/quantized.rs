@@ -17,8 +17,8 @@ use crate::quant::options::Scope;
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
-use crate::relevance::RelevanceMeasure;
 use crate::record::EpochMetrics;
+use crate::relevance::RelevanceMeasure;
 use std::time::Instant;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the

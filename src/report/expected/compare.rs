@@ -2,9 +2,9 @@
 
 use super::{Expected, Number, better};
 use crate::Result;
+use crate::record::RunRecord;
 use crate::report::column::{Better, describe, fixed};
 use crate::report::tables::{Table, frame, text, working_points, working_points_table};
-use crate::record::RunRecord;
 use serde::Serialize;
 
 /// How an actual number compares.

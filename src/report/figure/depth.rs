@@ -5,9 +5,9 @@ use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::record::LayerRecord;
 use crate::report::records::STRENGTH;
 use crate::report::tables::WorkingPoint;
-use crate::record::LayerRecord;
 use std::collections::BTreeSet;
 
 pub(super) const SPARSITY: Figure = Figure {

@@ -5,9 +5,9 @@ use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::record::RunRecord;
 use crate::report::statistics::Summary;
 use crate::report::tables::{WorkingPoint, smallest_within};
-use crate::record::RunRecord;
 use indexmap::IndexMap;
 
 pub(super) const CURVES: Figure = Figure {

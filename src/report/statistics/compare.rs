@@ -1,8 +1,8 @@
 //! ECQx against every other method at equal size, paired by seed.
 
 use super::{Point, accuracy_at, bootstrap_interval, pareto_front, size_at};
-use crate::report::records::{finished, variants};
 use crate::record::RunRecord;
+use crate::report::records::{finished, variants};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One paired comparison.

@@ -1,8 +1,8 @@
 //! Each method's trade-off as numbers: hypervolume, and what it reaches at equal size or equal accuracy, by seed.
 
 use super::{DEPTH, Point, Summary, accuracy_at, bootstrap_interval, hypervolume, pareto_front, size_at};
-use crate::report::records::{finished, method_rank};
 use crate::record::RunRecord;
+use crate::report::records::{finished, method_rank};
 use std::collections::BTreeMap;
 
 /// Hypervolume of one method.

@@ -2,8 +2,8 @@
 
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::report::statistics::{Comparison, compare};
 use crate::record::RunRecord;
+use crate::report::statistics::{Comparison, compare};
 
 /// One row per data set, model, bit width (none: over all) and other method.
 ///

@@ -4,8 +4,8 @@
 use super::working_points::WorkingPoint;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::report::statistics::{AtEqual, Hypervolume, Point, at_equal, hypervolumes, pareto_front};
 use crate::record::RunRecord;
+use crate::report::statistics::{AtEqual, Hypervolume, Point, at_equal, hypervolumes, pareto_front};
 use indexmap::IndexMap;
 
 /// Reads what a front is drawn against.

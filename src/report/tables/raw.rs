@@ -1,9 +1,9 @@
 //! The raw table: one row per run, failed ones included; and records read back from it.
 
 use super::{Table, frame, integer, polars_error, real, text};
-use crate::report::records::configurations;
 use crate::record::SCHEMA;
 use crate::record::{Metrics, Provenance, RunRecord, Sizes, Status};
+use crate::report::records::configurations;
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
 

@@ -3,9 +3,9 @@
 use super::raw::drop_points;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
+use crate::record::RunRecord;
 use crate::report::records::{configurations, finished, spec_without};
 use crate::report::statistics::Summary;
-use crate::record::RunRecord;
 use crate::spec::run_spec::canonical;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
