@@ -225,7 +225,7 @@ fn fill(
     let network = context.network(run, dataset.as_ref())?;
     record.model.clone_from(&network.name);
     record.provenance.dataset_digest = dataset.digest().into();
-    let Baseline { parameters, test, digest } =
+    let Baseline { parameters, test, digest, notes } =
         baseline::obtain(context, run, baseline_id, &network, dataset.as_ref(), observer)?;
     record.provenance.baseline_digest.clone_from(&digest);
     record.baseline = Some(test);
@@ -233,6 +233,7 @@ fn fill(
     let checkpoints =
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
     let quantized = quantize(run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
+    record.warnings.extend(notes.into_iter().map(|note| format!("baseline: {note}")));
     record.interrupted = checkpoints.sessions();
     record.provenance.checkpoint_seconds = checkpoints.total_cost().as_secs_f64();
     record.sparsity = Some(crate::train::quantized::sparsity(&quantized.tensors));

@@ -1,5 +1,6 @@
 //! Tests through the real binary. One crate, one module per subject: linking is the slow part.
 
+mod checkpoints;
 mod codec;
 mod engines;
 mod errors;
@@ -10,6 +11,7 @@ mod failures;
 mod fuzz;
 mod kill;
 mod methods;
+mod outputs;
 mod quantize;
 mod reference;
 mod report;
@@ -22,4 +24,9 @@ fn ecqx() -> Command {
     let mut command = Command::cargo_bin("ecqx").expect("cargo builds the binary before its tests");
     command.env_remove("ECQX_DATA");
     command
+}
+
+/// Small files of the kinds that people have.
+fn cases() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }

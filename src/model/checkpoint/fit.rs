@@ -117,7 +117,7 @@ fn assign<'s>(
         if let Some(other) = assigned.insert(target.clone(), key) {
             return Err(Error::input_hint(
                 format!("'{other}' and '{key}' are both '{target}' without their prefixes"),
-                format!("rename one of them, such as --rename '{key}=other.{key}', or save one alone"),
+                names::collision_hint(key, &target),
             ));
         }
     }

@@ -100,17 +100,25 @@ pub(super) fn clean(tensors: StateDict, renames: &[Rename], path: &Path) -> Resu
     let mut origins: std::collections::HashMap<String, String> = std::collections::HashMap::new();
     for ((original, tensor), (name, _)) in tensors.into_iter().zip(names) {
         if let Some(other) = origins.insert(name.clone(), original.clone()) {
+            let message = format!("'{other}' and '{original}' are both '{name}' without their prefixes");
             return Err(Error::input_hint(
-                format!(
-                    "{}: '{other}' and '{original}' are both '{name}' without their prefixes",
-                    path.display()
-                ),
-                format!("rename one of them, such as --rename '{original}=other.{name}', or save one alone"),
+                format!("{}: {message}", path.display()),
+                collision_hint(&original, &name),
             ));
         }
         cleaned.insert(name, tensor);
     }
     Ok(cleaned)
+}
+
+/// The way out where two tensors would have one name: `name` is what `original` becomes.
+pub(super) fn collision_hint(original: &str, name: &str) -> String {
+    match original.strip_suffix(name).filter(|prefix| !prefix.is_empty()) {
+        Some(prefix) => {
+            format!("name the others apart, such as --rename '{prefix}*=other.*', or save one set alone")
+        }
+        None => "save one of them alone".into(),
+    }
 }
 
 fn rest<'n>(name: &'n str, first: &str) -> Option<&'n str> {

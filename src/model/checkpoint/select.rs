@@ -194,8 +194,8 @@ fn whole_module(path: &Path, class: &str) -> Error {
 fn no_tensors(pickle: &Pickle<'_>, path: &Path) -> Error {
     let what = match pickle.node(pickle.root) {
         Node::List(_) | Node::Tuple(_) => "a list, whose tensors have no names",
-        Node::Call(_) if pickle.entries(pickle.root).is_none() => "an object that is no state dict",
         _ if matches!(pickle.value(pickle.root), Value::Tensor(_)) => "a single tensor without a name",
+        Node::Call(_) if pickle.entries(pickle.root).is_none() => "an object that is no state dict",
         _ => "no dictionary of tensors",
     };
     Error::input_hint(
