@@ -63,6 +63,10 @@ impl Output {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 made(Kind::File(behind_links(path)?))
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(Error::input_hint(
+                format!("{shown}: a part of the path is a file, not a folder"),
+                "name a file in a folder",
+            )),
             Err(error) => Err(Error::io(path)(error)),
         }
     }

@@ -5,6 +5,8 @@
 use super::StateDict;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use indexmap::IndexMap;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// The tensors with weights in place of what computes them, in the place of the first part; and what was done.
@@ -13,8 +15,16 @@ use std::path::Path;
 /// [`Error::Input`] naming a parametrization that is not understood.
 pub(super) fn fold(tensors: StateDict, path: &Path) -> Result<(StateDict, Vec<String>)> {
     let mut folds = Vec::new();
+    // The parts of each parametrization of the new kind, by weight.
+    let mut groups: IndexMap<(&str, &str), Vec<&str>> = IndexMap::new();
     for name in tensors.keys() {
-        folds.extend(recognise(&tensors, name, path)?);
+        match split_parametrization(name) {
+            Some((layer, attribute, part)) => groups.entry((layer, attribute)).or_default().push(part),
+            None => folds.extend(recognise(&tensors, name)),
+        }
+    }
+    for ((layer, attribute), parts) in &groups {
+        folds.push(parametrization(layer, attribute, parts, path)?);
     }
     if folds.is_empty() {
         return Ok((tensors, Vec::new()));
@@ -34,9 +44,13 @@ pub(super) fn fold(tensors: StateDict, path: &Path) -> Result<(StateDict, Vec<St
         (!weights.is_empty()).then(|| format!("{kind} folded into {}", super::few(&weights)))
     };
     let notes: Vec<String> = [WEIGHT_NORM, MASK, SPECTRAL_NORM].into_iter().filter_map(note).collect();
+    let mut fold_of: HashMap<&String, usize> = HashMap::new();
+    for (at, fold) in folds.iter().enumerate() {
+        fold_of.extend(fold.parts.iter().map(|part| (part, at)));
+    }
     let mut folded = StateDict::new();
     for (name, tensor) in &tensors {
-        match folds.iter().find(|fold| fold.parts.contains(name)) {
+        match fold_of.get(name).map(|&at: &usize| &folds[at]) {
             None => drop(folded.insert(name.clone(), tensor.clone())),
             Some(fold) if folded.contains_key(&fold.weight) => {}
             Some(fold) => {
@@ -59,42 +73,35 @@ const WEIGHT_NORM: &str = "weight normalization";
 const MASK: &str = "pruning mask";
 const SPECTRAL_NORM: &str = "spectral normalization";
 
-/// What begins at this tensor, if it is the first part of a parametrization.
-fn recognise(tensors: &StateDict, name: &str, path: &Path) -> Result<Option<Fold>> {
+/// The fold for `parametrizations.ATTRIBUTE.…` of a layer.
+fn parametrization(layer: &str, attribute: &str, parts: &[&str], path: &Path) -> Result<Fold> {
+    let weight = format!("{layer}{attribute}");
+    let mut found = parts.to_vec();
+    found.sort_unstable();
+    let (kind, order): (_, &[&str]) = match found.as_slice() {
+        ["original0", "original1"] => (WEIGHT_NORM, &["original0", "original1"]),
+        ["0._u", "0._v", "original"] => (SPECTRAL_NORM, &["original", "0._u", "0._v"]),
+        _ => {
+            return Err(Error::input_hint(
+                format!(
+                    "{}: {weight} has a parametrization that is not read (with {})",
+                    path.display(),
+                    super::few(&found)
+                ),
+                format!(
+                    "remove it in Python before saving: torch.nn.utils.parametrize.remove_parametrizations(layer, '{attribute}')"
+                ),
+            ));
+        }
+    };
+    let parts = order.iter().map(|part| format!("{layer}{MARK}{attribute}.{part}")).collect();
+    Ok(Fold { weight, kind, parts })
+}
+
+/// What begins at this tensor, if it is the first part of a parametrization of the old kind.
+fn recognise(tensors: &StateDict, name: &str) -> Option<Fold> {
     let has = |name: &String| tensors.contains_key(name);
-    let fold =
-        |weight: &str, kind, parts: Vec<String>| Ok(Some(Fold { weight: weight.to_owned(), kind, parts }));
-    if let Some((layer, rest)) = split_parametrization(name) {
-        let Some((attribute, _)) = rest.split_once('.') else { return Ok(None) };
-        let weight = format!("{layer}{attribute}");
-        let base = format!("{layer}parametrizations.{attribute}");
-        let parts: Vec<String> =
-            tensors.keys().filter(|key| key.starts_with(&format!("{base}."))).cloned().collect();
-        let mut found: Vec<&str> =
-            parts.iter().filter_map(|part| part.strip_prefix(&base)?.strip_prefix('.')).collect();
-        found.sort_unstable();
-        let (kind, order): (_, &[&str]) = match found.as_slice() {
-            ["original0", "original1"] => (WEIGHT_NORM, &["original0", "original1"]),
-            ["0._u", "0._v", "original"] => (SPECTRAL_NORM, &["original", "0._u", "0._v"]),
-            _ => {
-                return Err(Error::input_hint(
-                    format!(
-                        "{}: {weight} has a parametrization that is not read (with {})",
-                        path.display(),
-                        found.join(", ")
-                    ),
-                    format!(
-                        "remove it in Python before saving: torch.nn.utils.parametrize.remove_parametrizations(layer, '{attribute}')"
-                    ),
-                ));
-            }
-        };
-        let first = parts.first().is_some_and(|first| first == name);
-        return match first {
-            true => fold(&weight, kind, order.iter().map(|part| format!("{base}.{part}")).collect()),
-            false => Ok(None),
-        };
-    }
+    let fold = |weight: &str, kind, parts: Vec<String>| Some(Fold { weight: weight.to_owned(), kind, parts });
     if let Some(weight) = name.strip_suffix("_g") {
         let direction = format!("{weight}_v");
         // A pair of other tensors with such names has other shapes.
@@ -111,14 +118,17 @@ fn recognise(tensors: &StateDict, name: &str, path: &Path) -> Result<Option<Fold
             return fold(weight, SPECTRAL_NORM, vec![name.to_owned(), u, v]);
         }
     }
-    Ok(None)
+    None
 }
 
-/// `LAYER.` (or nothing) and what follows `parametrizations.`.
-fn split_parametrization(name: &str) -> Option<(&str, &str)> {
-    const MARK: &str = "parametrizations.";
+/// The first component of names of the new kind.
+const MARK: &str = "parametrizations.";
+
+/// `LAYER.` (or nothing), attribute and part of a parametrization of the new kind.
+fn split_parametrization(name: &str) -> Option<(&str, &str, &str)> {
     let at = name.find(MARK)?;
-    (at == 0 || name[..at].ends_with('.')).then(|| (&name[..at], &name[at + MARK.len()..]))
+    let (attribute, part) = name[at + MARK.len()..].split_once('.')?;
+    (at == 0 || name[..at].ends_with('.')).then(|| (&name[..at], attribute, part))
 }
 
 impl Fold {

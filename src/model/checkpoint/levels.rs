@@ -7,6 +7,7 @@ use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use std::collections::HashMap;
 
 /// What stands beside a quantized weight.
 pub const SIDE_SUFFIXES: [&str; 3] = [".levels", ".step", ".codebook"];
@@ -18,14 +19,11 @@ const MOST: usize = 256;
 /// # Errors
 /// [`Error::Input`] naming a tensor with integers of more than 32 bits.
 pub fn entries(state: &StateDict) -> Result<Vec<Entry>> {
-    let quantized: Vec<QuantizedTensor> = state
-        .keys()
-        .map(|name| quantized(state, name))
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect();
-    let find = |name: &str| quantized.iter().find(|tensor| tensor.name == name);
+    let mut found: HashMap<&str, QuantizedTensor> = HashMap::new();
+    for name in state.keys() {
+        found.extend(quantized(state, name)?.map(|tensor| (name.as_str(), tensor)));
+    }
+    let find = |name: &str| found.get(name);
     let mut entries = Vec::new();
     for (name, tensor) in state {
         let is_side = SIDE_SUFFIXES.iter().any(|suffix| name.strip_suffix(suffix).and_then(find).is_some());

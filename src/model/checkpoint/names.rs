@@ -4,6 +4,8 @@ use super::StateDict;
 use crate::{Error, Result};
 use std::path::Path;
 
+/// Wrappers inside wrappers.
+const DEEPEST: usize = 16;
 /// What wrappers put before every name, wherever it stands in the order of wrapping.
 const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
 /// Attributes under which training code keeps its network; dropped where every name begins with one.
@@ -77,7 +79,8 @@ pub(super) fn clean(tensors: StateDict, renames: &[Rename], path: &Path) -> Resu
         let held = |holder: &&str| free().next().is_some() && free().all(|name| rest(name, holder).is_some());
         HOLDERS.into_iter().find(held)
     };
-    while let Some(holder) = holder(&names) {
+    for _ in 0..DEEPEST {
+        let Some(holder) = holder(&names) else { break };
         for (name, _) in names.iter_mut().filter(|(_, renamed)| !renamed) {
             *name = without_wrappers(rest(name, holder).unwrap_or(name));
         }
@@ -144,7 +147,9 @@ pub(super) fn variants(name: &str) -> Vec<String> {
     let inner = without_wrappers(name).replace(".module.", ".");
     let mut left = inner.as_str();
     variants.push(inner.clone());
-    while let Some(shorter) = WRAPPERS.into_iter().chain(HOLDERS).find_map(|prefix| rest(left, prefix)) {
+    while variants.len() < DEEPEST
+        && let Some(shorter) = WRAPPERS.into_iter().chain(HOLDERS).find_map(|prefix| rest(left, prefix))
+    {
         variants.push(shorter.to_owned());
         left = shorter;
     }

@@ -6,6 +6,12 @@ use std::borrow::Cow;
 
 /// Wrappers inside wrappers: `Parameter`, subclasses of tensors, tensors made from tensors.
 const WRAPPERS: usize = 8;
+/// Dimensions of a tensor; PyTorch and numpy allow no more.
+const DIMENSIONS: usize = 64;
+/// Bytes of a storage's name, which PyTorch makes of a number.
+const STORAGE_NAME: usize = 200;
+/// Attributes of an object that are looked at to tell a module, whose own come first.
+const ATTRIBUTES: usize = 100;
 
 /// Values in a storage.
 #[derive(Debug, Clone)]
@@ -26,7 +32,7 @@ pub(super) enum Source<'a> {
     Stored(Stored),
     /// Values in the pickle itself, row-major unless `fortran`.
     Array {
-        bytes: Cow<'a, [u8]>,
+        bytes: Bytes<'a>,
         kind: Kind,
         shape: Vec<usize>,
         fortran: bool,
@@ -44,6 +50,34 @@ pub(super) enum Source<'a> {
         zeros: Box<Source<'a>>,
         axis: usize,
     },
+}
+
+/// Bytes in a pickle. What is shared there stays shared: they are decoded when they are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bytes<'a> {
+    Plain(&'a [u8]),
+    /// Python 2 and old protocols write bytes as text in Latin-1.
+    Latin(&'a str),
+}
+
+impl<'a> Bytes<'a> {
+    /// How much there is to decode.
+    pub(super) fn length(self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Latin(text) => text.len(),
+        }
+    }
+
+    pub(super) fn decoded(self) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Plain(bytes) => Some(Cow::Borrowed(bytes)),
+            Self::Latin(text) => {
+                let bytes = text.chars().map(|c| u8::try_from(u32::from(c)).ok());
+                bytes.collect::<Option<Vec<u8>>>().map(Cow::Owned)
+            }
+        }
+    }
 }
 
 /// What a value is to a reader of weights.
@@ -108,7 +142,8 @@ impl<'a> Pickle<'a> {
     }
 
     fn sizes(&self, id: Id) -> Option<Vec<usize>> {
-        self.items(id)?.iter().map(|&item| self.size(item)).collect()
+        let items = self.items(id).filter(|items| items.len() <= DIMENSIONS)?;
+        items.iter().map(|&item| self.size(item)).collect()
     }
 
     /// Module and name of a class or function.
@@ -138,7 +173,12 @@ impl<'a> Pickle<'a> {
                 }
                 // Python 2 gives the pairs to the constructor.
                 let pairs = self.items(call.arguments).and_then(|arguments| self.items(*arguments.first()?));
-                let pairs = pairs.unwrap_or_default().iter();
+                let pairs = pairs.unwrap_or_default();
+                // Objects may share one list: it is not copied for each of them.
+                if !self.spend(pairs.len() as u64) {
+                    return None;
+                }
+                let pairs = pairs.iter();
                 let pair = |&pair: &Id| match self.items(pair)? {
                     [key, value] => Some((*key, *value)),
                     _ => None,
@@ -154,7 +194,8 @@ impl<'a> Pickle<'a> {
         let call = self.call(id)?;
         let has = |name: &str| {
             let entries = self.entries(call.state?)?;
-            entries.iter().any(|(key, _)| self.text(*key) == Some(name)).then_some(())
+            let mut entries = entries.iter().take(ATTRIBUTES);
+            entries.any(|(key, _)| self.text(*key) == Some(name)).then_some(())
         };
         has("_modules")?;
         has("_parameters")?;
@@ -258,7 +299,7 @@ impl<'a> Pickle<'a> {
         let class = self.class(class).ok_or_else(damaged)?.1;
         let kind = Kind::from_storage(class).ok_or_else(|| format!("a storage of class {class}"))?;
         let key = match self.node(key) {
-            Node::Text(text) => text.to_string(),
+            Node::Text(text) if text.len() <= STORAGE_NAME => text.to_string(),
             Node::Int(value) => value.to_string(),
             _ => return Err(damaged()),
         };
@@ -296,24 +337,18 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Bytes, also as Python 2 and old protocols write them: text in Latin-1.
-    fn bytes(&self, id: Id) -> Option<Cow<'a, [u8]>> {
+    /// Bytes, also as Python 2 and old protocols write them.
+    fn bytes(&self, id: Id) -> Option<Bytes<'a>> {
         match self.node(id) {
-            Node::Bytes(bytes) => Some(Cow::Borrowed(*bytes)),
-            Node::Text(text) => latin(text),
+            Node::Bytes(bytes) => Some(Bytes::Plain(bytes)),
+            Node::Text(Cow::Borrowed(text)) => Some(Bytes::Latin(text)),
             Node::Call(call) => {
                 let (module, name) = self.class(call.callable)?;
-                let arguments = self.items(call.arguments)?;
-                match (module, name) {
-                    ("_codecs", "encode") => latin(self.text(*arguments.first()?)?),
-                    (_, "bytes" | "bytearray") => match arguments.first() {
-                        None => Some(Cow::Borrowed(&[])),
-                        // Of themselves only: a chain of wrappers is nothing that Python writes.
-                        Some(&inner) => match self.node(inner) {
-                            Node::Bytes(bytes) => Some(Cow::Borrowed(*bytes)),
-                            _ => None,
-                        },
-                    },
+                let first = self.items(call.arguments)?.first();
+                match (module, name, first.map(|&first| self.node(first))) {
+                    ("_codecs", "encode", Some(Node::Text(Cow::Borrowed(text)))) => Some(Bytes::Latin(text)),
+                    (_, "bytes" | "bytearray", Some(Node::Bytes(bytes))) => Some(Bytes::Plain(bytes)),
+                    (_, "bytes" | "bytearray", None) => Some(Bytes::Plain(&[])),
                     _ => None,
                 }
             }
@@ -360,8 +395,4 @@ impl<'a> Pickle<'a> {
         let (bytes, kind) = (self.bytes(bytes)?, self.numpy_kind(kind)?);
         Some(Source::Array { bytes, kind, shape: Vec::new(), fortran: false })
     }
-}
-
-fn latin<'a>(text: &str) -> Option<Cow<'a, [u8]>> {
-    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }

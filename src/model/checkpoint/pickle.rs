@@ -52,6 +52,8 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     nodes: Vec<Node<'a>>,
+    /// Copies of shared values that may still be made.
+    copies: std::cell::Cell<u64>,
     pub root: Id,
     /// Bytes that the pickle takes.
     pub length: usize,
@@ -61,6 +63,13 @@ impl<'a> Pickle<'a> {
     pub(super) fn node(&self, id: Id) -> &Node<'a> {
         // Ids are made only by the machine, from the length of this list.
         &self.nodes[id as usize]
+    }
+
+    /// Whether so many values may be copied; a pickle that makes a reader copy too many is no checkpoint.
+    pub(super) fn spend(&self, count: u64) -> bool {
+        let left = self.copies.get().checked_sub(count);
+        self.copies.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     /// All references to what lies outside.
@@ -92,7 +101,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickle<'_>, PickleError> {
         let at = machine.at;
         match machine.step() {
             Ok(None) => {}
-            Ok(Some(root)) => return Ok(Pickle { nodes: machine.nodes, root, length: machine.at }),
+            Ok(Some(root)) => {
+                let copies = std::cell::Cell::new(MOST);
+                return Ok(Pickle { nodes: machine.nodes, copies, root, length: machine.at });
+            }
             Err(message) => return Err(PickleError { at, message }),
         }
     }

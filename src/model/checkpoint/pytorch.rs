@@ -20,6 +20,7 @@ pub(super) const PICKLE_MAGIC: u8 = 0x80;
 const LEGACY_MAGIC: &[u8] = &[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// Values that all tensors together may have beyond those in the file: tied and broadcast tensors repeat some.
 const REPEATED: usize = 1 << 22;
+const REPEATS: &str = "it repeats values more often than is read";
 
 /// A zip archive: PyTorch's, or what else is one.
 pub(super) fn parse_zip(bytes: &[u8], path: &Path, options: &ReadOptions) -> Result<Raw> {
@@ -228,6 +229,8 @@ impl<'s, F: Fn(&str) -> Option<&'s [u8]>> Reader<F> {
                 Ok((stored.kind, self.strided(data, stored.kind.size(), at, &stored.shape, &outside)?))
             }
             Source::Array { bytes, kind, shape, fortran } => {
+                self.left = self.left.checked_sub(bytes.length()).ok_or(REPEATS)?;
+                let bytes = bytes.decoded().ok_or("its bytes are written as text that is no Latin-1")?;
                 let mut stride = vec![1usize; shape.len()];
                 let axes: Vec<usize> =
                     if *fortran { (0..shape.len()).collect() } else { (0..shape.len()).rev().collect() };
@@ -237,7 +240,7 @@ impl<'s, F: Fn(&str) -> Option<&'s [u8]>> Reader<F> {
                     step = step.saturating_mul(shape[axis]);
                 }
                 let outside = "its shape does not fit its bytes";
-                Ok((*kind, self.strided(bytes, kind.size(), (0, &stride), shape, outside)?))
+                Ok((*kind, self.strided(&bytes, kind.size(), (0, &stride), shape, outside)?))
             }
         }
     }
@@ -257,7 +260,7 @@ impl<'s, F: Fn(&str) -> Option<&'s [u8]>> Reader<F> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        self.left = self.left.checked_sub(count).ok_or("it repeats values more often than is read")?;
+        self.left = self.left.checked_sub(count).ok_or(REPEATS)?;
         let mut last = offset;
         let (mut contiguous, mut expected) = (true, 1usize);
         for (&dimension, &stride) in shape.iter().zip(stride).rev() {

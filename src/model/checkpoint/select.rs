@@ -23,6 +23,11 @@ const USUAL: [&str; 9] = [
 const DEEPEST: usize = 4;
 /// Values that are looked at to find what a value holds.
 const LOOKS: usize = 1_000_000;
+/// Dictionaries with tensors that are told apart.
+const MANY: usize = 1000;
+/// Bytes of a key on the way to a state dict, and of a tensor's name.
+const LONGEST_KEY: usize = 200;
+const LONGEST_NAME: usize = 4096;
 
 /// A dictionary that holds tensors, or a pickled module, which does too.
 struct Candidate {
@@ -55,7 +60,10 @@ pub(super) fn state_dict<'a>(
         .flat_map(|above| tensor_names(pickle, above.id))
         .collect();
     if !beside.is_empty() {
-        notes.push(format!("tensors beside the state dict are left out: {}", beside.join(", ")));
+        notes.push(format!(
+            "tensors beside the state dict are left out: {}",
+            super::few(&beside.iter().map(String::as_str).collect::<Vec<_>>())
+        ));
     }
     for below in candidates.iter().filter(|other| is_above(&chosen.path, &other.path)) {
         notes.push(format!("'{}' inside the state dict is left out ({} tensors)", below.path, below.tensors));
@@ -81,7 +89,8 @@ fn tensor_names(pickle: &Pickle<'_>, id: Id) -> Vec<String> {
 
 /// What a key of a dictionary is called.
 fn name(pickle: &Pickle<'_>, key: Id) -> Option<String> {
-    pickle.text(key).map(str::to_owned).or_else(|| pickle.integer(key).map(|number| number.to_string()))
+    let text = pickle.text(key).filter(|name| name.len() <= LONGEST_NAME).map(str::to_owned);
+    text.or_else(|| pickle.integer(key).map(|number| number.to_string()))
 }
 
 /// Parts of a training checkpoint that hold tensors and are no weights.
@@ -102,7 +111,7 @@ fn gather(
     seen: &mut HashSet<Id>,
     found: &mut Vec<Candidate>,
 ) {
-    if depth > DEEPEST || !seen.insert(id) {
+    if depth > DEEPEST || found.len() >= MANY || !seen.insert(id) {
         return;
     }
     if let Some(class) = pickle.module_class(id) {
@@ -125,7 +134,8 @@ fn gather(
         found.push(Candidate { path: path.clone(), id, tensors, has_arrays, module: None });
     }
     for &(key, value) in entries.iter() {
-        if let Some(key) = pickle.text(key).filter(|key| !is_training_state(key)) {
+        if let Some(key) = pickle.text(key).filter(|key| key.len() <= LONGEST_KEY && !is_training_state(key))
+        {
             let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
             gather(pickle, value, path, depth + 1, seen, found);
         }
@@ -218,6 +228,8 @@ fn tensors<'a>(
         )
     };
     let mut found = IndexMap::new();
+    let own: HashSet<Id> = candidates.iter().map(|candidate| candidate.id).collect();
+    let mut seen = HashSet::new();
     let mut add = |name: String, source: Source<'a>| match found.insert(name.clone(), source) {
         None => Ok(()),
         Some(_) => Err(Error::input(format!("{}: two tensors are called '{name}'", path.display()))),
@@ -227,15 +239,22 @@ fn tensors<'a>(
         let Some(name) = name(pickle, key) else {
             match pickle.value(value) {
                 Value::Other => continue,
-                _ => return Err(refused("(without a name)", "a key that is neither text nor a number")),
+                _ => {
+                    return Err(refused(
+                        "(without a name)",
+                        "a key that is neither a number nor text of moderate length",
+                    ));
+                }
             }
         };
         match pickle.value(value) {
             Value::Tensor(source) => add(name, source)?,
             Value::Refused(what) => return Err(refused(&name, &what)),
             Value::Other => {
-                let is_own = candidates.iter().any(|candidate| candidate.id == value);
-                if is_own || is_training_state(&name) || !holds_tensors(pickle, value) {
+                if own.contains(&value)
+                    || is_training_state(&name)
+                    || !holds_tensors(pickle, value, &mut seen)
+                {
                     continue;
                 }
                 // A quantized linear layer keeps weight and bias in one value.
@@ -256,18 +275,17 @@ fn tensors<'a>(
     Ok(found)
 }
 
-/// Whether a value has a storage or an array anywhere inside.
-fn holds_tensors(pickle: &Pickle<'_>, id: Id) -> bool {
-    let (mut pending, mut seen) = (vec![id], HashSet::new());
+/// Whether a value has a storage or an array anywhere inside; `seen` are values without.
+fn holds_tensors(pickle: &Pickle<'_>, id: Id, seen: &mut HashSet<Id>) -> bool {
+    let mut pending = vec![id];
     while let Some(id) = pending.pop() {
+        if matches!(pickle.node(id), Node::Persistent(_)) || seen.len() > LOOKS {
+            return true;
+        }
         if !seen.insert(id) {
             continue;
         }
-        if seen.len() > LOOKS {
-            return true;
-        }
         match pickle.node(id) {
-            Node::Persistent(_) => return true,
             Node::List(items) | Node::Tuple(items) | Node::Set(items) => pending.extend(items),
             Node::Dict(entries) => pending.extend(entries.iter().map(|entry| entry.1)),
             Node::Call(call) => {
@@ -275,6 +293,7 @@ fn holds_tensors(pickle: &Pickle<'_>, id: Id) -> bool {
                 if let Value::Tensor(source) = pickle.value(id)
                     && !source.shape().is_empty()
                 {
+                    seen.remove(&id);
                     return true;
                 }
                 pending.extend(call.state);
