@@ -36,8 +36,14 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         checkpoint::from_entries(model_file::read(&bytes).map_err(wrong)?, true)?
     } else {
         let mut tensors = StateDict::new();
-        for element in codec::decode(&bytes).map_err(wrong)? {
+        let mut elements = codec::decode(&bytes).map_err(wrong)?;
+        let unsigned = model_file::take_unsigned(&mut elements);
+        for element in elements {
             let tensor = match element.data {
+                ElementData::Integers(values) if unsigned.contains(&element.name) => {
+                    let values = values.into_iter().map(|value| value as u32).collect::<Vec<u32>>();
+                    Tensor::from_vec(values, element.shape, &Device::Cpu)?
+                }
                 ElementData::Integers(values) => Tensor::from_vec(values, element.shape, &Device::Cpu)?,
                 ElementData::Floats(values) => Tensor::from_vec(values, element.shape, &Device::Cpu)?,
             };

@@ -216,6 +216,19 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, CodecError> {
     Ok(entries)
 }
 
+/// Takes the list of tensors without a sign out of a decoded stream; returns their names.
+pub fn take_unsigned(elements: &mut Vec<Element>) -> HashSet<String> {
+    let listed = |element: &Element| match &element.data {
+        ElementData::Integers(positions) if element.name == UNSIGNED => Some(positions.clone()),
+        _ => None,
+    };
+    let Some(positions) = elements.iter().find_map(listed) else { return HashSet::new() };
+    elements.retain(|element| listed(element).is_none());
+    let integers = elements.iter().filter(|element| matches!(element.data, ElementData::Integers(_)));
+    let unsigned = integers.zip(0i32..).filter(|(_, at)| positions.contains(at));
+    unsigned.map(|(element, _)| element.name.clone()).collect()
+}
+
 /// Explicit codebooks by position among the integer tensors; `None` when the layout is not ours.
 fn parse_codebooks(mut rest: &[i32]) -> Option<HashMap<i32, Codebook>> {
     let mut codebooks = HashMap::new();

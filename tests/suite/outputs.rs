@@ -111,6 +111,8 @@ fn integers_are_coded() {
         assert!(!expected.is_empty());
         done(at, &["encode", input.to_str().unwrap(), "x.nnc"]);
         done(at, &["decode", "--values", "x.nnc", "x.safetensors"]);
+        done(at, &["decode", "x.nnc", "y.safetensors"]);
+        assert_eq!(integers(&at.join("y.safetensors")), expected, "{}", input.display());
         assert_eq!(integers(&at.join("x.nnc")), expected, "{}", input.display());
         assert_eq!(integers(&at.join("x.safetensors")), expected, "{}", input.display());
     }

@@ -12,6 +12,7 @@ mod locate;
 mod names;
 mod objects;
 mod pickle;
+mod pickle_machine;
 mod pytorch;
 mod safetensors_file;
 mod select;
