@@ -171,6 +171,8 @@ def parametrized(name, change, attribute="fc"):
     changed = copy.deepcopy(net)
     change(getattr(changed, attribute))
     changed.eval()
+    # Hooks of the old kind compute the weight in the forward pass.
+    getattr(changed, attribute)(torch.zeros((1, 3, 3, 3) if attribute == "conv1" else (1, 4)))
     write(name, changed.state_dict(), {**state, f"{attribute}.weight": getattr(changed, attribute).weight})
 
 
