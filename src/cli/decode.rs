@@ -1,54 +1,67 @@
 //! `ecqx decode`: a bitstream as tensors of a safetensors file.
 
 use super::Global;
-use crate::codec::{self, ElementData};
-use crate::model::checkpoint::{self, StateDict};
-use crate::{Error, Result};
+use super::weights::facts;
+use crate::Error;
+use crate::codec::{self, ElementData, model_file};
+use crate::io::Output;
+use crate::model::checkpoint::{self, Metadata, StateDict};
 use candle_core::{Device, Tensor};
 use std::path::PathBuf;
 
 /// Decode a bitstream into a safetensors file
 ///
-/// Integer tensors come out as integers; with --values, level indices of a model file become the weights they stand for.
+/// Integer tensors come out as integers. With --values the file is what `ecqx quantize` writes: the weights under their
+/// names, their level indices and steps or codebooks beside them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Bitstream
     #[arg(value_name = "IN.nnc")]
     input: PathBuf,
-    /// Where the tensors go
+    /// Where the tensors go; '-' is standard output
     #[arg(value_name = "OUT.safetensors")]
     output: PathBuf,
-    /// Write the weights of a model file instead of level indices and side tensors
+    /// Write the weights of a model file instead of level indices under the weights' names and side tensors
     #[arg(long)]
     values: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    let output = Output::new(&args.output)?;
+    output.leaves_room_for(global.json)?;
     let bytes = std::fs::read(&args.input).map_err(Error::io(&args.input))?;
+    let wrong = |error: codec::CodecError| Error::format(&args.input, error.offset as u64, error.message);
     let tensors: StateDict = if args.values {
-        checkpoint::from_model_file(&bytes, &args.input)?
+        checkpoint::from_entries(model_file::read(&bytes).map_err(wrong)?, true)?
     } else {
-        let elements = codec::decode(&bytes)
-            .map_err(|error| Error::format(&args.input, error.offset as u64, error.message))?;
-        let tensor = |element: codec::Element| {
+        let mut tensors = StateDict::new();
+        let mut elements = codec::decode(&bytes).map_err(wrong)?;
+        let unsigned = model_file::take_unsigned(&mut elements);
+        for element in elements {
             let tensor = match element.data {
+                ElementData::Integers(values) if unsigned.contains(&element.name) => {
+                    let values = values.into_iter().map(|value| value as u32).collect::<Vec<u32>>();
+                    Tensor::from_vec(values, element.shape, &Device::Cpu)?
+                }
                 ElementData::Integers(values) => Tensor::from_vec(values, element.shape, &Device::Cpu)?,
                 ElementData::Floats(values) => Tensor::from_vec(values, element.shape, &Device::Cpu)?,
             };
-            Ok((element.name, tensor))
-        };
-        elements.into_iter().map(tensor).collect::<Result<_>>()?
+            if tensors.insert(element.name.clone(), tensor).is_some() {
+                let message = format!("two tensors are called '{}'", element.name);
+                return Err(Error::format(&args.input, 0, message).into());
+            }
+        }
+        tensors
     };
-    checkpoint::write_safetensors(
-        &args.output,
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)),
-    )?;
+    let metadata = Metadata::from_iter([(facts::WRITTEN_BY.to_owned(), "ecqx decode".to_owned())]);
+    let by_name = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    output.write(&checkpoint::to_safetensors_with(by_name, &metadata)?)?;
     let values: usize = tensors.values().map(Tensor::elem_count).sum();
     if global.json {
         println!("{}", serde_json::json!({"bytes": bytes.len(), "tensors": tensors.len(), "values": values}));
-    } else {
-        println!("{}: {} tensors, {values} values", args.output.display(), tensors.len());
+    } else if !output.is_standard_output() {
+        println!("{}: {} tensors, {values} values", output.shown(), tensors.len());
     }
     Ok(super::DONE)
 }

@@ -1,12 +1,13 @@
 //! `ecqx evaluate`: accuracy of a checkpoint on a data set.
 
 use super::Global;
+use super::weights::{FitArgs, WeightsArgs, facts};
 use crate::data::{self, DatasetSpec, Split};
 use crate::model;
 use crate::nn::Network;
 use crate::train::{self, Silent};
 use crate::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Measure the accuracy of a checkpoint on a data set
 #[derive(Debug, clap::Args)]
@@ -17,9 +18,10 @@ pub struct Args {
     /// Options of the model, as KEY=VALUE
     #[arg(long = "model-option", value_name = "KEY=VALUE")]
     model_options: Vec<String>,
-    /// Weights: .pt, .pth, .th, .safetensors or .nnc
-    #[arg(long)]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
+    #[command(flatten)]
+    fit: FitArgs,
     /// Data set: a name from `ecqx ls datasets`
     #[arg(long)]
     dataset: String,
@@ -93,9 +95,21 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     spec.normalization = args.normalization.clone().map(data::Normalization::Preset);
     let dataset = data::open(&spec, &global.data_dir())?;
     let network = network(&args.model, &args.model_options, dataset.as_ref())?;
-    let parameters = model::checkpoint::load(&args.weights, &network, &global.device()?)?;
-    let metrics = train::evaluate(&network, &parameters, dataset.as_ref(), args.split, &Silent)?;
-    let mut warnings = dataset.notes();
+    let fitted = args.weights.load(global, &network, &global.device()?, args.fit)?;
+    let split = serde_json::to_value(args.split)?;
+    let split = split.as_str().unwrap_or_default();
+    let fact = |name| fitted.metadata.get(name).map(String::as_str);
+    let mut warnings = fitted.warnings.clone();
+    if fact(facts::RELEVANCE_SPLIT) == Some(split) && fact(facts::RELEVANCE_DATASET) == Some(&args.dataset) {
+        let warning = format!(
+            "these weights were quantized with relevance from the {split} split of {}: what they reach on it is too high",
+            args.dataset
+        );
+        eprintln!("warning: {warning}");
+        warnings.push(warning);
+    }
+    let metrics = train::evaluate(&network, &fitted.parameters, dataset.as_ref(), args.split, &Silent)?;
+    warnings.extend(dataset.notes());
     warnings.extend(metrics.warning("the model"));
     if global.json {
         let mut object = serde_json::to_value(&metrics)?;
@@ -103,17 +117,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         object["warnings"] = serde_json::to_value(&warnings)?;
         object["model"] = network.name.clone().into();
         object["dataset"] = args.dataset.clone().into();
-        object["split"] = serde_json::to_value(args.split)?;
+        object["split"] = split.into();
+        object["notes"] = fitted.notes.into();
+        object["warnings"] = warnings.into();
         println!("{object}");
     } else {
-        let split = serde_json::to_value(args.split)?;
-        println!(
-            "{} on {} ({}, {} samples)",
-            network.name,
-            args.dataset,
-            split.as_str().unwrap_or(""),
-            metrics.n
-        );
+        println!("{} on {} ({split}, {} samples)", network.name, args.dataset, metrics.n);
         println!("  top-1  {:.2} %", metrics.top1);
         if let Some(top5) = metrics.top5 {
             println!("  top-5  {top5:.2} %");

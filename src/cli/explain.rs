@@ -2,9 +2,11 @@
 
 use super::Global;
 use super::evaluate::{network, parse_split};
+use super::weights::{FitArgs, WeightsArgs, facts};
 use crate::data::{self, DatasetSpec, Split};
 use crate::insight::{ExplainedLayer, Map};
 use crate::io::yaml::{self, Expecting};
+use crate::io::{Output, write_output};
 use crate::model::{self, checkpoint};
 use crate::nn::ops::ConvAlgorithm;
 use crate::nn::{Network, Parameters};
@@ -73,9 +75,10 @@ pub struct Args {
     /// Options of the model, as KEY=VALUE
     #[arg(long = "model-option", value_name = "KEY=VALUE")]
     model_options: Vec<String>,
-    /// Weights: .pt, .pth, .th, .safetensors or .nnc
-    #[arg(long)]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
+    #[command(flatten)]
+    fit: FitArgs,
     /// Samples from a file: a safetensors file with "input" (batch, …) and "target" (batch)
     #[arg(long, value_name = "FILE", required_unless_present = "dataset", conflicts_with = "dataset")]
     input: Option<PathBuf>,
@@ -83,7 +86,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Part of the data set
-    #[arg(long, value_parser = parse_split, default_value = "test")]
+    #[arg(long, value_parser = parse_split, default_value = "train")]
     split: Split,
     /// How many samples of the data set, from its beginning, without augmentation
     #[arg(long, value_name = "N", default_value_t = 64)]
@@ -174,6 +177,20 @@ impl Args {
         })
     }
 
+    /// What the file says of the samples: they must not be those on which accuracy is measured.
+    fn facts(&self, samples: usize) -> Result<checkpoint::Metadata> {
+        let mut facts = checkpoint::Metadata::new();
+        facts.insert(facts::WRITTEN_BY.into(), "ecqx explain".into());
+        facts.insert(facts::RELEVANCE_SAMPLES.into(), samples.to_string());
+        if let Some(dataset) = &self.dataset {
+            let split =
+                serde_json::to_value(self.split).map_err(|error| Error::Internal(error.to_string()))?;
+            facts.insert(facts::RELEVANCE_DATASET.into(), dataset.clone());
+            facts.insert(facts::RELEVANCE_SPLIT.into(), split.as_str().unwrap_or_default().into());
+        }
+        Ok(facts)
+    }
+
     /// The network, its parameters, the samples and their targets.
     fn load(&self, global: &Global) -> Result<(Network, Parameters, Tensor, Vec<u32>)> {
         let device = global.device()?;
@@ -193,7 +210,7 @@ impl Args {
             }
             (None, Some(path)) => {
                 let (inputs, targets) = samples(path)?;
-                let network = self.network_for(&inputs.dims()[1..])?;
+                let network = self.network_for(global, &inputs.dims()[1..])?;
                 (network, inputs.to_device(&device)?, targets)
             }
             // The argument parser demands one of the two.
@@ -202,12 +219,12 @@ impl Args {
         if let Some(target) = self.target {
             targets.fill(target);
         }
-        let parameters = checkpoint::load(&self.weights, &network, &device)?;
+        let parameters = self.weights.load(global, &network, &device, self.fit)?.parameters;
         Ok((network, parameters, inputs, targets))
     }
 
     /// The model for inputs from a file: it has as many classes as the checkpoint's last matrix has rows.
-    fn network_for(&self, shape: &[usize]) -> Result<Network> {
+    fn network_for(&self, global: &Global, shape: &[usize]) -> Result<Network> {
         if matches!(Path::new(&self.model).extension().and_then(|e| e.to_str()), Some("yaml" | "yml")) {
             let network = model::yaml::load(Path::new(&self.model))?;
             if network.input_shape != shape {
@@ -218,10 +235,13 @@ impl Args {
             }
             return Ok(network);
         }
-        let state = checkpoint::read(&self.weights)?;
+        let state = self.weights.open(global)?.tensors;
         let classes = state.values().rev().find(|tensor| tensor.rank() == 2).map(|tensor| tensor.dims()[0]);
         let classes = classes.ok_or_else(|| {
-            Error::input(format!("{}: no linear layer tells the number of classes", self.weights.display()))
+            Error::input(format!(
+                "{}: no linear layer tells the number of classes",
+                self.weights.weights.display()
+            ))
         })?;
         model::build(
             &self.model,
@@ -262,11 +282,14 @@ fn samples(path: &Path) -> Result<(Tensor, Vec<u32>)> {
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let settings = args.settings()?;
+    let output = Output::new(&args.output)?;
+    output.leaves_room_for(global.json)?;
     let (network, parameters, inputs, targets) = args.load(global)?;
     let found = explain(&settings, &network, &parameters, &inputs, &targets)?;
     let input = found.input.as_ref().map(|input| ("input", input));
     let tensors = found.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    checkpoint::write_safetensors(&args.output, tensors.chain(input))?;
+    let content = checkpoint::to_safetensors_with(tensors.chain(input), &args.facts(targets.len())?)?;
+    output.write(&content)?;
     let layers = layers(&parameters, &found)?;
     let input_sum = found.input.as_ref().map(sum).transpose()?;
     if global.json {
@@ -275,7 +298,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             "{}",
             json!({"model": network.name, "samples": targets.len(), "layers": layers, "input_sum": input_sum})
         );
-    } else {
+    } else if !output.is_standard_output() {
         println!(
             "{:<32} {:>12} {:>12} {:>12} {:>12}",
             "weight", "sum", "mean |R|", "max |R|", "corr(|W|,|R|)"
@@ -290,7 +313,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 layer.explained.correlation.map_or("-".into(), |c| format!("{c:.3}"))
             );
         }
-        println!("{} samples; relevances in {}", targets.len(), args.output.display());
+        println!("{} samples; relevances in {}", targets.len(), output.shown());
     }
     if let Some(folder) = &args.figure {
         draw(folder, &inputs, &targets, &found, layers)?;
@@ -392,7 +415,7 @@ fn draw(
     for (name, drawing) in drawings {
         let write = |extension: &str, bytes: &[u8]| {
             let path = folder.join(format!("{name}.{extension}"));
-            crate::io::write_atomically(&path, |file| std::io::Write::write_all(file, bytes))
+            write_output(&path, bytes)
         };
         write("svg", drawing.svg.as_bytes())?;
         write("png", &png(&drawing.svg, PNG_SCALE)?)?;

@@ -25,6 +25,7 @@ mod status;
 mod store;
 mod submit;
 mod validate;
+mod weights;
 
 use crate::Error;
 use crate::spec::Registry;

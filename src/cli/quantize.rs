@@ -2,9 +2,10 @@
 
 use super::Global;
 use super::evaluate::options as key_values;
+use super::weights::{WeightsArgs, facts};
 use crate::codec::{EncodeOptions, model_file};
-use crate::model::checkpoint::{self, StateDict};
-use crate::quant::codebook::Codebook;
+use crate::io::Output;
+use crate::model::checkpoint::{self, Checkpoint, Metadata, ReadOptions, StateDict};
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Relevances, StepInfo, WeightTensor, replace_undefined,
 };
@@ -20,14 +21,13 @@ use std::path::{Path, PathBuf};
 /// (the levels' values under NAME.codebook where they are not evenly spaced); all other tensors stay as they are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Checkpoint: .pt, .pth, .th, .safetensors or .nnc
-    #[arg(long)]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// Method: a name from `ecqx ls quantizers`
     #[arg(long)]
     method: String,
     /// Bit width
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     bits: Option<u32>,
     /// Strength of the entropy term
     #[arg(long, value_parser = super::number)]
@@ -47,9 +47,20 @@ pub struct Args {
     /// Another parameter of the method, as KEY=VALUE (several times)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where the result goes; a name that ends in .nnc gives a model file, the bitstream that holds everything
+    /// Where the result goes: a name that ends in .safetensors, or in .nnc for a model file (the bitstream that holds
+    /// everything); '-' is standard output
     #[arg(long, value_name = "OUT.safetensors|OUT.nnc")]
     output: PathBuf,
+    /// Format of the result [default: what the name of the output says, else safetensors]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+/// What `ecqx quantize` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Safetensors,
+    Nnc,
 }
 
 impl Args {
@@ -68,17 +79,33 @@ impl Args {
         }
         Ok(parameters)
     }
+
+    /// The format that was asked for, or that the output's name says.
+    fn format(&self, output: &Output) -> Result<Format> {
+        if let Some(format) = self.format {
+            return Ok(format);
+        }
+        let extension = self.output.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("safetensors") => Ok(Format::Safetensors),
+            Some("nnc") => Ok(Format::Nnc),
+            _ if !output.is_file() => Ok(Format::Safetensors),
+            _ => Err(Error::input_hint(
+                format!("--output {}: only .safetensors and .nnc are written", self.output.display()),
+                "PyTorch reads a safetensors file with safetensors.torch.load_file; another name needs --format",
+            )),
+        }
+    }
 }
 
 /// Weights of convolutions and linear layers by their form.
 fn is_weight(name: &str, tensor: &Tensor) -> bool {
-    let float = matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16 | DType::F64);
-    float && tensor.rank() > 1 && name.ends_with(".weight")
+    tensor.dtype().is_float() && tensor.rank() > 1 && (name == "weight" || name.ends_with(".weight"))
 }
 
-/// The relevance of every weight from a file.
-fn relevance(path: &Path, names: &[String], state: &StateDict) -> Result<Relevances> {
-    let file = checkpoint::read(path)?;
+/// The relevance of every weight from a file, and what the file says of the samples.
+fn relevance(path: &Path, names: &[String], state: &StateDict) -> Result<(Relevances, Metadata)> {
+    let Checkpoint { tensors: file, metadata, .. } = checkpoint::open(path, &ReadOptions::default())?;
     let wrong = |what: String| {
         Error::input_hint(
             format!("{}: {what}", path.display()),
@@ -97,19 +124,22 @@ fn relevance(path: &Path, names: &[String], state: &StateDict) -> Result<Relevan
         }
         relevances.insert(name.clone(), tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
     }
-    Ok(relevances)
+    Ok((relevances, metadata))
 }
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
+    let output = Output::new(&args.output)?;
+    output.leaves_room_for(global.json)?;
+    let format = args.format(&output)?;
     let method = global.registry.quantizers.find(&args.method)?;
     let (mut quantizer, scope) = method.quantizer(args.bits, &args.parameters()?)?;
-    let state = checkpoint::read(&args.weights)?;
+    let Checkpoint { tensors: state, notes, .. } = args.weights.open(global)?;
     let weights = state.iter().filter(|(name, tensor)| is_weight(name, tensor));
     let names = scope.select(weights.map(|(name, _)| name.as_str()));
     if names.is_empty() {
         return Err(Error::input_hint(
-            format!("{}: there is nothing to quantize", args.weights.display()),
+            format!("{}: there is nothing to quantize", args.weights.weights.display()),
             "weights are tensors called NAME.weight with more than one dimension; see also --exclude",
         )
         .into());
@@ -118,18 +148,21 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         .iter()
         .map(|name| Ok(state[name].to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
         .collect::<Result<_>>()?;
-    for (name, values) in names.iter().zip(&mut values) {
-        if let Some(warning) = replace_undefined(name, values) {
-            eprintln!("warning: {warning}");
-        }
-    }
+    let mut warnings: Vec<String> =
+        names.iter().zip(&mut values).filter_map(|(name, values)| replace_undefined(name, values)).collect();
     let weights: Vec<WeightTensor<'_>> = names
         .iter()
         .zip(&values)
         .map(|(name, values)| WeightTensor { name, shape: state[name].dims(), values })
         .collect();
+    let mut metadata = Metadata::from_iter([(facts::WRITTEN_BY.to_owned(), "ecqx quantize".to_owned())]);
     let relevance = match (&args.relevance, quantizer.wants_relevance()) {
-        (Some(path), true) => Some(relevance(path, &names, &state)?),
+        (Some(path), true) => {
+            let (relevance, facts) = relevance(path, &names, &state)?;
+            warnings.extend(on_test_split(path, &facts));
+            metadata.extend(facts.into_iter().filter(|(key, _)| key.starts_with("relevance_")));
+            Some(relevance)
+        }
         (None, false) => None,
         (Some(_), false) => {
             return Err(Error::input(format!("method {} uses no relevance", args.method)).into());
@@ -145,39 +178,130 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     quantizer.initialize(&weights)?;
     let tensors = quantizer.assign(&weights, relevance.as_ref(), StepInfo::POST_TRAINING)?;
     let all = state.iter().filter(|(name, tensor)| is_weight(name, tensor)).map(|(name, _)| name.as_str());
-    for warning in quantizer.take_warnings().into_iter().chain(scope.warnings(all)) {
-        eprintln!("warning: {warning}");
-    }
-    if args.output.extension().is_some_and(|extension| extension == "nnc") {
-        let (bytes, _) = model_file::write(&model(&state, &tensors)?, &EncodeOptions::default())?;
-        crate::io::write_atomically(&args.output, |file| std::io::Write::write_all(file, &bytes))?;
-    } else {
-        let written = output(&state, &tensors)?;
-        let written = written.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        checkpoint::write_safetensors(&args.output, written)?;
-    }
-    let layers: Vec<Value> = tensors.iter().map(describe).collect();
-    if global.json {
-        println!("{}", json!({"method": args.method, "bits": args.bits, "layers": layers}));
-    } else {
-        println!(
-            "{:<40} {:>9} {:>9} {:>7} {:>8} {:>12}",
-            "weight", "values", "zeros", "% zero", "levels", "bits/weight"
-        );
-        for layer in &layers {
-            println!(
-                "{:<40} {:>9} {:>9} {:>7.2} {:>8} {:>12}",
-                layer["name"].as_str().unwrap_or(""),
-                layer["values"].as_u64().unwrap_or(0),
-                layer["zeros"].as_u64().unwrap_or(0),
-                layer["sparsity"].as_f64().unwrap_or(0.0),
-                layer["levels_in_use"].as_u64().map_or("-".into(), |levels| levels.to_string()),
-                layer["entropy"].as_f64().map_or("-".into(), |bits| format!("{bits:.3}")),
-            );
+    warnings.extend(quantizer.take_warnings().into_iter().chain(scope.warnings(all)));
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+
+    let mut state = quantized(state, &tensors)?;
+    let whole = match format {
+        Format::Safetensors => {
+            let by_name = state.iter().map(|(name, tensor)| (name.as_str(), tensor));
+            Some(checkpoint::to_safetensors_with(by_name, &metadata)?)
         }
-        println!("written to {}", args.output.display());
+        Format::Nnc => None,
+    };
+    let counters = leave_out_counters(&mut state);
+    let (model, full_precision) = model_file(&state)?;
+    output.write(whole.as_ref().unwrap_or(&model))?;
+
+    let layers: Vec<Value> = tensors.iter().map(describe).collect();
+    let total = Total::new(&tensors, model.len(), full_precision);
+    if global.json {
+        let report = json!({
+            "method": args.method, "bits": args.bits, "layers": layers, "weights": total.weights,
+            "zeros": total.zeros, "sparsity": total.sparsity(), "bytes": whole.as_ref().unwrap_or(&model).len(),
+            "model_bytes": total.bytes, "full_precision_bytes": total.full_precision,
+            "compression_ratio": total.ratio(), "notes": notes, "warnings": warnings,
+        });
+        println!("{report}");
+    } else if !output.is_standard_output() {
+        print_table(&layers);
+        if format == Format::Nnc && counters > 0 {
+            println!("{counters} batch counters are not in the model file: inference does not use them");
+        }
+        println!("written to {}", output.shown());
+        println!("{total}");
     }
     Ok(super::DONE)
+}
+
+/// A warning when relevance was computed on the split on which accuracy is reported.
+fn on_test_split(path: &Path, facts: &Metadata) -> Option<String> {
+    let fact = |name| facts.get(name).map(String::as_str);
+    (fact(facts::RELEVANCE_SPLIT)? == "test").then(|| {
+        format!(
+            "{}: relevance was computed on the test split of {}: an accuracy on that split will be too high \
+             (compute it with `ecqx explain --split train`)",
+            path.display(),
+            fact(facts::RELEVANCE_DATASET).unwrap_or("a data set")
+        )
+    })
+}
+
+/// Takes out batch norm's counts of batches, which a model file does not hold; returns how many there were.
+pub(super) fn leave_out_counters(state: &mut StateDict) -> usize {
+    let before = state.len();
+    state.retain(|name, _| !checkpoint::is_batch_counter(name));
+    before - state.len()
+}
+
+/// The model file of a quantized state dict, as a run would write it, and its bytes in full precision.
+fn model_file(state: &StateDict) -> Result<(Vec<u8>, usize)> {
+    let entries = checkpoint::entries(state)?;
+    let floats = entries.iter().filter_map(|entry| match entry {
+        model_file::Entry::Tensor(tensor) => Some(tensor),
+        model_file::Entry::Integers { .. } => None,
+    });
+    let dependent_quantization = !model_file::has_pruned_floats(floats);
+    let options = EncodeOptions { dependent_quantization, ..EncodeOptions::default() };
+    let full_precision = 4 * entries.iter().map(model_file::Entry::count).sum::<usize>();
+    Ok((model_file::write_entries(&entries, &options)?.0, full_precision))
+}
+
+/// What holds for the whole result, whatever its accuracy.
+struct Total {
+    weights: usize,
+    zeros: usize,
+    /// Of the model file, which is the size that runs report.
+    bytes: usize,
+    full_precision: usize,
+}
+
+impl Total {
+    fn new(tensors: &[QuantizedTensor], bytes: usize, full_precision: usize) -> Self {
+        let counts = tensors.iter().map(|tensor| tensor.content.zeros_and_count());
+        let (zeros, weights) = counts.fold((0, 0), |sum, (zeros, count)| (sum.0 + zeros, sum.1 + count));
+        Self { weights, zeros, bytes, full_precision }
+    }
+
+    fn sparsity(&self) -> f64 {
+        100.0 * self.zeros as f64 / self.weights.max(1) as f64
+    }
+
+    fn ratio(&self) -> f64 {
+        self.full_precision as f64 / self.bytes.max(1) as f64
+    }
+}
+
+impl std::fmt::Display for Total {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} of {} weights are zero ({:.2} %); {} bytes as .nnc, {:.1} times smaller than float32",
+            self.zeros,
+            self.weights,
+            self.sparsity(),
+            self.bytes,
+            self.ratio()
+        )
+    }
+}
+
+fn print_table(layers: &[Value]) {
+    println!(
+        "{:<40} {:>9} {:>9} {:>7} {:>8} {:>12}",
+        "weight", "values", "zeros", "% zero", "levels", "bits/weight"
+    );
+    for layer in layers {
+        println!(
+            "{:<40} {:>9} {:>9} {:>7.2} {:>8} {:>12}",
+            layer["name"].as_str().unwrap_or(""),
+            layer["values"].as_u64().unwrap_or(0),
+            layer["zeros"].as_u64().unwrap_or(0),
+            layer["sparsity"].as_f64().unwrap_or(0.0),
+            layer["levels_in_use"].as_u64().map_or("-".into(), |levels| levels.to_string()),
+            layer["entropy"].as_f64().map_or("-".into(), |bits| format!("{bits:.3}")),
+        );
+    }
 }
 
 /// What is told about one tensor; sparsity in percent, entropy in bits per weight.
@@ -203,45 +327,18 @@ fn describe(tensor: &QuantizedTensor) -> Value {
     }
 }
 
-/// The checkpoint with quantized tensors and their levels.
-fn output(state: &StateDict, tensors: &[QuantizedTensor]) -> Result<StateDict> {
-    let mut out = state.clone();
+/// The checkpoint with quantized tensors and, at its end, their levels.
+fn quantized(mut state: StateDict, tensors: &[QuantizedTensor]) -> Result<StateDict> {
+    // What an earlier quantization left beside a weight says nothing of the new one.
     for tensor in tensors {
-        let (name, shape) = (&tensor.name, tensor.shape.as_slice());
-        let vector = |values: Vec<f32>, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu);
-        match &tensor.content {
-            Content::Values(values) => {
-                out.insert(name.clone(), vector(values.clone(), shape)?);
-            }
-            Content::Levels { positions, codebook } => {
-                out.insert(name.clone(), vector(codebook.values_of(positions), shape)?);
-                let levels = Tensor::from_vec(codebook.levels_of(positions), shape, &Device::Cpu)?;
-                out.insert(format!("{name}.levels"), levels);
-                match codebook {
-                    Codebook::Uniform { step, .. } => {
-                        out.insert(format!("{name}.step"), vector(vec![*step], &[1])?);
-                    }
-                    Codebook::Explicit { values, .. } => {
-                        out.insert(format!("{name}.codebook"), vector(values.clone(), &[values.len()])?);
-                    }
-                }
-            }
+        for suffix in checkpoint::SIDE_SUFFIXES {
+            state.shift_remove(&format!("{}{suffix}", tensor.name));
         }
     }
-    Ok(out)
-}
-
-/// All tensors of the checkpoint, the quantized ones as levels.
-fn model(state: &StateDict, tensors: &[QuantizedTensor]) -> Result<Vec<QuantizedTensor>> {
-    state
-        .iter()
-        .map(|(name, tensor)| match tensors.iter().find(|quantized| quantized.name == *name) {
-            Some(quantized) => Ok(quantized.clone()),
-            None => {
-                let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-                let (name, shape) = (name.clone(), tensor.dims().to_vec());
-                Ok(QuantizedTensor { name, shape, content: Content::Values(values) })
-            }
-        })
-        .collect()
+    for tensor in tensors {
+        let values = Tensor::from_vec(tensor.content.values(), tensor.shape.as_slice(), &Device::Cpu)?;
+        state.insert(tensor.name.clone(), values);
+        state.extend(checkpoint::side_tensors(tensor)?);
+    }
+    Ok(state)
 }

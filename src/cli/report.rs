@@ -4,7 +4,7 @@ use super::Global;
 use super::experiments;
 use crate::error::count;
 use crate::insight::Insight;
-use crate::io::write_atomically;
+use crate::io::write_output;
 use crate::plan::{self, Depth};
 use crate::record::RunRecord;
 use crate::report::assemble::{Ingredients, NamedDrawing, Report, assemble, kinds};
@@ -19,7 +19,6 @@ use crate::spec::{Experiment, Registry, RunSpec};
 use crate::store::Store;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Write tables, figures and report.html of finished runs
@@ -180,7 +179,7 @@ fn earlier(folder: &Path, stem: &str) -> Option<Drawing> {
 fn write(report: &Report, records: &[RunRecord], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let file = |name: String, content: &[u8]| -> crate::Result<PathBuf> {
         let path = folder.join(name);
-        write_atomically(&path, |file| file.write_all(content))?;
+        write_output(&path, content)?;
         Ok(path)
     };
     let archive = || file(format!("{}.parquet", archive::NAME), &archive::write(records)?);

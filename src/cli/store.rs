@@ -2,7 +2,7 @@
 
 use super::Global;
 use crate::error::count;
-use crate::io::write_atomically;
+use crate::io::write_output;
 use crate::record::RunRecord;
 use crate::report::archive;
 use crate::report::export::{self, ALL};
@@ -10,7 +10,6 @@ use crate::report::tables::raw;
 use crate::run::{Adoption, Context};
 use crate::store::Store;
 use clap::Subcommand;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Check, clean or export a folder of results
@@ -79,7 +78,7 @@ pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
     let mut files = export::write(&raw(&records)?, ALL, &args.output)?;
     let path = args.output.join(format!("{}.parquet", archive::NAME));
     let content = archive::write(&records)?;
-    write_atomically(&path, |file| file.write_all(&content))?;
+    write_output(&path, &content)?;
     files.push(path);
     if global.json {
         println!("{}", serde_json::json!({"runs": records.len(), "files": files}));

@@ -1,9 +1,10 @@
 //! Model files: a bitstream that holds a whole quantized model, step sizes and codebooks included.
 //!
-//! A quantized tensor is coded as its level indices under its own name. Two side tensors, absent when empty, say what the
-//! indices stand for, as bit patterns of f32 in i32: `.ecqx.steps` has one step size per tensor with a uniform codebook,
-//! in file order; `.ecqx.codebooks` has, per tensor with an explicit one, its position among the integer tensors, the
-//! position of zero, the number of values, and the values. Everything else is coded as floats.
+//! A quantized tensor is coded as its level indices under its own name. Side tensors, absent when empty, say what integers
+//! stand for: `.ecqx.steps` has one step size per tensor with a uniform codebook, in file order, as bit patterns of f32 in
+//! i32; `.ecqx.codebooks` has, per tensor with an explicit one, its position among the integer tensors, the position of
+//! zero, the number of values, and the values; `.ecqx.integers` has the positions of integer tensors that are no levels,
+//! where there are levels; `.ecqx.unsigned` those of integer tensors whose 32 bits have no sign. All else is floats.
 
 use super::{CodecError, Element, ElementData, EncodeOptions, decode, encode_with_sizes};
 use crate::quant::codebook::Codebook;
@@ -14,6 +15,46 @@ use std::collections::{HashMap, HashSet};
 const STEPS: &str = ".ecqx.steps";
 /// Explicit codebooks.
 const CODEBOOKS: &str = ".ecqx.codebooks";
+/// Integer tensors that are no levels.
+const INTEGERS: &str = ".ecqx.integers";
+/// Integer tensors without a sign.
+const UNSIGNED: &str = ".ecqx.unsigned";
+
+/// One tensor of a model file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// Floats, or levels of a codebook.
+    Tensor(QuantizedTensor),
+    /// Integers that stand for themselves.
+    Integers {
+        /// The tensor's name.
+        name: String,
+        /// Dimensions; their product is the number of values.
+        shape: Vec<usize>,
+        /// The values, row-major; bit patterns of u32 where `unsigned`.
+        values: Vec<i32>,
+        /// Whether the values are u32.
+        unsigned: bool,
+    },
+}
+
+impl Entry {
+    /// The tensor's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Tensor(tensor) => &tensor.name,
+            Self::Integers { name, .. } => name,
+        }
+    }
+
+    /// How many values it has.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.content.zeros_and_count().1,
+            Self::Integers { values, .. } => values.len(),
+        }
+    }
+}
 
 /// Writes a model; returns the file and the bytes of each tensor in it.
 ///
@@ -26,7 +67,8 @@ const CODEBOOKS: &str = ".ecqx.codebooks";
 /// let weight = QuantizedTensor { name: "fc.weight".into(), shape: vec![2, 2], content };
 /// let (file, bytes) = model_file::write(std::slice::from_ref(&weight), &EncodeOptions::default())?;
 /// assert!(bytes["fc.weight"] < file.len());
-/// assert_eq!(model_file::read(&file)?[0].content.values(), [0.0, 0.5, 0.0, -1.0]);
+/// let model_file::Entry::Tensor(read) = &model_file::read(&file)?[0] else { panic!("a tensor") };
+/// assert_eq!(read.content.values(), [0.0, 0.5, 0.0, -1.0]);
 /// # Ok::<(), ecqx::codec::CodecError>(())
 /// ```
 ///
@@ -36,99 +78,169 @@ pub fn write(
     tensors: &[QuantizedTensor],
     options: &EncodeOptions,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
+    // Dependent quantization can move an exact zero; pruned weights must keep theirs.
+    let dependent_quantization = options.dependent_quantization && !has_pruned_floats(tensors);
+    write_elements(tensors.iter().map(Ref::Tensor), &EncodeOptions { dependent_quantization, ..*options })
+}
+
+/// As [`write`], with integer tensors too and the options as they are.
+///
+/// # Errors
+/// As [`super::encode`].
+pub fn write_entries(
+    entries: &[Entry],
+    options: &EncodeOptions,
+) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
+    let borrowed = entries.iter().map(|entry| match entry {
+        Entry::Tensor(tensor) => Ref::Tensor(tensor),
+        Entry::Integers { name, shape, values, unsigned } => Ref::Integers(name, shape, values, *unsigned),
+    });
+    write_elements(borrowed, options)
+}
+
+/// Whether a weight that stays in floats has exact zeros, as pruning leaves them.
+pub fn has_pruned_floats<'t>(tensors: impl IntoIterator<Item = &'t QuantizedTensor>) -> bool {
+    tensors.into_iter().any(|tensor| match &tensor.content {
+        Content::Values(values) => tensor.shape.len() > 1 && values.contains(&0.0),
+        Content::Levels { .. } => false,
+    })
+}
+
+enum Ref<'t> {
+    Tensor(&'t QuantizedTensor),
+    Integers(&'t str, &'t [usize], &'t [i32], bool),
+}
+
+fn write_elements<'t>(
+    tensors: impl Iterator<Item = Ref<'t>>,
+    options: &EncodeOptions,
+) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
     let (mut steps, mut codebooks, mut elements) = (Vec::new(), Vec::new(), Vec::new());
-    let mut integers = 0;
+    let (mut plain, mut without_sign) = (Vec::new(), Vec::new());
+    let mut position = 0;
     for tensor in tensors {
-        let data = match &tensor.content {
-            Content::Values(values) => ElementData::Floats(values.clone()),
-            Content::Levels { positions, codebook } => {
+        let (name, shape, data) = match tensor {
+            Ref::Integers(name, shape, values, unsigned) => {
+                plain.push(position);
+                without_sign.extend(unsigned.then_some(position));
+                (name, shape, ElementData::Integers(values.to_vec()))
+            }
+            Ref::Tensor(QuantizedTensor { name, shape, content: Content::Values(values) }) => {
+                (name.as_str(), shape.as_slice(), ElementData::Floats(values.clone()))
+            }
+            Ref::Tensor(QuantizedTensor {
+                name,
+                shape,
+                content: Content::Levels { positions, codebook },
+            }) => {
                 match codebook {
                     Codebook::Uniform { step, .. } => steps.push(step.to_bits() as i32),
                     Codebook::Explicit { values, zero } => {
-                        codebooks.extend([integers, *zero as i32, values.len() as i32]);
+                        codebooks.extend([position, *zero as i32, values.len() as i32]);
                         codebooks.extend(values.iter().map(|value| value.to_bits() as i32));
                     }
                 }
-                integers += 1;
-                ElementData::Integers(codebook.levels_of(positions))
+                (name.as_str(), shape.as_slice(), ElementData::Integers(codebook.levels_of(positions)))
             }
         };
-        elements.push(Element { name: tensor.name.clone(), shape: tensor.shape.clone(), data });
+        position += i32::from(matches!(data, ElementData::Integers(_)));
+        elements.push(Element { name: name.to_owned(), shape: shape.to_vec(), data });
     }
-    for (name, data) in [(STEPS, steps), (CODEBOOKS, codebooks)] {
+    if steps.is_empty() && codebooks.is_empty() {
+        // Then every integer stands for itself, and nothing need say so.
+        plain.clear();
+    }
+    for (name, data) in [(STEPS, steps), (CODEBOOKS, codebooks), (INTEGERS, plain), (UNSIGNED, without_sign)]
+    {
         if !data.is_empty() {
             let element =
                 Element { name: name.into(), shape: vec![data.len()], data: ElementData::Integers(data) };
             elements.push(element);
         }
     }
-    // Dependent quantization can move an exact zero; pruned weights must keep theirs.
-    let pruned = tensors.iter().any(|tensor| match &tensor.content {
-        Content::Values(values) => tensor.shape.len() > 1 && values.contains(&0.0),
-        Content::Levels { .. } => false,
-    });
-    let dependent_quantization = options.dependent_quantization && !pruned;
-    let (bytes, sizes) = encode_with_sizes(&elements, &EncodeOptions { dependent_quantization, ..*options })?;
+    let (bytes, sizes) = encode_with_sizes(&elements, options)?;
     let sizes = elements.into_iter().map(|element| element.name).zip(sizes).collect();
     Ok((bytes, sizes))
 }
 
-/// Reads a model.
+/// Reads a model, or any other stream: without step sizes and codebooks, integers stand for themselves.
 ///
 /// # Errors
 /// As [`super::decode`], and when step sizes or codebooks are missing or do not fit.
-pub fn read(bytes: &[u8]) -> Result<Vec<QuantizedTensor>, CodecError> {
+pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, CodecError> {
     let wrong = |message: String| CodecError { offset: 0, message };
-    let (mut steps, mut codebooks) = (Vec::new(), Vec::new());
+    let mut sides: HashMap<String, Vec<i32>> = HashMap::new();
     let mut elements = Vec::new();
     for element in decode(bytes)? {
-        match (element.name.as_str(), &element.data) {
-            (STEPS, ElementData::Integers(values)) => steps.clone_from(values),
-            (CODEBOOKS, ElementData::Integers(values)) => codebooks.clone_from(values),
+        match element.data {
+            ElementData::Integers(values)
+                if [STEPS, CODEBOOKS, INTEGERS, UNSIGNED].contains(&element.name.as_str()) =>
+            {
+                drop(sides.insert(element.name, values));
+            }
             _ => elements.push(element),
         }
     }
-    if steps.is_empty() && codebooks.is_empty() {
-        // Not a model file of ours but a coded `ecqx quantize`: the weights are there, so their levels may go.
-        let names: HashSet<String> = elements.iter().map(|element| element.name.clone()).collect();
-        let beside = |name: &str| name.strip_suffix(".levels").is_some_and(|weight| names.contains(weight));
-        elements.retain(|element| !beside(&element.name));
-    }
+    let mut side = |name: &str| sides.remove(name).unwrap_or_default();
+    let (steps, codebooks) = (side(STEPS), side(CODEBOOKS));
+    let has_levels = !steps.is_empty() || !codebooks.is_empty();
+    let plain: HashSet<i32> = side(INTEGERS).into_iter().collect();
+    let without_sign: HashSet<i32> = side(UNSIGNED).into_iter().collect();
     let mut explicit = parse_codebooks(&codebooks).ok_or_else(|| wrong(format!("{CODEBOOKS} is damaged")))?;
     let mut steps = steps.into_iter().map(|bits| f32::from_bits(bits as u32));
-    let mut tensors = Vec::with_capacity(elements.len());
-    let mut integers = 0;
+    let mut entries = Vec::with_capacity(elements.len());
+    let mut position = 0;
     for Element { name, shape, data } in elements {
-        let content = match data {
-            ElementData::Floats(values) => Content::Values(values),
-            ElementData::Integers(levels) => {
-                let codebook = match explicit.remove(&integers) {
-                    Some(codebook) => codebook,
-                    None => {
-                        let step = steps.next().filter(|step| step.is_finite() && *step > 0.0);
-                        let step =
-                            step.ok_or_else(|| wrong(format!("tensor {name} has no step size in {STEPS}")))?;
-                        let lowest = levels.iter().copied().min().unwrap_or(0).min(0);
-                        let highest = levels.iter().copied().max().unwrap_or(0).max(0);
-                        Codebook::Uniform { step, lowest, highest }
-                    }
-                };
-                integers += 1;
-                let (lowest, highest) = codebook.range();
-                let position = |level: &i32| {
-                    let inside = (lowest..=highest).contains(level);
-                    inside.then(|| u8::try_from(i64::from(*level) - i64::from(lowest)).ok()).flatten()
-                };
-                let positions = levels.iter().map(position).collect::<Option<_>>();
-                let positions = positions.ok_or_else(|| {
-                    wrong(format!("tensor {name} has levels outside its codebook of at most 256"))
-                })?;
-                Content::Levels { positions, codebook }
+        let levels = match data {
+            ElementData::Floats(values) => {
+                let content = Content::Values(values);
+                entries.push(Entry::Tensor(QuantizedTensor { name, shape, content }));
+                continue;
+            }
+            ElementData::Integers(levels) => levels,
+        };
+        let at = position;
+        position += 1;
+        if !has_levels || plain.contains(&at) {
+            let unsigned = without_sign.contains(&at);
+            entries.push(Entry::Integers { name, shape, values: levels, unsigned });
+            continue;
+        }
+        let codebook = match explicit.remove(&at) {
+            Some(codebook) => codebook,
+            None => {
+                let step = steps.next().filter(|step| step.is_finite() && *step > 0.0);
+                let step = step.ok_or_else(|| wrong(format!("tensor {name} has no step size in {STEPS}")))?;
+                let lowest = levels.iter().copied().min().unwrap_or(0).min(0);
+                let highest = levels.iter().copied().max().unwrap_or(0).max(0);
+                Codebook::Uniform { step, lowest, highest }
             }
         };
-        tensors.push(QuantizedTensor { name, shape, content });
+        let (lowest, highest) = codebook.range();
+        let position = |level: &i32| {
+            let inside = (lowest..=highest).contains(level);
+            inside.then(|| u8::try_from(i64::from(*level) - i64::from(lowest)).ok()).flatten()
+        };
+        let positions = levels.iter().map(position).collect::<Option<_>>();
+        let positions = positions
+            .ok_or_else(|| wrong(format!("tensor {name} has levels outside its codebook of at most 256")))?;
+        let content = Content::Levels { positions, codebook };
+        entries.push(Entry::Tensor(QuantizedTensor { name, shape, content }));
     }
-    Ok(tensors)
+    Ok(entries)
+}
+
+/// Takes the list of tensors without a sign out of a decoded stream; returns their names.
+pub fn take_unsigned(elements: &mut Vec<Element>) -> HashSet<String> {
+    let listed = |element: &Element| match &element.data {
+        ElementData::Integers(positions) if element.name == UNSIGNED => Some(positions.clone()),
+        _ => None,
+    };
+    let Some(positions) = elements.iter().find_map(listed) else { return HashSet::new() };
+    elements.retain(|element| listed(element).is_none());
+    let integers = elements.iter().filter(|element| matches!(element.data, ElementData::Integers(_)));
+    let unsigned = integers.zip(0i32..).filter(|(_, at)| positions.contains(at));
+    unsigned.map(|(element, _)| element.name.clone()).collect()
 }
 
 /// Explicit codebooks by position among the integer tensors; `None` when the layout is not ours.
@@ -171,16 +283,43 @@ mod tests {
             ),
         ];
         let (bytes, sizes) = write(&tensors, &EncodeOptions::default()).unwrap();
-        assert_eq!(read(&bytes).unwrap(), tensors);
+        let entries: Vec<Entry> = tensors.into_iter().map(Entry::Tensor).collect();
+        assert_eq!(read(&bytes).unwrap(), entries);
         assert!(sizes["a.weight"] > 0);
     }
 
-    /// A stream of plain integers is no model: the missing step size is named.
+    /// Integers that are no levels stand for themselves, with and without levels beside them, up to 32 bits with and
+    /// without a sign.
+    #[test]
+    fn plain_integers() {
+        let integers = |name: &str, values: [i32; 2], unsigned| Entry::Integers {
+            name: name.into(),
+            shape: vec![2],
+            values: values.into(),
+            unsigned,
+        };
+        let counters = integers("batches", [7, i32::MIN], false);
+        let addresses = integers("addresses", [-1, 5], true);
+        let codebook = Codebook::Uniform { step: 0.5, lowest: -1, highest: 1 };
+        let content = Content::Levels { positions: vec![2, 0], codebook };
+        let weight = Entry::Tensor(QuantizedTensor { name: "w".into(), shape: vec![2], content });
+        for entries in [vec![counters.clone(), addresses.clone()], vec![counters, weight, addresses]] {
+            let (bytes, _) = write_entries(&entries, &EncodeOptions::default()).unwrap();
+            assert_eq!(read(&bytes).unwrap(), entries);
+        }
+    }
+
+    /// Levels without a step size are no model: the tensor is named.
     #[test]
     fn missing_steps_are_named() {
-        let data = ElementData::Integers(vec![1, 2]);
-        let element = Element { name: "w".into(), shape: vec![2], data };
-        let bytes = super::super::encode(&[element], &EncodeOptions::default()).unwrap();
+        let element = |name: &str, values: Vec<i32>| Element {
+            name: name.into(),
+            shape: vec![values.len()],
+            data: ElementData::Integers(values),
+        };
+        let step = 0.5f32.to_bits() as i32;
+        let elements = [element("v", vec![1]), element("w", vec![1, 2]), element(STEPS, vec![step])];
+        let bytes = super::super::encode(&elements, &EncodeOptions::default()).unwrap();
         assert!(read(&bytes).unwrap_err().to_string().contains("tensor w"));
     }
 }

@@ -21,6 +21,8 @@ pub struct Baseline {
     pub test: Metrics,
     /// Content digest of the weights.
     pub digest: String,
+    /// What was converted or left out when the checkpoint was read.
+    pub notes: Vec<String>,
 }
 
 /// What the store keeps beside the weights.
@@ -30,6 +32,8 @@ struct Record {
     validation: Option<Metrics>,
     epochs: Vec<EpochMetrics>,
     digest: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 /// Takes the baseline from the store, or makes it. Waits while another worker is making it.
@@ -70,7 +74,7 @@ pub(super) fn read(context: &Context, id: &str, network: &Network) -> Result<Bas
     let record: Record =
         serde_json::from_slice(&bytes).map_err(|error| Error::format(&path, 0, error.to_string()))?;
     let parameters = checkpoint::load(&folder.join("weights.safetensors"), network, &context.device)?;
-    Ok(Baseline { parameters, test: record.test, digest: record.digest })
+    Ok(Baseline { parameters, test: record.test, digest: record.digest, notes: record.notes })
 }
 
 /// Makes a baseline, unless this process has seen that it can't be made: runs that share it fail at once then.
@@ -107,17 +111,20 @@ fn make(
 ) -> Result<()> {
     observer.phase("baseline");
     let file = format!("baseline-{id}");
+    let mut notes = Vec::new();
     let (parameters, epochs) = match &run.baseline {
         BaselineSpec::Checkpoint(name) => {
             let path = context.checkpoint_file(name)?;
             let expected = context.source_digest(&run.baseline)?;
-            let parameters = checkpoint::load(&path, network, &context.device)?;
+            let (read, fit) = Default::default();
+            let loaded = checkpoint::load_with(&path, network, &context.device, &read, fit)?;
+            notes.extend(loaded.notes.into_iter().chain(loaded.warnings));
             // The id stands for the content that was there when the runs were planned.
             if expected.as_deref() != Some(digest_of(&path)?.as_str()) {
                 let message = format!("{}: the file changed while it was being used", path.display());
                 return Err(Error::input_hint(message, "run again: what it holds now is another baseline"));
             }
-            (parameters, Vec::new())
+            (loaded.parameters, Vec::new())
         }
         BaselineSpec::Train { recipe, seed } => {
             let fresh = init::initialise(network, &context.device, *seed)?;
@@ -134,7 +141,7 @@ fn make(
         true => None,
         false => Some(evaluate(network, &parameters, dataset, Split::Validation, observer)?),
     };
-    let record = Record { test, validation, epochs, digest: checkpoint::digest(&parameters)? };
+    let record = Record { test, validation, epochs, digest: checkpoint::digest(&parameters)?, notes };
     let json = serde_json::to_vec_pretty(&record).map_err(|error| Error::Internal(error.to_string()))?;
     let tensors = parameters.iter().map(|(name, parameter)| (name, parameter.var.as_tensor()));
     let files = Files::from([

@@ -116,19 +116,8 @@ impl Context {
     /// [`Error::Input`] that says where it was looked for.
     pub(super) fn checkpoint_file(&self, checkpoint: &str) -> Result<PathBuf> {
         let folders = [&self.data_dir].into_iter().chain(&self.checkpoint_dirs);
-        let mut tried: Vec<PathBuf> = folders.map(|folder| folder.join(checkpoint)).collect();
-        tried.push(PathBuf::from(checkpoint));
-        tried.dedup();
-        match tried.iter().find(|path| path.is_file()) {
-            Some(path) => Ok(path.clone()),
-            None => {
-                let places: Vec<_> = tried.iter().map(|path| path.display().to_string()).collect();
-                Err(Error::input_hint(
-                    format!("checkpoint {checkpoint}: not found (tried {})", places.join(", ")),
-                    "say where the data lie with --data-dir or ECQX_DATA",
-                ))
-            }
-        }
+        let places = folders.map(|folder| folder.join(checkpoint)).chain([PathBuf::from(checkpoint)]);
+        model::checkpoint::locate(checkpoint, places)
     }
 
     /// The checkpoint's file that a baseline names; `None` where it is trained.

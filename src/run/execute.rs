@@ -159,7 +159,7 @@ fn fill(
         validation: dataset.len(Split::Validation),
         test: dataset.len(Split::Test),
     });
-    let Baseline { parameters, test, digest } =
+    let Baseline { parameters, test, digest, notes } =
         baseline::obtain(context, run, baseline_id, &network, dataset.as_ref(), observer)?;
     record.provenance.baseline_digest.clone_from(&digest);
     let mut warnings = dataset.notes();
@@ -170,6 +170,7 @@ fn fill(
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
     let quantized =
         quantize(context, run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
+    record.warnings.extend(notes.into_iter().map(|note| format!("baseline: {note}")));
     record.interrupted = checkpoints.sessions();
     record.provenance.checkpoint_seconds = checkpoints.total_cost().as_secs_f64();
     let sparsity = crate::train::quantized::sparsity(&quantized.tensors);

@@ -37,7 +37,7 @@ fn round_trip() {
         assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["bytes"], size);
         let (code, _, err) = command(folder.path(), &["decode", "out.nnc", "back.safetensors"]);
         assert_eq!(code, 0, "{err}");
-        let back = checkpoint::read_safetensors(&folder.path().join("back.safetensors")).unwrap();
+        let back = checkpoint::read(&folder.path().join("back.safetensors")).unwrap();
         assert_eq!(back.keys().collect::<Vec<_>>(), ["z.levels", "a.extreme", "m.floats"]);
         let integers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<i32>().unwrap();
         assert_eq!(integers(&back["z.levels"]), integers(&levels));

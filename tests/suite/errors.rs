@@ -123,7 +123,8 @@ fn damaged_clips() {
     assert_eq!(code, 0, "{text}");
 }
 
-/// Checkpoints of another model, for other classes, damaged, or of no known kind: every offending tensor is listed.
+/// Checkpoints of another model, for other classes, damaged, or of no known kind: ten offending tensors are
+/// listed, all of them when asked.
 #[test]
 fn unfitting_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
@@ -132,8 +133,15 @@ fn unfitting_checkpoints() {
     let other = weights(folder.path(), "resnet18", 10);
     refused(
         run(&other),
-        &["resnet18-10.safetensors", "fc.weight", "layer1.2.conv1.weight", "checkpoint of another model"],
+        &[
+            "resnet18-10.safetensors",
+            "conv1.weight: shape",
+            "more (all with --verbose)",
+            "checkpoint of another model",
+        ],
     );
+    let all = evaluate(folder.path(), &other, &["--dataset", "cifar10", "--verbose"]);
+    refused(all, &["fc.weight", "layer1.2.conv1.weight"]);
     let classes = weights(folder.path(), "resnet20", 7);
     refused(run(&classes), &["linear.weight: shape [7, 64], expected [10, 64]", "linear.bias"]);
     let right = std::fs::read(weights(folder.path(), "resnet20", 10)).unwrap();

@@ -91,6 +91,40 @@ proptest! {
     }
 }
 
+/// Damaged checkpoints of every kind are read or refused, never more: the same few thousand mutations each time. The long
+/// version, which measures memory and time, is `examples/mutate_files.rs`.
+#[test]
+fn damaged_checkpoints() {
+    let mut rng = ecqx::rng::Rng::stream(1, "damaged checkpoints");
+    let options = checkpoint::ReadOptions::default();
+    let (mut read, mut refused) = (0, 0);
+    for folder in ["cases/checkpoints", "cases/given", "golden/nnc"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            if !path.is_file() || path.metadata().unwrap().len() > 20_000 {
+                continue;
+            }
+            let valid = std::fs::read(&path).unwrap();
+            for _ in 0..40 {
+                let count = 1 + rng.below(5);
+                let change = |_| (rng.below(1 << 20), rng.below(256) as u8, rng.below(256) as u8);
+                let bytes = mutate(&valid, &(0..count).map(change).collect::<Vec<_>>());
+                match checkpoint::parse(&bytes, &path, &options) {
+                    Ok(_) => read += 1,
+                    Err(error) => {
+                        assert!(error.is_user_error(), "{}: {error}", path.display());
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(read > 100 && refused > 500, "{read} read, {refused} refused");
+}
+
 /// Pickles that are towers, or copies of copies, are refused instead of exhausting the stack or memory.
 #[test]
 fn pickle_bombs() {

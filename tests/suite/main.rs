@@ -1,6 +1,7 @@
 //! Tests through the real binary. One crate, one module per subject: linking is the slow part.
 
 mod architecture;
+mod checkpoints;
 mod codec;
 mod custom_quantizer;
 mod data;
@@ -14,6 +15,7 @@ mod fuzz;
 mod fuzz_text;
 mod kill;
 mod methods;
+mod outputs;
 mod quantize;
 mod reference;
 mod report;
@@ -28,4 +30,9 @@ fn ecqx() -> Command {
     let mut command = Command::cargo_bin("ecqx").expect("cargo builds the binary before its tests");
     command.env_remove("ECQX_DATA");
     command
+}
+
+/// Small files of the kinds that people have.
+fn cases() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }

@@ -1,7 +1,7 @@
 //! Pinned results of every method on generated data: whoever changes what a method or the training computes is told to
 //! raise the revision that is part of every run's id.
 
-use ecqx::codec::model_file;
+use ecqx::codec::model_file::{self, Entry};
 use ecqx::quant::quantizer::Content;
 use ecqx::run::{Context, execute};
 use ecqx::spec::run_spec::NUMERICS;
@@ -43,7 +43,8 @@ fn measured(context: &Context, method: &str) -> Value {
     assert!(record.is_done(), "{method}: {record:?}");
     let file = std::fs::read(context.store.run_folder(&record.id).join("model.nnc")).unwrap();
     let mut layers = Map::new();
-    for tensor in model_file::read(&file).unwrap() {
+    for entry in model_file::read(&file).unwrap() {
+        let Entry::Tensor(tensor) = entry else { continue };
         let counts: Vec<usize> = match &tensor.content {
             Content::Levels { positions, codebook } => {
                 let count =

@@ -1,53 +1,194 @@
-//! Checkpoints: PyTorch state dicts and safetensors in, safetensors out, and the check against a network.
+//! Checkpoints: PyTorch state dicts, safetensors and model files in, safetensors out, and the check against a network.
 //!
-//! One file per format.
+//! One file per format (`pytorch` on `pickle` and `objects`, `safetensors_file`, `bitstream`), chosen by content; then
+//! `names`, `fold` and `fit` make of it what a network takes. No tensor is lost on the way without an error or a note.
 
 mod bitstream;
-mod pickle_bounds;
+mod dtype;
+mod fit;
+mod fold;
+mod levels;
+mod locate;
+mod names;
+mod objects;
+mod pickle;
+mod pickle_machine;
 mod pytorch;
 mod safetensors_file;
+mod select;
 
 use crate::nn::{Network, Parameters};
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use indexmap::IndexMap;
+use std::io::Read as _;
 use std::path::Path;
 
-pub use safetensors_file::{to_safetensors, write_safetensors};
+pub use fit::{FitOptions, Fitted, fit, fit_with};
+pub use levels::{SIDE_SUFFIXES, entries, from_entries, side_tensors};
+pub use locate::locate;
+pub use names::{Rename, is_batch_counter};
+pub use safetensors_file::{to_safetensors, to_safetensors_with, write_safetensors};
 
 /// Tensors by name in file order.
 pub type StateDict = IndexMap<String, Tensor>;
 
-/// Keys under which training scripts nest their state dict.
-const NESTING_KEYS: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "weights"];
+/// Facts about a file that a safetensors header may hold.
+pub type Metadata = IndexMap<String, String>;
 
-/// Reads a checkpoint: `.safetensors`, `.nnc` or a PyTorch file (`.pt`, `.pth`, `.th`, …) with a plain state dict or
-/// one nested under a usual key. A `module.` prefix is dropped, and so are batch counters.
-///
-/// # Errors
-/// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is damaged or of another kind.
-pub fn read(path: &Path) -> Result<StateDict> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let tensors = match extension {
-        "safetensors" => safetensors_file::parse(&bytes, path)?,
-        "nnc" => bitstream::parse(&bytes, path)?,
-        _ => pytorch::parse(bytes, path)?,
-    };
-    Ok(tensors
-        .into_iter()
-        .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
-        .map(|(name, tensor)| (name.strip_prefix("module.").map_or(name.clone(), str::to_string), tensor))
-        .collect())
+/// How a checkpoint is read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// Which dictionary of a PyTorch file is the state dict: keys joined by dots, `.` for the top.
+    pub key: Option<String>,
+    /// New names, the first pattern that fits.
+    pub renames: Vec<Rename>,
+    /// Keep names and parametrizations as they are in the file.
+    pub as_stored: bool,
 }
 
-/// The tensors of a safetensors file as they are, in the order of their data.
+/// What a file holds: floats as f32, integers as i32 or (above 31 bits) i64.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoint {
+    /// The tensors.
+    pub tensors: StateDict,
+    /// What was converted, folded or left out.
+    pub notes: Vec<String>,
+    /// Facts from the header of a safetensors file.
+    pub metadata: Metadata,
+}
+
+/// Tensors as a format's reader gives them.
+#[derive(Debug, Default)]
+struct Raw {
+    tensors: StateDict,
+    notes: Vec<String>,
+    metadata: Metadata,
+    converted: Converted,
+}
+
+/// Tensors whose element type is not kept, by type.
+#[derive(Debug, Default)]
+struct Converted(IndexMap<String, Vec<String>>);
+
+impl Converted {
+    fn add(&mut self, name: &str, kind: &str) {
+        let kept = kind == "float32" || kind.starts_with("int") || kind.starts_with("uint") || kind == "bool";
+        if !kept {
+            self.0.entry(kind.to_owned()).or_default().push(name.to_owned());
+        }
+    }
+
+    fn notes(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().map(|(kind, names)| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            format!("{kind} converted to float32: {}", few(&names))
+        })
+    }
+}
+
+/// The first names of a list, and how many more there are.
+fn few(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    match names.len() {
+        0..=SHOWN => names.join(", "),
+        count => format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN),
+    }
+}
+
+/// Reads a checkpoint of any kind, told by its content: safetensors, a model file, or PyTorch's (zip, the format before
+/// 1.6, or a pickle of arrays) with a plain state dict or one nested under other keys.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is damaged.
-pub fn read_safetensors(path: &Path) -> Result<StateDict> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    safetensors_file::parse(&bytes, path)
+/// [`Error::Io`] when the file cannot be read; [`Error::Format`] when it is damaged, of another kind, or holds a tensor
+/// that is not read; [`Error::Input`] where a choice is the user's: several state dicts, names that collide.
+pub fn open(path: &Path, options: &ReadOptions) -> Result<Checkpoint> {
+    parse(&contents(path)?, path, options)
+}
+
+/// As [`open`], from bytes; `path` is for messages and, where the content does not tell, for the kind of file.
+///
+/// # Errors
+/// As [`open`].
+pub fn parse(bytes: &[u8], path: &Path, options: &ReadOptions) -> Result<Checkpoint> {
+    let Raw { tensors, mut notes, metadata, converted } = raw(bytes, path, options)?;
+    notes.extend(converted.notes());
+    if options.as_stored {
+        return Ok(Checkpoint { tensors, notes, metadata });
+    }
+    let tensors = names::clean(tensors, &options.renames, path)?;
+    let (tensors, folded) = fold::fold(tensors, path)?;
+    notes.extend(folded);
+    Ok(Checkpoint { tensors, notes, metadata })
+}
+
+/// A file's bytes; `-` is standard input.
+fn contents(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(Error::io(path))?;
+        return Ok(bytes);
+    }
+    if path.is_dir() {
+        return Err(Error::input(format!("{}: is a folder, expected a checkpoint", path.display())));
+    }
+    std::fs::read(path).map_err(Error::io(path))
+}
+
+fn raw(bytes: &[u8], path: &Path, options: &ReadOptions) -> Result<Raw> {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let has_keys = bytes.starts_with(pytorch::ZIP_MAGIC) || bytes.first() == Some(&pytorch::PICKLE_MAGIC);
+    if let (Some(key), false) = (&options.key, has_keys) {
+        return Err(Error::input(format!("{}: --key {key}: only PyTorch files have keys", path.display())));
+    }
+    if bytes.starts_with(pytorch::ZIP_MAGIC) {
+        pytorch::parse_zip(bytes, path, options)
+    } else if safetensors_file::is_one(bytes) {
+        safetensors_file::parse(bytes, path)
+    } else if bitstream::is_one(bytes) || (extension == "nnc" && !has_keys) {
+        bitstream::parse(bytes, path)
+    } else if has_keys {
+        pytorch::parse_pickles(bytes, path, options)
+    } else if extension == "safetensors" {
+        Err(foreign(bytes, path).unwrap_or_else(|| {
+            Error::format(path, 0, "not a valid safetensors file: no header at its beginning")
+        }))
+    } else {
+        Err(foreign(bytes, path).unwrap_or_else(|| {
+            Error::format(
+                path,
+                0,
+                "neither a PyTorch checkpoint nor a safetensors or NNC file by its first bytes",
+            )
+        }))
+    }
+}
+
+/// Files that often lie where a checkpoint should.
+fn foreign(bytes: &[u8], path: &Path) -> Option<Error> {
+    let start = bytes.iter().take(64).map(u8::to_ascii_lowercase).collect::<Vec<_>>();
+    let text = start.trim_ascii_start();
+    let (what, hint) = match () {
+        () if bytes.is_empty() => ("is empty", "copy or download it again"),
+        () if text.starts_with(b"<!doctype") || text.starts_with(b"<html") => {
+            ("is a web page, not a checkpoint", "download the file itself, not the page that shows it")
+        }
+        () if text.starts_with(b"version https://git-lfs") => {
+            ("is a pointer of Git LFS, not the file itself", "fetch it with: git lfs pull")
+        }
+        () if bytes.starts_with(&[0x1f, 0x8b]) => ("is compressed with gzip", "unpack it with: gunzip"),
+        () if bytes.starts_with(b"\x89HDF") => ("is an HDF5 file", "save the weights as safetensors"),
+        () => return None,
+    };
+    Some(Error::input_hint(format!("{}: {what}", path.display()), hint))
+}
+
+/// The tensors of a checkpoint, read with the defaults.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(path: &Path) -> Result<StateDict> {
+    Ok(open(path, &ReadOptions::default())?.tensors)
 }
 
 /// The decoded tensors of a model file; `path` is for messages.
@@ -55,62 +196,36 @@ pub fn read_safetensors(path: &Path) -> Result<StateDict> {
 /// # Errors
 /// [`Error::Format`] with the offset of what is damaged.
 pub fn from_model_file(bytes: &[u8], path: &Path) -> Result<StateDict> {
-    bitstream::parse(bytes, path)
+    Ok(bitstream::parse(bytes, path)?.tensors)
 }
 
 /// Reads a checkpoint and checks it against a network.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Input`] listing every tensor that is missing, unexpected or of another shape.
+/// As [`open`]; [`Error::Input`] listing tensors that are missing or of another shape.
 pub fn load(path: &Path, network: &Network, device: &Device) -> Result<Parameters> {
-    fit(&read(path)?, network, device).map_err(|error| match error {
+    Ok(load_with(path, network, device, &ReadOptions::default(), FitOptions::default())?.parameters)
+}
+
+/// As [`load`], with what was converted, folded or left out.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    path: &Path,
+    network: &Network,
+    device: &Device,
+    read: &ReadOptions,
+    options: FitOptions,
+) -> Result<Fitted> {
+    let Checkpoint { tensors, notes, metadata } = open(path, read)?;
+    let fitted = fit_with(&tensors, network, device, options).map_err(|error| match error {
         Error::Input { message, hint } => {
             Error::Input { message: format!("{}: {message}", path.display()), hint }
         }
         other => other,
-    })
-}
-
-/// Arranges the tensors of a state dict as a network's parameters.
-///
-/// # Errors
-/// [`Error::Input`] listing every tensor that is missing, unexpected or of another shape.
-pub fn fit(state: &StateDict, network: &Network, device: &Device) -> Result<Parameters> {
-    let mut parameters = Parameters::new(device.clone());
-    let mut wrong = Vec::new();
-    let expected = network.parameter_shapes();
-    for parameter in &expected {
-        match state.get(&parameter.name) {
-            None => wrong.push(format!("{}: missing, expected shape {:?}", parameter.name, parameter.shape)),
-            Some(tensor) if tensor.dims() != parameter.shape => {
-                wrong.push(format!(
-                    "{}: shape {:?}, expected {:?}",
-                    parameter.name,
-                    tensor.dims(),
-                    parameter.shape
-                ));
-            }
-            Some(tensor) => {
-                parameters.insert(&parameter.name, &tensor.to_dtype(DType::F32)?, parameter.role)?
-            }
-        }
-    }
-    let is_expected = |name: &str| expected.iter().any(|parameter| parameter.name == name);
-    // Levels, steps and codebooks that `ecqx quantize` writes beside a weight.
-    let beside = |name: &str| {
-        let known = |suffix| name.strip_suffix(suffix).is_some_and(is_expected);
-        [".levels", ".step", ".codebook"].into_iter().any(known)
-    };
-    for name in state.keys().filter(|name| !is_expected(name) && !beside(name)) {
-        wrong.push(format!("{name}: the model has no such tensor"));
-    }
-    if wrong.is_empty() {
-        return Ok(parameters);
-    }
-    Err(Error::input_hint(
-        format!("the weights do not fit model {}:\n  {}", network.name, wrong.join("\n  ")),
-        "is it a checkpoint of another model, or for another number of classes?",
-    ))
+    })?;
+    Ok(Fitted { notes, metadata, ..fitted })
 }
 
 /// Content digest of parameters: 64 hex digits over names, shapes and values.
@@ -132,83 +247,4 @@ pub fn digest(parameters: &Parameters) -> Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model;
-
-    fn pretrained(name: &str) -> Option<std::path::PathBuf> {
-        let Some(folder) = std::env::var_os("ECQX_DATA") else {
-            eprintln!("skipped: ECQX_DATA is not set");
-            return None;
-        };
-        Some(Path::new(&folder).join("pretrained").join(name))
-    }
-
-    fn resnet20() -> Network {
-        model::build("resnet20", &[3, 32, 32], 10, &model::Options::new()).unwrap()
-    }
-
-    /// The same network in today's and in PyTorch's pre-1.6 format gives the same weights: `module.` prefix, nesting
-    /// under `state_dict` and the old storage layout are all understood.
-    #[test]
-    fn both_pytorch_formats_agree() {
-        let (Some(new), Some(old)) = (pretrained("resnet20.pt"), pretrained("resnet20-12fca82f.th")) else {
-            return;
-        };
-        let new = load(&new, &resnet20(), &Device::Cpu).unwrap();
-        let old = load(&old, &resnet20(), &Device::Cpu).unwrap();
-        assert_eq!(digest(&new).unwrap(), digest(&old).unwrap());
-        assert_eq!(new.scalars(), 271_098);
-    }
-
-    /// A checkpoint of another model is refused with every offending tensor named, not just the first.
-    #[test]
-    fn mismatches_are_listed_together() {
-        let mut state = StateDict::new();
-        for parameter in resnet20().parameter_shapes() {
-            let tensor = Tensor::zeros(parameter.shape, DType::F32, &Device::Cpu).unwrap();
-            state.insert(parameter.name, tensor);
-        }
-        state.insert("conv1.weight".into(), Tensor::zeros((16, 1, 3, 3), DType::F32, &Device::Cpu).unwrap());
-        state.shift_remove("linear.bias");
-        state.insert("fc.bias".into(), Tensor::zeros(10, DType::F32, &Device::Cpu).unwrap());
-        let message = fit(&state, &resnet20(), &Device::Cpu).unwrap_err().to_string();
-        for name in ["conv1.weight", "linear.bias", "fc.bias"] {
-            assert!(message.contains(name), "{message}");
-        }
-    }
-
-    /// safetensors keep values, shapes and order through a round trip.
-    #[test]
-    fn safetensors_round_trip() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("weights.safetensors");
-        let z = Tensor::from_vec(vec![1f32, -2.5, 3.0], 3, &Device::Cpu).unwrap();
-        let a = Tensor::from_vec(vec![7i32, -8, 9, 10], (2, 2), &Device::Cpu).unwrap();
-        write_safetensors(&path, [("z", &z), ("a.levels", &a)]).unwrap();
-        let back = read(&path).unwrap();
-        assert_eq!(back.keys().collect::<Vec<_>>(), ["z", "a.levels"]);
-        assert_eq!(back["a.levels"].to_vec2::<i32>().unwrap(), [[7, -8], [9, 10]]);
-        assert_eq!(back["z"].to_vec1::<f32>().unwrap(), [1.0, -2.5, 3.0]);
-    }
-
-    /// No prefix of a real checkpoint and no flipped byte in its first kilobytes makes a reader panic.
-    #[test]
-    fn damaged_files_are_errors() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["resnet20.pt", "resnet20-12fca82f.th"] {
-            let Some(path) = pretrained(name) else { return };
-            let bytes = std::fs::read(path).unwrap();
-            let damaged = folder.path().join("damaged.pt");
-            for step in 0..60 {
-                let cut = bytes.len() * step / 60;
-                std::fs::write(&damaged, &bytes[..cut]).unwrap();
-                assert!(read(&damaged).is_err(), "{name} cut at {cut}");
-                let mut flipped = bytes.clone();
-                flipped[step * 37] ^= 0x55;
-                std::fs::write(&damaged, &flipped).unwrap();
-                let _ = read(&damaged);
-            }
-        }
-    }
-}
+mod tests;

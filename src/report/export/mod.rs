@@ -12,7 +12,7 @@ pub use parquet::Parquet;
 
 use super::column::{Better, describe, fixed, short};
 use super::tables::{Table, polars_error};
-use crate::io::write_atomically;
+use crate::io::write_output;
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
 use rayon::prelude::*;
@@ -58,7 +58,7 @@ pub fn write(table: &Table, formats: &[&dyn Exporter], folder: &Path) -> Result<
         .map(|format| {
             let path = path(*format);
             let bytes = format.export(table)?;
-            write_atomically(&path, |file| std::io::Write::write_all(file, &bytes))?;
+            write_output(&path, &bytes)?;
             Ok(path)
         })
         .collect()
