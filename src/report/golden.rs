@@ -1,13 +1,27 @@
 //! Golden and structural tests of reports, on records whose statistics can be worked out by hand.
 
 use super::archive;
+use super::choice::{Choice, ChooseOn};
 use super::export::{Exporter as _, Latex, Markdown};
 use super::figure::{FIGURES, Figure, Group, Source, pdf, png};
+use super::methods::Methods;
 use super::records::finished;
 use super::statistics::{at_equal, compare, hypervolumes};
 use super::tables::{WorkingPoint, main_table, published, raw, working_points};
 use crate::record::RunRecord;
-use serde_json::json;
+use serde_json::{Value, json};
+
+fn methods() -> Methods {
+    Methods::new(&crate::Registry::builtin())
+}
+
+fn points(records: &[RunRecord]) -> Vec<WorkingPoint> {
+    working_points(records, &methods())
+}
+
+fn compared(records: &[RunRecord]) -> Vec<super::statistics::Comparison> {
+    compare(&points(records), &methods())
+}
 
 /// One finished run of a network of 1,000,000 bytes at full precision that reaches 90 %.
 fn record(method: &str, bits: u32, lambda: f64, seed: u64, top1: f64, file: usize) -> RunRecord {
@@ -25,14 +39,15 @@ fn record(method: &str, bits: u32, lambda: f64, seed: u64, top1: f64, file: usiz
         "id": format!("{:032x}", u128::from(seed) + (lambda * 1000.0) as u128 * 16 + u128::from(bits) * 65536
             + method.bytes().map(u128::from).sum::<u128>() * 1_048_576),
         "experiment": "golden", "dataset": "cifar10", "model": "resnet20", "method": method,
-        "label": format!("{method} {bits} bit Λ={lambda}"), "bits": bits, "lambda": lambda,
-        "p": if method == "ecqx" { json!(0.1) } else { json!(null) }, "seed": seed,
+        "label": format!("{method} {bits} bit Λ={lambda}"), "bits": bits,
+        "parameters": if method == "ecqx" { json!({"lambda": lambda, "p": 0.1}) } else { json!({"lambda": lambda}) },
+        "seed": seed,
         "spec": {"dataset": {"name": "cifar10"}, "quantizer": {"method": method, "bits": bits,
                  "parameters": {"lambda": lambda}}, "seed": seed},
         "status": "done", "error": null, "warnings": [], "selection": "last epoch",
         "baseline": {"top1": 90.0, "top5": null, "loss": 0.3, "n": 1000},
         "test": {"top1": top1, "top5": 99.0, "loss": 0.4, "n": 1000},
-        "validation": null, "sparsity": zeros as f64 / 100.0, "entropy": 1.5, "layers": [layer(1), layer(2)],
+        "validation": {"top1": top1 - 1.0, "top5": null, "loss": 0.4, "n": 500}, "sparsity": zeros as f64 / 100.0, "entropy": 1.5, "layers": [layer(1), layer(2)],
         "sizes": {"file": file, "full_precision": 1_000_000, "entropy_bound": 90_000.0,
                   "bits_times_parameters": 120_000.0, "csr": null, "zstd": null, "xz": null},
         "epochs": [epoch(1), epoch(2)], "seconds": 5.0, "peak_memory": 100_000_000u64 + file as u64,
@@ -53,7 +68,7 @@ fn records(seeds: u64) -> Vec<RunRecord> {
             records.push(record("ecqx", 4, lambda, seed, top1 + better, file));
         }
     }
-    super::records::sort(&mut records);
+    super::records::sort(&mut records, &methods());
     records
 }
 

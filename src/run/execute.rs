@@ -55,8 +55,7 @@ pub fn execute(
         method: run.quantizer.method.clone(),
         label: run.label(),
         bits: run.quantizer.bits,
-        lambda: run.quantizer.parameters.get("lambda").and_then(serde_json::Value::as_f64),
-        p: run.quantizer.parameters.get("p").and_then(serde_json::Value::as_f64),
+        parameters: run.quantizer.parameters.clone(),
         seed: run.seed,
         spec: run.json()?,
         outcome: Outcome::Failed(Failure::default()),
@@ -65,6 +64,7 @@ pub fn execute(
         warnings: Vec::new(),
         selection: run.training.as_ref().map_or("post-training", |t| t.select.describe()).into(),
         baseline: None,
+        baseline_validation: None,
         epochs: Vec::new(),
         seconds: 0.0,
         peak_memory: None,
@@ -128,10 +128,11 @@ fn fill(
     let network = context.network(run, dataset.as_ref())?;
     record.model.clone_from(&network.name);
     record.provenance.dataset_digest = dataset.digest().into();
-    let Baseline { parameters, test, digest } =
+    let Baseline { parameters, test, validation, digest } =
         baseline::obtain(context, run, baseline_id, &network, dataset.as_ref(), observer)?;
     record.provenance.baseline_digest.clone_from(&digest);
     record.baseline = Some(test);
+    record.baseline_validation = validation;
 
     let checkpoints =
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
@@ -155,12 +156,12 @@ fn fill(
     observer.phase("evaluating the decoded model");
     let decoded = decoded_parameters(&bytes, &network, &context.device)?;
     let test = evaluate(&network, &decoded, dataset.as_ref(), Split::Test, observer)?;
-    let validation = validation(&network, &decoded, dataset.as_ref(), observer)?;
+    let validation = on_validation(&network, &decoded, dataset.as_ref(), observer)?;
     files.insert("model.nnc".into(), bytes);
     Ok(Measurements { test, validation, sparsity, entropy, layers, sizes })
 }
 
-fn validation(
+fn on_validation(
     network: &Network,
     parameters: &Parameters,
     dataset: &dyn Dataset,
