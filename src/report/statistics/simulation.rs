@@ -69,14 +69,14 @@ fn called_different(seeds: usize, trials: usize, rng: &mut Rng) -> f64 {
 }
 
 /// Two equal methods are called different in at most one case of twenty, with any number of seeds. (The share that is
-/// measured has a standard error of its own of 0.0031 with so many cases.)
+/// measured has a standard error of its own of 0.0034 with so many cases.)
 #[test]
 fn equal_methods_are_seldom_called_different() {
     let mut rng = Rng::stream(1, "equal methods");
     for seeds in [2, 3, 5, 10] {
-        let share = called_different(seeds, 5000, &mut rng);
+        let share = called_different(seeds, 4000, &mut rng);
         eprintln!("{seeds} seeds: {share}");
-        assert!(share <= 0.05 + 2.0 * 0.0031, "{seeds} seeds: {share}");
+        assert!(share <= 0.05 + 2.0 * 0.0034, "{seeds} seeds: {share}");
         assert!(share > 0.02, "{seeds} seeds: {share}: the verdicts say nothing any more");
     }
 }
