@@ -25,14 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if target.exists() {
             continue;
         }
-        let number = |name: &str| run.quantizer.parameters.get(name).and_then(serde_json::Value::as_f64);
         let mut record = RunRecord {
             experiment: experiment.name.clone(),
             method: run.quantizer.method.clone(),
             label: run.label(),
             bits: run.quantizer.bits,
-            lambda: number("lambda"),
-            p: number("p"),
+            parameters: run.quantizer.parameters.clone(),
             seed: run.seed,
             spec: run.json()?,
             id,

@@ -6,7 +6,7 @@ pub struct Insight {
     pub layers: Vec<ExplainedLayer>,
     /// Some inputs.
     pub maps: Vec<Map>,
-    /// One layer as ECQ and ECQx assign it.
+    /// One layer as two methods assign it.
     pub assignment: Option<Assignment>,
 }
 
@@ -51,20 +51,14 @@ pub struct Map {
 pub struct Assignment {
     /// Parameter name.
     pub layer: String,
-    /// Bit width.
-    pub bits: u32,
-    /// Λ of both methods.
-    pub lambda: f64,
-    /// p of ECQx.
-    pub p: f64,
+    /// Bit width and strength, for the title.
+    pub setting: String,
     /// Distance of neighbouring levels.
     pub step: f32,
     /// Full-precision weights.
     pub weights: Vec<f32>,
-    /// Level index (0 = zero) of each weight under ECQ.
-    pub ecq: Vec<i32>,
-    /// And under ECQx.
-    pub ecqx: Vec<i32>,
+    /// The methods, by the name that people read, each with the level index (0 = zero) of every weight.
+    pub methods: [(String, Vec<i32>); 2],
 }
 
 /// Pearson's correlation; `None` where there are fewer than two pairs or one side does not vary.

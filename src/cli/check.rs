@@ -4,6 +4,7 @@ use super::Global;
 use super::experiments::{self, Selection};
 use crate::plan::{Depth, State};
 use crate::record::RunRecord;
+use crate::report::Methods;
 use crate::report::expected::{Checked, Expected, Verdict, compare};
 use crate::report::export::{self, ALL};
 use std::path::{Path, PathBuf};
@@ -53,13 +54,14 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         [] => Expected::load_folder(&args.expected)?,
         files => files.iter().map(|file| Expected::load(file)).collect::<crate::Result<_>>()?,
     };
+    let methods = Methods::new(&global.registry);
     let (mut compared, mut skipped) = (Vec::new(), Vec::new());
     for expected in all {
         let (records, reason) = match records(&expected.experiment, &args.store, global) {
             Ok(records) => (records, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let comparison = Comparison { checked: compare(&expected, &records)?, expected, reason };
+        let comparison = Comparison { checked: compare(&expected, &records, &methods)?, expected, reason };
         // Without files on the command line, an experiment that was never run here is no failure.
         match args.files.is_empty() && records.is_empty() {
             true => skipped.push(comparison),

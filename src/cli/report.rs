@@ -12,12 +12,14 @@ use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
 use crate::report::figure::{Drawing, Group, PNG_SCALE, pdf, png};
 use crate::report::records::{Selection, load, sort};
-use crate::report::{Table, archive, published};
+use crate::report::{ChooseOn, Methods, Table, archive, published};
 use crate::run::Context;
-use crate::run::insight::{Strength, gather};
-use crate::spec::{Experiment, Registry, RunSpec};
+use crate::run::insight::{Contrast, gather};
+use crate::spec::{Experiment, RunSpec};
 use crate::store::Store;
 use rayon::prelude::*;
+use serde_json::{Map, Value};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -46,11 +48,30 @@ pub struct Args {
     /// Folder of expected numbers (YAML files) to compare the results with
     #[arg(long, value_name = "DIR", default_value = "baselines/expected")]
     expected: PathBuf,
+    /// Method that the others are compared with [default: the paper's]
+    #[arg(long, value_name = "NAME")]
+    reference_method: Option<String>,
+    /// Split whose mean accuracy chooses the best working points; test accuracy is reported either way
+    #[arg(long, value_name = "SPLIT", default_value = "validation")]
+    choose_on: Split,
+}
+
+/// A split that working points can be chosen on.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Split {
+    Validation,
+    Test,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let records = records(args, global)?;
+    let methods = Methods::new(&global.registry);
+    let mut records = records(args, global, &methods)?;
+    let methods = match &args.reference_method {
+        Some(name) => methods.with_reference(name, &records)?,
+        None => methods,
+    };
+    sort(&mut records, &methods);
     let failed = records.iter().filter(|record| record.is_failed()).count();
     let insight = |group: &Group<'_>| match args.raw.is_empty() {
         true => insight(args, global, group).unwrap_or_else(|error| {
@@ -61,17 +82,27 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     };
     let report = assemble(Ingredients {
         records: &records,
+        methods: &methods,
+        choose_on: match args.choose_on {
+            Split::Validation => ChooseOn::Validation,
+            Split::Test => ChooseOn::Test,
+        },
         figures: kinds(&plan::figures(&args.specs, &global.registry)?),
-        published: &published::load(&args.published)?,
+        published: &published::load(&args.published, &methods)?,
         insight: &insight,
         earlier: &|stem| earlier(&args.output, stem),
-        checks: checks(&args.expected, &records, &global.registry)?,
+        checks: checks(&args.expected, &records, &methods)?,
     })?;
     let written = write(&report, &records, &args.output)?;
     if global.json {
         let files: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
-        println!("{}", serde_json::json!({"runs": records.len(), "failed": failed, "files": files}));
+        let note = &report.nothing_compared;
+        println!(
+            "{}",
+            serde_json::json!({"runs": records.len(), "failed": failed, "files": files, "note": note})
+        );
     } else {
+        report.nothing_compared.iter().for_each(|note| println!("{note}"));
         println!(
             "{} ({failed} failed), {} in {}",
             count(records.len(), "run"),
@@ -83,25 +114,25 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 }
 
 /// Expected numbers beside those of the experiments that have records here; `None` where there are none.
-fn checks(folder: &Path, records: &[RunRecord], registry: &Registry) -> crate::Result<Option<Table>> {
+fn checks(folder: &Path, records: &[RunRecord], methods: &Methods) -> crate::Result<Option<Table>> {
     if !folder.is_dir() {
         return Ok(None);
     }
     let mut rows = Vec::new();
     for expected in Expected::load_folder(folder)? {
         // An experiment that is not here (any more) has no records either.
-        let Ok(experiment) = Experiment::load(&expected.experiment, registry) else { continue };
+        let Ok(experiment) = Experiment::load(&expected.experiment, methods.registry()) else { continue };
         let own: Vec<RunRecord> =
             records.iter().filter(|record| record.experiment == experiment.name).cloned().collect();
         if !own.is_empty() {
-            rows.push((experiment.name, compare(&expected, &own)?));
+            rows.push((experiment.name, compare(&expected, &own, methods)?));
         }
     }
     if rows.is_empty() { Ok(None) } else { table(&rows).map(Some) }
 }
 
 /// The selected records in report order.
-fn records(args: &Args, global: &Global) -> anyhow::Result<Vec<RunRecord>> {
+fn records(args: &Args, global: &Global, methods: &Methods) -> anyhow::Result<Vec<RunRecord>> {
     let ids = match args.specs.as_slice() {
         specs if !specs.is_empty() && args.raw.is_empty() => {
             let selection =
@@ -115,7 +146,7 @@ fn records(args: &Args, global: &Global) -> anyhow::Result<Vec<RunRecord>> {
     let selection = Selection::new(ids, args.filter.as_deref())?;
     let records = match args.raw.as_slice() {
         [] => {
-            let (records, damaged) = load(&args.store, &selection)?;
+            let (records, damaged) = load(&args.store, &selection, methods)?;
             damaged.iter().for_each(|message| eprintln!("warning: {message}; left out"));
             records
         }
@@ -124,7 +155,7 @@ fn records(args: &Args, global: &Global) -> anyhow::Result<Vec<RunRecord>> {
             for file in files {
                 records.extend(archive::read(file)?.into_iter().filter(|record| selection.takes(record)));
             }
-            sort(&mut records);
+            sort(&mut records, methods);
             records
         }
     };
@@ -151,23 +182,40 @@ fn insight(args: &Args, global: &Global, group: &Group<'_>) -> anyhow::Result<Op
         folders,
         global.device()?,
     );
-    Ok(gather(&context, &run, strength(group))?)
+    Ok(gather(&context, &run, contrast(group))?)
 }
 
-/// The bit width nearest to 3 and the middle Λ that ECQx ran with.
-fn strength(group: &Group<'_>) -> Option<Strength> {
-    let ecqx = || group.records.iter().filter(|record| record.method == "ecqx");
-    let bits = ecqx().filter_map(|record| record.bits).min_by_key(|bits| (bits.abs_diff(3), *bits))?;
-    let mut lambdas: Vec<(f64, f64)> = ecqx()
+/// The method that the others are compared with beside its ablation, at the bit width nearest to 3 and the middle of the
+/// strengths that it ran with; `None` where one of the two lacks that parameter.
+fn contrast(group: &Group<'_>) -> Option<Contrast> {
+    let (reference, ablation) = (group.methods.get(group.methods.reference()?)?, group.methods.ablation()?);
+    let strength = reference.strength.filter(|_| ablation.strength == reference.strength)?;
+    let own = || group.records.iter().filter(|record| record.method == reference.name);
+    let bits = own().filter_map(|record| record.bits).min_by_key(|bits| (bits.abs_diff(3), *bits))?;
+    let p = reference.parameters.iter().find(|parameter| parameter.name == "p");
+    let p_of = |record: &RunRecord| {
+        let default = || p.and_then(|parameter| parameter.default.value()?.as_f64());
+        p.and_then(|_| record.p().or_else(default))
+    };
+    let mut found: Vec<(f64, Option<f64>)> = own()
         .filter(|record| record.bits == Some(bits))
-        .filter_map(|record| {
-            Some((record.lambda().filter(|lambda| *lambda > 0.0)?, record.p().unwrap_or(0.1)))
-        })
+        .filter_map(|record| Some((record.number(strength).filter(|value| *value > 0.0)?, p_of(record))))
         .collect();
-    lambdas.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    lambdas.dedup();
-    let (lambda, p) = *lambdas.get(lambdas.len() / 2)?;
-    Some(Strength { bits, lambda, p })
+    found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal)));
+    found.dedup();
+    let (value, p) = *found.get(found.len() / 2)?;
+    let ours: Map<String, Value> = [(strength, Some(value)), ("p", p)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
+        .collect();
+    let theirs = Map::from_iter([(strength.to_owned(), Value::from(value))]);
+    let name = if strength == "lambda" { "Λ" } else { strength };
+    let p = p.map_or(String::new(), |p| format!(", p {p}"));
+    Some(Contrast {
+        bits,
+        setting: format!("{bits} bit, {name} {value}{p}"),
+        methods: [(reference.name, ours), (ablation.name, theirs)],
+    })
 }
 
 /// A figure that an earlier report left in the folder.

@@ -74,8 +74,9 @@ pub fn collect(args: &CollectArgs, global: &Global) -> anyhow::Result<u8> {
         records.into_iter().for_each(|record| drop(by_id.insert(record.id.clone(), record)));
     }
     let mut records: Vec<RunRecord> = by_id.into_values().collect();
-    crate::report::records::sort(&mut records);
-    let mut files = export::write(&raw(&records)?, ALL, &args.output)?;
+    let methods = crate::report::Methods::new(&global.registry);
+    crate::report::records::sort(&mut records, &methods);
+    let mut files = export::write(&raw(&records, &methods)?, ALL, &args.output)?;
     let path = args.output.join(format!("{}.parquet", archive::NAME));
     let content = archive::write(&records)?;
     write_output(&path, &content)?;

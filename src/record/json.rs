@@ -5,7 +5,7 @@ use super::{
     EpochMetrics, Failure, LayerRecord, Measurements, Metrics, Outcome, Provenance, RunRecord, Session, Sizes,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Attempts of a record that does not count them.
 fn once() -> u32 {
@@ -30,7 +30,11 @@ pub(super) struct Flat {
     method: String,
     label: String,
     bits: Option<u32>,
+    /// Absent in records of schema 1 and early ones of schema 2, which have `lambda` and `p` beside the specification.
+    parameters: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing)]
     lambda: Option<f64>,
+    #[serde(default, skip_serializing)]
     p: Option<f64>,
     seed: u64,
     spec: Value,
@@ -45,6 +49,8 @@ pub(super) struct Flat {
     warnings: Vec<String>,
     selection: String,
     baseline: Option<Metrics>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    baseline_validation: Option<Metrics>,
     test: Option<Metrics>,
     validation: Option<Metrics>,
     sparsity: Option<f64>,
@@ -65,10 +71,25 @@ pub(super) struct Incomplete {
     field: &'static str,
 }
 
+impl Flat {
+    /// The method's parameters of a record that does not hold them apart.
+    fn earlier_parameters(&self) -> Map<String, Value> {
+        let given = self.spec.pointer("/quantizer/parameters").and_then(Value::as_object);
+        let mut parameters = given.cloned().unwrap_or_default();
+        for (name, value) in [("lambda", self.lambda), ("p", self.p)] {
+            if let (Some(value), false) = (value, parameters.contains_key(name)) {
+                parameters.insert(name.into(), value.into());
+            }
+        }
+        parameters
+    }
+}
+
 impl TryFrom<Flat> for RunRecord {
     type Error = Incomplete;
 
-    fn try_from(flat: Flat) -> Result<Self, Incomplete> {
+    fn try_from(mut flat: Flat) -> Result<Self, Incomplete> {
+        let parameters = flat.parameters.take().unwrap_or_else(|| flat.earlier_parameters());
         let missing = |field| Incomplete { id: flat.id.clone(), field };
         let outcome = match flat.status {
             Status::Done => Outcome::Done(Box::new(Measurements {
@@ -92,8 +113,7 @@ impl TryFrom<Flat> for RunRecord {
             method: flat.method,
             label: flat.label,
             bits: flat.bits,
-            lambda: flat.lambda,
-            p: flat.p,
+            parameters,
             seed: flat.seed,
             spec: flat.spec,
             outcome,
@@ -102,6 +122,7 @@ impl TryFrom<Flat> for RunRecord {
             warnings: flat.warnings,
             selection: flat.selection,
             baseline: flat.baseline,
+            baseline_validation: flat.baseline_validation,
             epochs: flat.epochs,
             seconds: flat.seconds,
             peak_memory: flat.peak_memory,
@@ -133,8 +154,9 @@ impl From<RunRecord> for Flat {
             method: record.method,
             label: record.label,
             bits: record.bits,
-            lambda: record.lambda,
-            p: record.p,
+            parameters: Some(record.parameters),
+            lambda: None,
+            p: None,
             seed: record.seed,
             spec: record.spec,
             status,
@@ -145,6 +167,7 @@ impl From<RunRecord> for Flat {
             warnings: record.warnings,
             selection: record.selection,
             baseline: record.baseline,
+            baseline_validation: record.baseline_validation,
             test,
             validation,
             sparsity,
@@ -163,7 +186,7 @@ impl From<RunRecord> for Flat {
 mod tests {
     use super::*;
 
-    const DONE: &str = r#"{"schema":1,"id":"a","experiment":"e","dataset":"d","model":"m","method":"ecqx","label":"l","bits":4,"lambda":0.1,"p":0.2,"seed":3,"spec":{"quantizer":{"parameters":{"lambda":0.1,"p":0.2,"band":"below"}}},"status":"done","error":null,"attempts":1,"warnings":["w"],"selection":"last epoch","baseline":{"top1":90.0,"top5":null,"loss":0.3,"n":10},"test":{"top1":89.0,"top5":99.0,"loss":0.4,"n":10},"validation":null,"sparsity":0.25,"entropy":1.5,"layers":[{"name":"fc","shape":[2,2],"weights":4,"zeros":1,"levels_in_use":3,"entropy":1.5,"step":0.5,"bytes":9}],"sizes":{"file":40,"full_precision":160,"entropy_bound":1.5,"bits_times_parameters":2.0,"csr":null,"zstd":5,"xz":null},"epochs":[{"epoch":1,"train_loss":1.0,"train_top1":80.0,"validation_top1":null,"validation_loss":null,"sparsity":0.2,"learning_rate":0.001,"seconds":2.0}],"seconds":5.0,"peak_memory":7,"provenance":{"git_revision":null,"git_dirty":false,"git_changes":null,"folder_revision":null,"version":"0","rustc":"r","features":[],"cpu":"c","device":"cpu","threads":2,"host":"h","dataset_digest":"d","baseline_digest":"b","command":["ecqx"],"started":"s","finished":"f","checkpoint_seconds":0.0,"energy_joules":null}}"#;
+    const DONE: &str = r#"{"schema":1,"id":"a","experiment":"e","dataset":"d","model":"m","method":"ecqx","label":"l","bits":4,"parameters":{"lambda":0.1,"p":0.2,"band":"below"},"seed":3,"spec":{"quantizer":{"parameters":{"lambda":0.1,"p":0.2,"band":"below"}}},"status":"done","error":null,"attempts":1,"warnings":["w"],"selection":"last epoch","baseline":{"top1":90.0,"top5":null,"loss":0.3,"n":10},"test":{"top1":89.0,"top5":99.0,"loss":0.4,"n":10},"validation":null,"sparsity":0.25,"entropy":1.5,"layers":[{"name":"fc","shape":[2,2],"weights":4,"zeros":1,"levels_in_use":3,"entropy":1.5,"step":0.5,"bytes":9}],"sizes":{"file":40,"full_precision":160,"entropy_bound":1.5,"bits_times_parameters":2.0,"csr":null,"zstd":5,"xz":null},"epochs":[{"epoch":1,"train_loss":1.0,"train_top1":80.0,"validation_top1":null,"validation_loss":null,"sparsity":0.2,"learning_rate":0.001,"seconds":2.0}],"seconds":5.0,"peak_memory":7,"provenance":{"git_revision":null,"git_dirty":false,"git_changes":null,"folder_revision":null,"version":"0","rustc":"r","features":[],"cpu":"c","device":"cpu","threads":2,"host":"h","dataset_digest":"d","baseline_digest":"b","command":["ecqx"],"started":"s","finished":"f","checkpoint_seconds":0.0,"energy_joules":null}}"#;
 
     /// The file format is what committed records have: a finished and a failed record come back byte for byte.
     #[test]
@@ -174,6 +197,12 @@ mod tests {
         assert_eq!((record.lambda(), record.p(), record.error()), (Some(0.1), Some(0.2), None));
         assert_eq!(record.parameter("band").unwrap(), "below");
         assert_eq!(record.parameter("momentum"), None);
+        let with = DONE.replace(
+            r#""test":{"#,
+            r#""baseline_validation":{"top1":91.0,"top5":null,"loss":0.3,"n":5},"test":{"#,
+        );
+        let record: RunRecord = serde_json::from_str(&with).unwrap();
+        assert_eq!(serde_json::to_string(&record).unwrap(), with);
         let head = DONE.split_once(r#""status""#).unwrap().0;
         let (_, tail) = DONE.split_once(r#""epochs""#).unwrap();
         let failed = format!(
@@ -184,6 +213,23 @@ mod tests {
         assert_eq!(serde_json::to_string(&record).unwrap(), failed);
         assert_eq!((record.error(), record.log().len()), (Some("diverged"), 2));
         assert!(record.is_failed() && record.test().is_none() && record.layers().is_empty());
+    }
+
+    /// Records from before `parameters`: they come from the specification, and Λ and p, where it is silent, from their own
+    /// fields.
+    #[test]
+    fn earlier_records_have_parameters() {
+        let now = r#""parameters":{"lambda":0.1,"p":0.2,"band":"below"},"seed""#;
+        let read = |lambda: &str| -> RunRecord {
+            serde_json::from_str(&DONE.replacen(now, &format!(r#"{lambda}"seed""#), 1)).unwrap()
+        };
+        let new: RunRecord = serde_json::from_str(DONE).unwrap();
+        assert_eq!(read(r#""lambda":0.1,"p":0.2,"#), new);
+        assert_eq!(read(""), new);
+        let silent = r#""spec":{"quantizer":{"parameters":{"lambda":0.1,"p":0.2,"band":"below"}}}"#;
+        let text = DONE.replacen(now, r#""lambda":0.3,"p":null,"seed""#, 1).replace(silent, r#""spec":{}"#);
+        let record: RunRecord = serde_json::from_str(&text).unwrap();
+        assert_eq!((record.lambda(), record.p(), record.parameters.len()), (Some(0.3), None, 1));
     }
 
     /// A record that calls itself finished without a result is refused with its id and what it lacks.

@@ -3,7 +3,7 @@
 use super::json::Flat;
 use super::{EpochMetrics, Failure, LayerRecord, Measurements, Metrics, Outcome, Provenance, Session, Sizes};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A finished or failed run. Its JSON form (`record.json`) is flat and stable; a change of meaning raises
 /// [`SCHEMA`](super::SCHEMA).
@@ -26,10 +26,8 @@ pub struct RunRecord {
     pub label: String,
     /// Bit width; absent for full precision and pruning without levels.
     pub bits: Option<u32>,
-    /// Λ, where the method has one. Readers ask [`RunRecord::lambda`].
-    pub lambda: Option<f64>,
-    /// p, where the method has one. Readers ask [`RunRecord::p`].
-    pub p: Option<f64>,
+    /// The method's parameters, as the specification has them: since schema 2 with every default written out.
+    pub parameters: Map<String, Value>,
     /// Seed.
     pub seed: u64,
     /// The resolved specification.
@@ -46,6 +44,8 @@ pub struct RunRecord {
     pub selection: String,
     /// Full-precision baseline on the test split; a failed run may have come that far.
     pub baseline: Option<Metrics>,
+    /// Full-precision baseline on the validation split; absent without one, and in records made before it was kept.
+    pub baseline_validation: Option<Metrics>,
     /// Epochs in order; a failed run may have come that far.
     pub epochs: Vec<EpochMetrics>,
     /// Wall time, seconds; that of earlier processes up to their checkpoint included.
@@ -125,22 +125,21 @@ impl RunRecord {
 
     /// Λ, where the method has one.
     pub fn lambda(&self) -> Option<f64> {
-        self.lambda
+        self.number("lambda")
     }
 
     /// p, where the method has one.
     pub fn p(&self) -> Option<f64> {
-        self.p
+        self.number("p")
     }
 
-    /// The method's parameter `name` as the specification gives it; a record from a raw table knows `lambda` and `p`
-    /// alone.
-    pub fn parameter(&self, name: &str) -> Option<Value> {
-        let given = self.spec.pointer("/quantizer/parameters").and_then(|parameters| parameters.get(name));
-        given.cloned().or_else(|| match name {
-            "lambda" => self.lambda.map(Value::from),
-            "p" => self.p.map(Value::from),
-            _ => None,
-        })
+    /// The method's parameter `name`.
+    pub fn parameter(&self, name: &str) -> Option<&Value> {
+        self.parameters.get(name)
+    }
+
+    /// The method's parameter `name`, where it is a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.parameter(name).and_then(Value::as_f64)
     }
 }

@@ -1,26 +1,32 @@
 //! Assembles a whole report: every table, every figure and the page, from records and what else is known. Nothing here reads or
 //! writes files.
 
+use super::choice::{Choice, ChooseOn};
 use super::figure::{Drawing, FIGURES, Figure, Group, Source};
 use super::html::{Page, Picture, html};
+use super::methods::{BASELINE, Methods};
 use super::published;
 use super::records::finished;
-use super::statistics::compare;
+use super::statistics::{Comparison, compare};
 use super::tables::{
     self, Table, WorkingPoint, at_equal_table, comparison, epochs, hypervolume_table, layers, main_table,
-    origins, pareto, provenance, raw, timings, working_points, working_points_table,
+    nothing_compared, origins, pareto, provenance, raw, timings, working_points, working_points_table,
 };
 use crate::Result;
 use crate::insight::Insight;
 use crate::io::file_name;
 use crate::record::RunRecord;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use rayon::prelude::*;
 
 /// What a report is made of.
 pub struct Ingredients<'a> {
     /// All runs, in report order.
     pub records: &'a [RunRecord],
+    /// What is known of their methods, and which one the others are compared with.
+    pub methods: &'a Methods,
+    /// On which split working points are chosen.
+    pub choose_on: ChooseOn,
     /// Kinds of figures.
     pub figures: Vec<&'static Figure>,
     /// Published numbers.
@@ -49,6 +55,8 @@ pub struct Report {
     pub figures: Vec<NamedDrawing>,
     /// The page.
     pub html: String,
+    /// Why no methods are compared, and how to change that.
+    pub nothing_compared: Option<String>,
 }
 
 /// The kinds called `names`; all where there are none.
@@ -62,17 +70,23 @@ pub fn kinds(names: &[String]) -> Vec<&'static Figure> {
 /// [`crate::Error::Internal`] only on a defect.
 pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
     let records = from.records;
-    let points = working_points(records);
-    let (figures, all) = rayon::join(|| drawings(&from, &points), || all_tables(&from, &points));
+    let points = working_points(records, from.methods);
+    let compared = compare(&points, from.methods);
+    let present: IndexSet<&str> =
+        points.iter().map(|p| p.method.as_str()).filter(|m| *m != BASELINE).collect();
+    let present: Vec<&str> = present.into_iter().collect();
+    let nothing = nothing_compared(&compared, from.methods, &present);
+    let made = Made { points: &points, compared: &compared, nothing: nothing.as_deref() };
+    let (figures, all) = rayon::join(|| drawings(&from, &points), || all_tables(&from, &made));
     let (all, drawn) = (all?, figures?);
     let (mut figures, mut pictures) = (Vec::new(), Vec::new());
     for (title, figure, named) in drawn {
         pictures.push(Picture { title, about: figure.about.into(), svg: named.drawing.svg.clone() });
         figures.push(named);
     }
-    let overall = compare(records).into_iter().filter(|comparison| comparison.bits.is_none());
-    let verdicts: Vec<String> =
-        overall.map(|c| format!("{}, {}: {}", c.dataset, c.model, c.verdict())).collect();
+    let overall = compared.iter().filter(|comparison| comparison.bits.is_none());
+    let verdicts = overall.map(|c| format!("{}, {}: {}", c.dataset, c.model, c.verdict()));
+    let verdicts: Vec<String> = verdicts.chain(nothing.clone()).collect();
     let claims: Vec<String> = from
         .published
         .iter()
@@ -81,23 +95,30 @@ pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
     let shown: Vec<&Table> = all.iter().filter(|table| table.for_readers || table.name == "raw").collect();
     let html =
         html(&Page { records, verdicts: &verdicts, claims: &claims, tables: &shown, pictures: &pictures })?;
-    Ok(Report { tables: all, figures, html })
+    Ok(Report { tables: all, figures, html, nothing_compared: nothing })
+}
+
+/// What several tables are made of.
+struct Made<'a> {
+    points: &'a [WorkingPoint],
+    compared: &'a [Comparison],
+    nothing: Option<&'a str>,
 }
 
 /// Every table, in report order.
-fn all_tables(from: &Ingredients<'_>, points: &[WorkingPoint]) -> Result<Vec<Table>> {
-    let records = from.records;
+fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
+    let (records, points, methods) = (from.records, made.points, from.methods);
     let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 14] = [
-        &|| main_table(points).map(Some),
-        &|| comparison(records).map(Some),
-        &|| tables::published(points, from.published),
+        &|| main_table(points, from.choose_on).map(Some),
+        &|| comparison(made.compared, methods, made.nothing).map(Some),
+        &|| tables::published(points, from.choose_on, from.published),
         &|| Ok(from.checks.clone()),
-        &|| hypervolume_table(records).map(Some),
-        &|| at_equal_table(records).map(Some),
+        &|| hypervolume_table(points, methods).map(Some),
+        &|| at_equal_table(points, methods).map(Some),
         &|| pareto(points).map(Some),
         &|| working_points_table(points).map(Some),
         &|| origins(records).map(Some),
-        &|| raw(records).map(Some),
+        &|| raw(records, methods).map(Some),
         &|| timings(records).map(Some),
         &|| layers(records).map(Some),
         &|| epochs(records).map(Some),
@@ -114,7 +135,7 @@ fn drawings(
 ) -> Result<Vec<(String, &'static Figure, NamedDrawing)>> {
     let needs_weights = from.figures.iter().any(|figure| matches!(figure.draw, Source::Weights(_)));
     let mut drawn = Vec::new();
-    for ((dataset, model), group) in groups(points, from.records) {
+    for ((dataset, model), group) in groups(points, from) {
         let insight = needs_weights.then(|| (from.insight)(&group)).flatten();
         let draw = |figure: &&'static Figure| {
             let stem = file_name(&format!("{}-{dataset}-{model}", figure.name));
@@ -132,7 +153,7 @@ fn drawings(
 }
 
 /// Results by data set and model, in the order of the working points.
-fn groups<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord]) -> IndexMap<(String, String), Group<'a>> {
+fn groups<'a>(points: &'a [WorkingPoint], from: &Ingredients<'a>) -> IndexMap<(String, String), Group<'a>> {
     let mut groups: IndexMap<(String, String), Group<'a>> = IndexMap::new();
     for point in points {
         let key = (point.dataset.clone(), point.model.clone());
@@ -140,10 +161,15 @@ fn groups<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord]) -> IndexMap<
             title: format!("{}, {}", point.dataset, point.model),
             points: Vec::new(),
             records: Vec::new(),
+            methods: from.methods,
+            choice: Choice::new(from.choose_on, &[]),
         });
         group.points.push(point);
     }
-    for record in finished(records) {
+    for group in groups.values_mut() {
+        group.choice = Choice::new(from.choose_on, &group.points);
+    }
+    for record in finished(from.records) {
         if let Some(group) = groups.get_mut(&(record.dataset.clone(), record.model.clone())) {
             group.records.push(record);
         }

@@ -44,7 +44,7 @@ const COLUMNS: &[Column] = &[
     plain("method", "Method", 0),
     plain("label", "Setting", 0),
     plain("bits", "Bits", 0),
-    plain("lambda", "λ", 4),
+    plain("lambda", "Λ", 4),
     plain("p", "p", 3),
     plain("seed", "Seed", 0),
     plain("seeds", "n", 0),
@@ -61,6 +61,7 @@ const COLUMNS: &[Column] = &[
     metric("top5_percent", "Top-5 %", 2, Better::Higher),
     metric("validation_top1_percent", "Validation %", 2, Better::Higher),
     plain("baseline_top1_percent", "Baseline %", 2),
+    plain("baseline_validation_top1_percent", "Baseline, validation %", 2),
     metric("drop_points", "Drop", 2, Better::Lower),
     metric("loss_nats", "Loss", 4, Better::Lower),
     metric("sparsity_percent", "Zeros %", 2, Better::Higher),
@@ -92,7 +93,9 @@ const COLUMNS: &[Column] = &[
     plain("top1_high_percent", "95 % to", 2),
     Column { name: "file_low_bytes", heading: "95 % from, kB", decimals: 1, better: None, scale: 1e-3 },
     Column { name: "file_high_bytes", heading: "95 % to, kB", decimals: 1, better: None, scale: 1e-3 },
+    plain("reference", "Method", 0),
     plain("other", "Compared with", 0),
+    plain("parameters", "Parameters", 0),
     plain("difference_points", "Difference, points", 2),
     plain("low_points", "95 % from", 2),
     plain("high_points", "95 % to", 2),
@@ -121,7 +124,7 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// A setting such as λ or p without trailing zeros.
+/// A setting such as Λ or p without trailing zeros.
 pub fn short(value: f64) -> String {
     format!("{}", (value * 1e9).round() / 1e9)
 }

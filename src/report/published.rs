@@ -1,6 +1,7 @@
 //! Published numbers: YAML files with citation and setting, one per source, shown beside ours and never part of any
 //! average. The files are in `baselines/published/`.
 
+use super::methods::{BASELINE, Methods};
 use crate::io::yaml::{self, Expecting};
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -84,7 +85,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Input`] with file, line and what is wrong.
-    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+    pub fn parse(text: &str, path: &Path, methods: &Methods) -> Result<Self> {
         let wrong =
             |what: String| Error::input_hint(format!("{}: {what}", path.display()), PUBLISHED.reference);
         let source: Self = yaml::parse(text, path, PUBLISHED)?;
@@ -101,8 +102,8 @@ impl Source {
             if row.bits.is_some_and(|bits| !(1..=32).contains(&bits)) {
                 return Err(wrong(format!("{place}: bits must lie in 1–32")));
             }
-            let known = crate::quant::builtin().names().any(|name| name == row.method);
-            if !known && !matches!(row.method.as_str(), "baseline" | "other") {
+            let known = methods.get(&row.method).is_some() || row.method == BASELINE;
+            if !known && row.method != "other" {
                 return Err(wrong(format!(
                     "{place}: no method is called '{}'; 'other' takes any",
                     row.method
@@ -117,7 +118,7 @@ impl Source {
 ///
 /// # Errors
 /// [`Error::Input`] for a file that is not of the form, [`Error::Io`] for one that cannot be read.
-pub fn load(folder: &Path) -> Result<Vec<Source>> {
+pub fn load(folder: &Path, methods: &Methods) -> Result<Vec<Source>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
@@ -128,21 +129,26 @@ pub fn load(folder: &Path) -> Result<Vec<Source>> {
         .map_err(Error::io(folder))?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort();
-    paths.iter().map(|path| Source::parse(&crate::io::read_text(path)?, path)).collect()
+    paths.iter().map(|path| Source::parse(&crate::io::read_text(path)?, path, methods)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn methods() -> Methods {
+        Methods::new(&crate::Registry::builtin())
+    }
+
     fn message(text: &str) -> String {
-        Source::parse(text, Path::new("x.yaml")).unwrap_err().to_string()
+        Source::parse(text, Path::new("x.yaml"), &methods()).unwrap_err().to_string()
     }
 
     /// The committed files are of the form, and hold the numbers that the sources are known for.
     #[test]
     fn committed_files_are_read() {
-        let sources = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines/published")).unwrap();
+        let sources =
+            load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines/published"), &methods()).unwrap();
         assert_eq!(sources.len(), 4);
         let rows: Vec<&Row> = sources.iter().flat_map(|source| &source.results).collect();
         let find = |label: &str, data: &str, model: &str| {

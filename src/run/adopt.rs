@@ -48,7 +48,9 @@ impl<'a> Adoption<'a> {
                 return Err(refused("it was made with another checkpoint than the one here"));
             }
         }
-        Ok(RunRecord { schema: SCHEMA, id, label: spec.label(), spec: spec.json()?, ..record })
+        let parameters = spec.quantizer.parameters.clone();
+        let (label, spec) = (spec.label(), spec.json()?);
+        Ok(RunRecord { schema: SCHEMA, id, label, parameters, spec, ..record })
     }
 
     fn digest_of(&mut self, spec: &RunSpec, baseline: &str) -> Result<String> {

@@ -19,6 +19,8 @@ pub struct Baseline {
     pub parameters: Parameters,
     /// Accuracy on the test split.
     pub test: Metrics,
+    /// Accuracy on the validation split, where there is one.
+    pub validation: Option<Metrics>,
     /// Content digest of the weights.
     pub digest: String,
     /// What was converted or left out when the checkpoint was read.
@@ -74,7 +76,8 @@ pub(super) fn read(context: &Context, id: &str, network: &Network) -> Result<Bas
     let record: Record =
         serde_json::from_slice(&bytes).map_err(|error| Error::format(&path, 0, error.to_string()))?;
     let parameters = checkpoint::load(&folder.join("weights.safetensors"), network, &context.device)?;
-    Ok(Baseline { parameters, test: record.test, digest: record.digest, notes: record.notes })
+    let Record { test, validation, digest, notes, .. } = record;
+    Ok(Baseline { parameters, test, validation, digest, notes })
 }
 
 /// Makes a baseline, unless this process has seen that it can't be made: runs that share it fail at once then.

@@ -81,8 +81,7 @@ pub fn execute(
         method: run.quantizer.method.clone(),
         label: run.label(),
         bits: run.quantizer.bits,
-        lambda: run.quantizer.parameters.get("lambda").and_then(serde_json::Value::as_f64),
-        p: run.quantizer.parameters.get("p").and_then(serde_json::Value::as_f64),
+        parameters: run.quantizer.parameters.clone(),
         seed: run.seed,
         spec: run.json()?,
         outcome: Outcome::Failed(Failure::default()),
@@ -91,6 +90,7 @@ pub fn execute(
         warnings: Vec::new(),
         selection: run.training.as_ref().map_or("post-training", |t| t.select.describe()).into(),
         baseline: None,
+        baseline_validation: None,
         epochs: Vec::new(),
         seconds: 0.0,
         peak_memory: None,
@@ -159,12 +159,13 @@ fn fill(
         validation: dataset.len(Split::Validation),
         test: dataset.len(Split::Test),
     });
-    let Baseline { parameters, test, digest, notes } =
+    let Baseline { parameters, test, validation, digest, notes } =
         baseline::obtain(context, run, baseline_id, &network, dataset.as_ref(), observer)?;
     record.provenance.baseline_digest.clone_from(&digest);
     let mut warnings = dataset.notes();
     warnings.extend(test.warning("the baseline, test split"));
     record.baseline = Some(test);
+    record.baseline_validation = validation;
 
     let checkpoints =
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
@@ -189,7 +190,7 @@ fn fill(
     observer.phase("evaluating the decoded model");
     let decoded = decoded_parameters(&bytes, &network, &context.device)?;
     let test = evaluate(&network, &decoded, dataset.as_ref(), Split::Test, observer)?;
-    let validation = validation(&network, &decoded, dataset.as_ref(), observer)?;
+    let validation = on_validation(&network, &decoded, dataset.as_ref(), observer)?;
     warnings.extend(test.warning("the decoded model, test split"));
     warnings.extend(validation.as_ref().and_then(|v| v.warning("the decoded model, validation split")));
     record.warnings.append(&mut warnings);
@@ -197,7 +198,7 @@ fn fill(
     Ok(Measurements { test, validation, sparsity, entropy, layers, sizes })
 }
 
-fn validation(
+fn on_validation(
     network: &Network,
     parameters: &Parameters,
     dataset: &dyn Dataset,

@@ -1,11 +1,11 @@
-//! What figures show beyond records: relevance of the full-precision weights and of some inputs, and how ECQ and ECQx
+//! What figures show beyond records: relevance of the full-precision weights and of some inputs, and how two methods
 //! assign one layer. Needs the baseline's weights from the store, and the data.
 
 use super::baseline;
 use super::context::Context;
 use crate::Result;
 use crate::data::{Dataset, Split};
-use crate::insight::{Assignment, ExplainedLayer, Insight, Map};
+use crate::insight::{self, Assignment, ExplainedLayer, Insight};
 use crate::nn::{Network, Parameters, Role};
 use crate::quant::Profile;
 use crate::quant::codebook::Codebook;
@@ -15,29 +15,29 @@ use crate::spec::RunSpec;
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
 use crate::train::batches;
 use crate::train::quantized::{Calibration, calibrate, post_training, quantizable};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Inputs in the figure of heat maps.
 const MAPS: usize = 6;
 /// The default's flat rule in the first layer gives every input of a fully connected layer the same relevance.
 const MAP_COMPOSITE: &str = "epsilon_plus";
 
-/// The strengths at which one layer's assignment is shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Strength {
+/// Two methods at one bit width, of which one layer's assignment is shown.
+#[derive(Clone, Debug)]
+pub struct Contrast {
     /// Bit width.
     pub bits: u32,
-    /// Λ.
-    pub lambda: f64,
-    /// p.
-    pub p: f64,
+    /// What both have in common, for the title.
+    pub setting: String,
+    /// Registry names with the parameters that are not the defaults.
+    pub methods: [(&'static str, Map<String, Value>); 2],
 }
 
 /// Gathers it for the data set, model and baseline of `run`. `None` where the store does not have the baseline.
 ///
 /// # Errors
 /// Those of the data set, the weights and relevance propagation.
-pub fn gather(context: &Context, run: &RunSpec, strength: Option<Strength>) -> Result<Option<Insight>> {
+pub fn gather(context: &Context, run: &RunSpec, contrast: Option<Contrast>) -> Result<Option<Insight>> {
     let (_, id) = context.ids(run)?;
     if !context.store.has_baseline(&id) {
         return Ok(None);
@@ -49,9 +49,9 @@ pub fn gather(context: &Context, run: &RunSpec, strength: Option<Strength>) -> R
     let calibration = Calibration { samples, batch_size: 64 };
     let mut measure = relevance::build(&context.registry.measures, None, relevance::Context::default())?;
     let relevances = calibrate(&network, &parameters, measure.as_mut(), dataset.as_ref(), &calibration)?;
-    let assignment = match strength {
-        Some(strength) => {
-            assignment(context, &network, &parameters, dataset.as_ref(), &calibration, strength)?
+    let assignment = match contrast {
+        Some(contrast) => {
+            assignment(context, &network, &parameters, dataset.as_ref(), &calibration, contrast)?
         }
         None => None,
     };
@@ -81,7 +81,7 @@ fn maps(
     network: &Network,
     parameters: &Parameters,
     dataset: &dyn Dataset,
-) -> Result<Vec<Map>> {
+) -> Result<Vec<insight::Map>> {
     let &[channels, height, width] = dataset.input_shape() else { return Ok(Vec::new()) };
     let all = dataset.len(Split::Test);
     let count = MAPS.min(all);
@@ -97,7 +97,7 @@ fn maps(
     let mut maps = Vec::new();
     for (index, target) in batch.targets.iter().enumerate() {
         let class = dataset.classes().get(*target as usize).cloned();
-        maps.push(Map {
+        maps.push(insight::Map {
             title: class.unwrap_or_else(|| format!("class {target}")),
             channels,
             height,
@@ -109,19 +109,19 @@ fn maps(
     Ok(maps)
 }
 
-/// The largest layer as both methods assign it after training.
+/// The largest layer as both methods assign it without training.
 fn assignment(
     context: &Context,
     network: &Network,
     parameters: &Parameters,
     dataset: &dyn Dataset,
     calibration: &Calibration,
-    Strength { bits, lambda, p }: Strength,
+    contrast: Contrast,
 ) -> Result<Option<Assignment>> {
-    let quantized = |method: &str, options: Value| -> Result<Vec<QuantizedTensor>> {
-        let options = options.as_object().cloned().unwrap_or_default();
-        let (mut quantizer, scope) =
-            context.registry.quantizers.find(method)?.quantizer(Some(bits), &options)?;
+    let mut found: Vec<(String, Vec<QuantizedTensor>)> = Vec::new();
+    for (name, options) in &contrast.methods {
+        let method = context.registry.quantizers.find(name)?;
+        let (mut quantizer, scope) = method.quantizer(Some(contrast.bits), options)?;
         let names = quantizable(parameters, &scope);
         let mut measure = relevance::build(&context.registry.measures, None, relevance::Context::default())?;
         let quantized = post_training(
@@ -133,13 +133,12 @@ fn assignment(
             dataset,
             calibration,
         )?;
-        Ok(quantized.tensors)
-    };
-    let ecq = quantized("ecq", json!({"lambda": lambda}))?;
-    let ecqx = quantized("ecqx", json!({"lambda": lambda, "p": p}))?;
+        found.push((method.display.to_owned(), quantized.tensors));
+    }
     let weights = |tensor: &QuantizedTensor| tensor.shape.iter().product::<usize>();
-    let Some(layer) = ecq.iter().max_by_key(|tensor| weights(tensor)) else { return Ok(None) };
-    let other = ecqx.iter().find(|tensor| tensor.name == layer.name);
+    let [(first, tensors), (second, others)] = found.as_slice() else { return Ok(None) };
+    let Some(layer) = tensors.iter().max_by_key(|tensor| weights(tensor)) else { return Ok(None) };
+    let other = others.iter().find(|tensor| tensor.name == layer.name);
     let (
         Content::Levels { positions, codebook: codebook @ Codebook::Uniform { step, .. } },
         Some(Content::Levels { positions: other_positions, codebook: other_codebook }),
@@ -149,12 +148,12 @@ fn assignment(
     };
     Ok(Some(Assignment {
         layer: layer.name.clone(),
-        bits,
-        lambda,
-        p,
+        setting: contrast.setting,
         step: *step,
         weights: parameters.values(&layer.name)?,
-        ecq: codebook.levels_of(positions),
-        ecqx: other_codebook.levels_of(other_positions),
+        methods: [
+            (first.clone(), codebook.levels_of(positions)),
+            (second.clone(), other_codebook.levels_of(other_positions)),
+        ],
     }))
 }

@@ -210,9 +210,13 @@ fn readers() -> Vec<Reader> {
             name: "published numbers",
             valid: PUBLISHED.into(),
             read: |bytes, _| match std::str::from_utf8(bytes) {
-                Ok(text) => published::Source::parse(text, Path::new("p.yaml"))
-                    .map_err(|error| told(&error, "p.yaml"))
-                    .is_ok(),
+                Ok(text) => published::Source::parse(
+                    text,
+                    Path::new("p.yaml"),
+                    &ecqx::report::Methods::new(&ecqx::Registry::builtin()),
+                )
+                .map_err(|error| told(&error, "p.yaml"))
+                .is_ok(),
                 Err(_) => false,
             },
         },

@@ -55,6 +55,21 @@ fn records_stand_for_the_store() {
     call(at, &["report", "--raw", raw, "--output", "first"]);
     assert!(page == std::fs::read_to_string(at.join("first/report.html")).unwrap());
 
+    // Any method can be the one that the others are compared with; a misspelt one is the user's mistake.
+    let options = ["--reference-method", "ecq", "--choose-on", "test"];
+    call(at, &[&["report", "--raw", raw, "--output", "third"], &options[..]].concat());
+    let table = |name: &str| std::fs::read_to_string(at.join("third").join(name)).unwrap();
+    assert!(table("comparison.csv").contains("mlp-gsc,3,ecq,ecqx,2,"), "{}", table("comparison.csv"));
+    assert!(
+        table("main.md").starts_with("Best working points by method and bit width, chosen on test accuracy")
+    );
+    let other = call(at, &["report", "--raw", raw, "--output", "third", "--reference-method", "lsq"]);
+    assert!(other["note"].as_str().unwrap().contains("no run of LSQ"), "{other}");
+    let wrong =
+        ecqx().current_dir(at).args(["report", "--raw", raw, "--reference-method", "lsqq"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean 'lsq'?"));
+
     let imported = call(at, &["store", "import", "--store", "other", raw]);
     assert_eq!((imported["imported"].as_u64(), imported["known"].as_u64()), (Some(8), Some(0)));
     let imported = call(at, &["store", "import", "--store", "other", raw]);

@@ -4,6 +4,7 @@ use super::{Expected, Number, better};
 use crate::Result;
 use crate::record::RunRecord;
 use crate::report::column::{Better, describe, fixed};
+use crate::report::methods::Methods;
 use crate::report::tables::{Table, frame, text, working_points, working_points_table};
 use serde::Serialize;
 
@@ -58,12 +59,12 @@ pub struct Checked {
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn compare(expected: &Expected, records: &[RunRecord]) -> Result<Vec<Checked>> {
+pub fn compare(expected: &Expected, records: &[RunRecord], methods: &Methods) -> Result<Vec<Checked>> {
     expected
         .numbers
         .iter()
         .map(|number| {
-            let actual = actual(number, records)?;
+            let actual = actual(number, records, methods)?;
             Ok(Checked {
                 label: number.label.clone().unwrap_or_else(|| "baseline".into()),
                 seed: number.seed,
@@ -104,13 +105,13 @@ fn same_words(a: &str, b: &str) -> bool {
 }
 
 /// The number as the table of working points has it.
-fn actual(number: &Number, records: &[RunRecord]) -> Result<Option<f64>> {
+fn actual(number: &Number, records: &[RunRecord], methods: &Methods) -> Result<Option<f64>> {
     let wanted = |record: &&RunRecord| {
         number.label.as_ref().is_none_or(|label| same_words(label, &record.label))
             && number.seed.is_none_or(|seed| seed == record.seed)
     };
     let chosen: Vec<RunRecord> = records.iter().filter(wanted).cloned().collect();
-    let points = working_points(&chosen);
+    let points = working_points(&chosen, methods);
     let table = working_points_table(&points)?;
     let column = table.frame.column(&number.column).map_err(crate::report::tables::polars_error)?;
     let first = column.get(0).ok().and_then(|value| value.extract::<f64>());

@@ -11,6 +11,7 @@ pub use markdown::Markdown;
 pub use parquet::Parquet;
 
 use super::column::{Better, describe, fixed, short};
+use super::statistics::Interval;
 use super::tables::{Table, polars_error};
 use crate::io::write_output;
 use crate::{Error, Result};
@@ -104,30 +105,42 @@ pub(crate) fn heading(name: &str) -> &str {
     describe(name).map_or(name, |column| column.heading)
 }
 
-/// For each column and row, whether the value is the best among the rows that equal it in `compare_within`. A group of
-/// one has no best; equal printed values are all best.
+/// For each column and row, whether the value is the best among the rows that equal it in `compare_within`: its 95 %
+/// interval lies apart from every other's on the better side. A single seed has no interval, so it is neither best nor
+/// beaten; where a row has one beside rows with more, none is the best.
 pub(crate) fn best(table: &Table) -> Result<Vec<Vec<bool>>> {
     let frame = &table.frame;
     let index = |name: &&str| frame.columns().iter().position(|c| c.name().as_str() == *name);
     let within: Vec<usize> = table.compare_within.iter().filter_map(index).collect();
+    let mut marks = vec![vec![false; frame.height()]; frame.width()];
+    if within.is_empty() {
+        return Ok(marks);
+    }
     let mut groups: indexmap::IndexMap<Vec<String>, Vec<usize>> = indexmap::IndexMap::new();
     for row in 0..frame.height() {
         let key = within.iter().map(|&column| cell(frame, column, row)).collect::<Result<Vec<_>>>()?;
         groups.entry(key).or_default().push(row);
     }
-    let mut marks = vec![vec![false; frame.height()]; frame.width()];
-    for (column, mark) in marks.iter_mut().enumerate() {
-        let meaning = describe(frame.columns()[column].name());
-        let Some(better) = meaning.and_then(|m| m.better).filter(|_| !within.is_empty()) else { continue };
-        for rows in groups.values().filter(|rows| rows.len() > 1) {
-            let mut shown = Vec::new();
+    for (name, intervals) in &table.intervals {
+        let Some(column) = index(name) else { continue };
+        let Some(better) = describe(name).and_then(|meaning| meaning.better) else { continue };
+        let beats = |a: Interval, b: Interval| match better {
+            Better::Higher => a.0 > b.1,
+            Better::Lower => a.1 < b.0,
+        };
+        for rows in groups.values() {
+            let mut present = Vec::new();
             for &row in rows {
-                shown.push(cell(frame, column, row)?.parse::<f64>().ok());
+                if !cell(frame, column, row)?.is_empty() {
+                    present.push((row, intervals.get(row).copied().flatten()));
+                }
             }
-            let pick = if better == Better::Higher { f64::max } else { f64::min };
-            let best = shown.iter().flatten().copied().reduce(pick);
-            for (&row, value) in rows.iter().zip(&shown) {
-                mark[row] = value.is_some() && *value == best;
+            let best = present.iter().find(|(row, own)| {
+                let others = present.iter().filter(|(other, _)| other != row);
+                own.is_some_and(|own| others.clone().all(|(_, other)| other.is_some_and(|o| beats(own, o))))
+            });
+            if let Some((row, _)) = best.filter(|_| present.len() > 1) {
+                marks[column][*row] = true;
             }
         }
     }

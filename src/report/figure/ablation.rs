@@ -5,11 +5,14 @@ use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
-use crate::report::records::STRENGTH;
+use crate::quant::Profile;
+use crate::quant::method::PROFILE;
+use crate::relevance;
+use crate::report::methods::Methods;
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
 use rayon::prelude::*;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) const ABLATIONS: Figure = Figure {
@@ -25,41 +28,69 @@ type Settings = BTreeMap<String, String>;
 /// Working points of one method at one bit width.
 type Families<'a> = IndexMap<(&'a str, Option<u32>), Vec<(&'a WorkingPoint, Settings)>>;
 
-fn settings(point: &WorkingPoint) -> Settings {
+fn settings(point: &WorkingPoint, methods: &Methods) -> Settings {
     let mut all = Settings::new();
-    if let Some(Value::Object(parameters)) = point.spec.pointer("/quantizer/parameters") {
-        all.extend(parameters.iter().map(|(key, value)| (key.clone(), plain(value))));
+    let method = methods.get(&point.method);
+    let profile = method.map(|method| method.distinguishing(&point.parameters).0);
+    if let (Some(method), Some(profile)) = (method, profile)
+        && method.parameters.iter().any(|parameter| parameter.name == PROFILE.name)
+    {
+        all.insert(PROFILE.name.into(), plain(&serde_json::to_value(profile).unwrap_or_default()));
     }
+    let presets = |of: &dyn Fn(Profile) -> Option<Map<String, Value>>| {
+        let both = [profile.unwrap_or_default(), other(profile.unwrap_or_default())].map(of);
+        both.map(Option::unwrap_or_default)
+    };
+    let own = presets(&|profile| {
+        let preset = Map::from_iter([(PROFILE.name.to_owned(), serde_json::to_value(profile).ok()?)]);
+        method?.resolve(&preset).ok()
+    });
+    add(&mut all, &point.parameters, &own);
     match point.spec.pointer("/quantizer/relevance") {
         None | Some(Value::Null) => {}
         Some(Value::Object(measure)) => {
             for (name, options) in measure {
                 all.insert("relevance".into(), name.clone());
-                for (key, value) in options.as_object().into_iter().flatten() {
-                    all.insert(key.clone(), plain(value));
-                }
+                let presets = presets(&|profile| {
+                    let entry = Value::from(name.as_str());
+                    let resolved =
+                        relevance::resolve(&methods.registry().measures, Some(&entry), profile).ok()?;
+                    resolved.get(name)?.as_object().cloned()
+                });
+                add(&mut all, options.as_object().unwrap_or(&Map::new()), &presets);
             }
         }
         Some(other) => {
             all.insert("relevance".into(), plain(other));
         }
     }
-    if point.method == "ecqx" {
-        // The registry's defaults, so that "as it is" and "named explicitly" are the same setting.
-        all.entry("relevance".into()).or_insert_with(|| "lrp".into());
-        if all["relevance"] == "lrp" {
-            all.entry("composite".into()).or_insert_with(|| crate::relevance::lrp::composite::DEFAULT.into());
+    all
+}
+
+fn other(profile: Profile) -> Profile {
+    match profile {
+        Profile::Default => Profile::Reference,
+        Profile::Reference => Profile::Default,
+    }
+}
+
+/// Adds `values`, but not what follows from the preset: where the point's own preset and the other one differ, and the
+/// value is the own one's. So a point under the other preset differs in one setting.
+fn add(all: &mut Settings, values: &Map<String, Value>, [own, other]: &[Map<String, Value>; 2]) {
+    for (key, value) in values {
+        let follows = own.get(key) == Some(value) && own.get(key) != other.get(key);
+        if !follows {
+            all.insert(key.clone(), plain(value));
         }
     }
-    all
 }
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The one setting in which two points differ, with its value on both sides. Options of a relevance measure belong to it.
-fn difference(a: &Settings, b: &Settings) -> Option<(String, String, String)> {
+/// The one setting in which two points differ. Options of a relevance measure belong to it.
+fn difference<'a>(a: &'a Settings, b: &'a Settings) -> Option<&'a String> {
     let measure_differs = a.get("relevance") != b.get("relevance");
     let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let mut differing = keys
@@ -67,16 +98,18 @@ fn difference(a: &Settings, b: &Settings) -> Option<(String, String, String)> {
         .filter(|key| a.get(*key) != b.get(*key))
         .filter(|key| !measure_differs || (a.contains_key(*key) && b.contains_key(*key)));
     let key = differing.next()?;
-    if differing.next().is_some() {
-        return None;
-    }
-    let value = |side: &Settings| side.get(key).cloned().unwrap_or_else(|| "default".into());
-    Some((key.clone(), value(a), value(b)))
+    differing.next().is_none().then_some(key)
 }
 
-/// From how many others each point differs in one setting that is no [`STRENGTH`]: [`difference`] of all pairs, with
+/// What `point` has for `key`, in words; what follows from a preset has its value among the parameters.
+fn value(point: &WorkingPoint, settings: &Settings, key: &str) -> String {
+    let following = || point.parameters.get(key).map(plain);
+    settings.get(key).cloned().or_else(following).unwrap_or_else(|| "default".into())
+}
+
+/// From how many others each point differs in one setting that is none of `strengths`: [`difference`] of all pairs, with
 /// numbers in place of texts, because there are many.
-fn neighbours(points: &[(&WorkingPoint, Settings)]) -> Vec<usize> {
+fn neighbours(points: &[(&WorkingPoint, Settings)], strengths: &[&str]) -> Vec<usize> {
     let names: BTreeSet<&String> = points.iter().flat_map(|(_, settings)| settings.keys()).collect();
     let mut known: HashMap<&String, u32> = HashMap::new();
     // 0: the point does not have the setting.
@@ -91,7 +124,7 @@ fn neighbours(points: &[(&WorkingPoint, Settings)]) -> Vec<usize> {
         numbers.push(names.iter().map(number).collect());
     }
     let relevance = names.iter().position(|name| *name == "relevance");
-    let strength: Vec<bool> = names.iter().map(|name| STRENGTH.contains(&name.as_str())).collect();
+    let strength: Vec<bool> = names.iter().map(|name| strengths.contains(&name.as_str())).collect();
     let one_step = |a: &[u32], b: &[u32]| {
         let measure_differs = relevance.is_some_and(|at| a[at] != b[at]);
         let mut differing =
@@ -104,22 +137,25 @@ fn neighbours(points: &[(&WorkingPoint, Settings)]) -> Vec<usize> {
 fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
     let mut families = Families::new();
     for point in &group.points {
-        families.entry((&point.method, point.bits)).or_default().push((point, settings(point)));
+        families
+            .entry((&point.method, point.bits))
+            .or_default()
+            .push((point, settings(point, group.methods)));
     }
     let mut panels: IndexMap<String, Panel> = IndexMap::new();
     for ((method, bits), points) in &families {
         // The point from which most others are one step away; of several the first.
-        let neighbours = neighbours(points);
+        let strengths = group.methods.strengths(method);
+        let neighbours = neighbours(points, &strengths);
         let most = neighbours.iter().enumerate().rev().max_by_key(|(_, count)| **count);
         let Some((reference, _)) = most.filter(|(_, count)| **count > 0) else { continue };
         let (base, from) = &points[reference];
         let mut values: IndexMap<String, Vec<(String, &WorkingPoint)>> = IndexMap::new();
         for (point, to) in points {
-            if let Some((key, before, after)) =
-                difference(from, to).filter(|(key, ..)| !STRENGTH.contains(&key.as_str()))
-            {
-                let list = values.entry(key).or_insert_with(|| vec![(before, *base)]);
-                list.push((after, point));
+            let differs = difference(from, to).filter(|key| !strengths.contains(&key.as_str()));
+            if let Some(key) = differs {
+                let list = values.entry(key.clone()).or_insert_with(|| vec![(value(base, from, key), *base)]);
+                list.push((value(point, to, key), point));
             }
         }
         for (key, mut list) in values {
@@ -127,6 +163,7 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
                 (Ok(a), Ok(b)) => a.total_cmp(&b),
                 _ => std::cmp::Ordering::Equal,
             });
+            let method = group.methods.display(method);
             let title = match bits {
                 Some(bits) => format!("{key} ({method}, {bits} bit)"),
                 None => format!("{key} ({method})"),

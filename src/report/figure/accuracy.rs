@@ -4,15 +4,14 @@ use super::chart::{Chart, Line, Panel, Spot};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
-use crate::report::records::STRENGTH;
 use crate::report::statistics::{Point, Summary, pareto_front};
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
 
 pub(super) const OVER_SPARSITY: Figure = Figure {
     name: "accuracy_over_sparsity",
-    about: "top-1 accuracy over the share of zeros along λ, ECQ and ECQx at each bit width (where there is no ECQ or \
-            ECQx: every method); bars: standard deviation over seeds",
+    about: "top-1 accuracy over the share of zeros along Λ, methods that have it at each bit width (where none has: every \
+            method); bars: standard deviation over seeds",
     draw: Source::Records(over_sparsity),
 };
 
@@ -25,7 +24,7 @@ pub(super) const OVER_SIZE: Figure = Figure {
 
 pub(super) const EFFECT_OF_P: Figure = Figure {
     name: "effect_of_p",
-    about: "top-1 accuracy over p, one line per bit width and λ",
+    about: "top-1 accuracy over p, one line per bit width and Λ",
     draw: Source::Records(effect_of_p),
 };
 
@@ -46,7 +45,7 @@ pub(super) fn spot(point: &WorkingPoint, x: f64, x_deviation: f64) -> Spot {
         y: point.top1.mean,
         y_deviation: deviation(&point.top1),
         label: point.label.clone(),
-        seeds: point.seeds.len(),
+        seeds: point.top1.n,
     }
 }
 
@@ -83,9 +82,9 @@ pub(super) fn main_line<'a>(points: &[&'a WorkingPoint], swept: &[&str]) -> Vec<
 }
 
 fn over_sparsity(group: &Group<'_>) -> Result<Option<Drawing>> {
-    let constrained = |method: &str| matches!(method, "ecq" | "ecqx");
-    let any = group.points.iter().any(|point| constrained(&point.method));
-    let points: Vec<_> = group.points.iter().filter(|p| !any || constrained(&p.method)).copied().collect();
+    let has_lambda = |point: &WorkingPoint| group.methods.has_lambda(&point.method);
+    let any = group.points.iter().any(|point| has_lambda(point));
+    let points: Vec<_> = group.points.iter().filter(|point| !any || has_lambda(point)).copied().collect();
     let mut panels = Vec::new();
     for bits in widths(&points) {
         let mut methods: IndexMap<&str, Vec<&WorkingPoint>> = IndexMap::new();
@@ -93,13 +92,13 @@ fn over_sparsity(group: &Group<'_>) -> Result<Option<Drawing>> {
             methods.entry(&point.method).or_default().push(point);
         }
         let lines = methods.into_iter().map(|(method, points)| {
-            let points = main_line(&points, &STRENGTH);
+            let points = main_line(&points, &group.methods.strengths(method));
             let mut spots: Vec<Spot> = points
                 .iter()
                 .filter_map(|point| point.sparsity.map(|s| spot(point, s.mean, deviation(&s))))
                 .collect();
             spots.sort_by(|a, b| a.x.total_cmp(&b.x));
-            Line { name: method.to_owned(), style: Style::method(method), spots, joined: true }
+            Line { name: group.name(method), style: group.style(method), spots, joined: true }
         });
         panels.push(Panel { baseline: baseline(group), ..Panel::new(bits_name(bits), lines.collect()) });
     }
@@ -136,9 +135,9 @@ fn over_size(group: &Group<'_>) -> Result<Option<Drawing>> {
         let (mut on, off): (Vec<Spot>, Vec<Spot>) =
             spots.into_iter().partition(|s| best.iter().any(|p| p.size == s.x && p.accuracy == s.y));
         on.sort_by(|a, b| a.x.total_cmp(&b.x));
-        let style = Style::method(method);
+        let style = group.style(method);
         for (spots, joined) in [(on, true), (off, false)] {
-            lines.push(Line { name: method.to_owned(), style, spots, joined });
+            lines.push(Line { name: group.name(method), style, spots, joined });
         }
     }
     Chart {
@@ -157,14 +156,14 @@ fn over_size(group: &Group<'_>) -> Result<Option<Drawing>> {
 
 fn effect_of_p(group: &Group<'_>) -> Result<Option<Drawing>> {
     let mut lines: IndexMap<String, Vec<&WorkingPoint>> = IndexMap::new();
-    for point in group.points.iter().filter(|point| point.p.is_some()) {
-        let lambda = point.lambda.map_or(String::new(), |lambda| format!(", λ {lambda}"));
+    for point in group.points.iter().filter(|point| point.p().is_some()) {
+        let lambda = point.lambda().map_or(String::new(), |lambda| format!(", Λ {lambda}"));
         lines.entry(format!("{}{lambda}", bits_name(point.bits))).or_default().push(point);
     }
     let lines = lines.into_iter().enumerate().map(|(index, (name, points))| {
         let points = main_line(&points, &["p"]);
         let mut spots: Vec<Spot> =
-            points.iter().filter_map(|point| point.p.map(|p| spot(point, p, 0.0))).collect();
+            points.iter().filter_map(|point| point.p().map(|p| spot(point, p, 0.0))).collect();
         spots.sort_by(|a, b| a.x.total_cmp(&b.x));
         Line { name, style: Style::nth(index), spots, joined: true }
     });

@@ -1,4 +1,4 @@
-//! Histogram of one layer's weights with the levels and the regions assigned to them, for ECQ and ECQx.
+//! Histogram of one layer's weights with the levels and the regions assigned to them, for a method and its ablation.
 
 use super::axis::Axis;
 use super::canvas::{Area, TEXT, WIDTH, failed, stroke, write, write_upwards};
@@ -10,8 +10,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 pub(super) const WEIGHTS: Figure = Figure {
     name: "weight_histogram",
-    about: "weights of one layer of the full-precision model, coloured by the kind of level that ECQ and ECQx assign to \
-            them without training; dashed: levels in use",
+    about: "weights of one layer of the full-precision model, coloured by the kind of level that the compared method and \
+            its ablation assign to them without training; dashed: levels in use",
     draw: Source::Weights(draw),
 };
 
@@ -47,10 +47,11 @@ fn bins(assignment: &Assignment, levels: &[i32], x: &Axis) -> Vec<std::collectio
 
 fn draw(group: &Group<'_>, insight: &Insight) -> Result<Option<Drawing>> {
     let Some(found) = &insight.assignment else { return Ok(None) };
-    let outermost = found.ecq.iter().chain(&found.ecqx).map(|level| level.abs()).max().unwrap_or(1).max(1);
+    let all = found.methods.iter().flat_map(|(_, levels)| levels);
+    let outermost = all.map(|level| level.abs()).max().unwrap_or(1).max(1);
     let reach = (f64::from(outermost) + 1.0) * f64::from(found.step);
     let x = Axis { low: -reach, high: reach, logarithmic: false };
-    let panels = [("ECQ", &found.ecq), ("ECQx", &found.ecqx)];
+    let panels = &found.methods;
     let counted: Vec<_> = panels.iter().map(|(_, levels)| bins(found, levels, &x)).collect();
     let tallest = counted.iter().flatten().map(|bin| bin.values().sum::<usize>()).max().unwrap_or(1);
     let share = |count: usize| 100.0 * count as f64 / found.weights.len().max(1) as f64;
@@ -66,7 +67,7 @@ fn draw(group: &Group<'_>, insight: &Insight) -> Result<Option<Drawing>> {
         area.fill(&WHITE).map_err(failed)?;
         let middle = WIDTH as i32 / 2;
         write(&area, &group.title, (middle, 12), TEXT + 6, (HPos::Center, VPos::Top))?;
-        let what = format!("{}, {} bit, λ {}, p {}", found.layer, found.bits, found.lambda, found.p);
+        let what = format!("{}, {}", found.layer, found.setting);
         write(&area, &what, (middle, TEXT + 30), TEXT, (HPos::Center, VPos::Top))?;
         for (index, ((name, levels), bins)) in panels.iter().zip(&counted).enumerate() {
             let start = top + index as i32 * row + TEXT + 20;
@@ -141,6 +142,7 @@ fn bars(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::choice::{Choice, ChooseOn};
 
     /// All weights are in the CSV, per method, and each method's share of zeros is written above its plot.
     #[test]
@@ -150,17 +152,17 @@ mod tests {
         let sparser = nearest.iter().map(|level| if level.abs() == 1 { 0 } else { *level }).collect();
         let assignment = Assignment {
             layer: "fc1.weight".into(),
-            bits: 3,
-            lambda: 0.05,
-            p: 0.1,
+            setting: "3 bit, Λ 0.05".into(),
             step: 0.1,
-            ecqx: nearest.clone(),
-            ecq: sparser,
+            methods: [("ECQx".into(), nearest), ("ECQ".into(), sparser)],
             weights,
         };
-        let zeros = assignment.ecq.iter().filter(|level| **level == 0).count();
+        let zeros = assignment.methods[1].1.iter().filter(|level| **level == 0).count();
         let insight = Insight { layers: Vec::new(), maps: Vec::new(), assignment: Some(assignment) };
-        let group = Group { title: "t".into(), points: Vec::new(), records: Vec::new() };
+        let methods = crate::report::Methods::new(&crate::Registry::builtin());
+        let choice = Choice::new(ChooseOn::default(), &[]);
+        let (points, records) = (Vec::new(), Vec::new());
+        let group = Group { title: "t".into(), points, records, methods: &methods, choice };
         let drawing = draw(&group, &insight).unwrap().unwrap();
         let count = |method: &str| -> usize {
             let rows = drawing.csv.lines().filter(|line| line.starts_with(&format!("{method},")));

@@ -18,6 +18,8 @@ mod style;
 mod subsample;
 mod training;
 
+use super::choice::Choice;
+use super::methods::Methods;
 use super::tables::WorkingPoint;
 use crate::Result;
 use crate::insight::Insight;
@@ -39,12 +41,26 @@ pub struct Group<'a> {
     pub points: Vec<&'a WorkingPoint>,
     /// The finished runs.
     pub records: Vec<&'a RunRecord>,
+    /// What is known of their methods.
+    pub methods: &'a Methods,
+    /// How one working point is chosen to stand for several.
+    pub choice: Choice,
 }
 
 impl<'a> Group<'a> {
     /// The runs of one of its points.
     pub fn runs(&self, point: &WorkingPoint) -> impl Iterator<Item = &'a RunRecord> {
         self.records.iter().filter(|record| point.ids.contains(&record.id)).copied()
+    }
+
+    /// The method's name in the legend.
+    fn name(&self, method: &str) -> String {
+        self.methods.display(method).to_owned()
+    }
+
+    /// The method's colour and marker, the same in every figure.
+    fn style(&self, method: &str) -> style::Style {
+        style::Style::nth(self.methods.style(method))
     }
 }
 

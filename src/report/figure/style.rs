@@ -1,4 +1,4 @@
-//! Colours and markers. A method looks the same in every figure; shape differs wherever colour does.
+//! Colours and markers by number. Shape differs wherever colour does.
 
 use super::canvas::{Area, failed};
 use crate::Result;
@@ -23,20 +23,11 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(140, 81, 10),
 ];
 
-/// Methods in the order of their styles.
-const METHODS: [&str; 8] = ["ecqx", "ecq", "ec2t", "uniform", "lsq", "ternary", "magnitude", "kmeans"];
-
 impl Style {
     /// The `index`-th of a list without an order of its own.
     pub fn nth(index: usize) -> Self {
         // Past the palette colours come back with another marker.
         Self { colour: COLOURS[index % COLOURS.len()], marker: index + index / COLOURS.len() }
-    }
-
-    /// A method's; unknown ones take a style by their name.
-    pub fn method(name: &str) -> Self {
-        let known = METHODS.iter().position(|method| *method == name);
-        Self::nth(known.unwrap_or_else(|| name.bytes().map(usize::from).sum::<usize>() % 64))
     }
 
     /// The `index`-th of `count` along a quantity: dark blue to light green (viridis without its yellow end).

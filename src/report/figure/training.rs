@@ -2,18 +2,17 @@
 
 use super::accuracy::{bits_name, widths};
 use super::chart::{Chart, Line, Panel, Spot};
-use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
 use crate::record::RunRecord;
 use crate::report::statistics::Summary;
-use crate::report::tables::{WorkingPoint, smallest_within};
+use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
 
 pub(super) const CURVES: Figure = Figure {
     name: "training_curves",
     about: "validation accuracy over epochs at one working point per method and bit width: the smallest file with at \
-            most one point lost, else the most accurate; bars: standard deviation over seeds",
+            most one point lost, else the most accurate, chosen as in the main table; bars: standard deviation over seeds",
     draw: Source::Records(curves),
 };
 
@@ -37,9 +36,8 @@ fn summary_spot(x: f64, values: &[f64], label: &str) -> Option<Spot> {
 }
 
 /// The working point that stands for a method at one bit width.
-fn representative<'a>(points: &[&'a WorkingPoint]) -> Option<&'a WorkingPoint> {
-    smallest_within(points, 1.0)
-        .or_else(|| points.iter().max_by(|a, b| a.top1.mean.total_cmp(&b.top1.mean)).copied())
+fn representative<'a>(group: &Group<'_>, points: &[&'a WorkingPoint]) -> Option<&'a WorkingPoint> {
+    group.choice.smallest_within(points, 1.0).or_else(|| group.choice.most_accurate(points))
 }
 
 fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
@@ -51,7 +49,7 @@ fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
         }
         let mut lines = Vec::new();
         for (method, points) in methods {
-            let Some(point) = representative(&points) else { continue };
+            let Some(point) = representative(group, &points) else { continue };
             let runs: Vec<&RunRecord> = group.runs(point).collect();
             let last = runs.iter().flat_map(|r| &r.epochs).map(|epoch| epoch.epoch).max().unwrap_or(0);
             let at = |number: usize| {
@@ -61,7 +59,12 @@ fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
             let spots: Vec<Spot> =
                 (1..=last).filter_map(|n| summary_spot(n as f64, &at(n), &point.label)).collect();
             if spots.len() > 1 {
-                lines.push(Line { name: method.into(), style: Style::method(method), spots, joined: true });
+                lines.push(Line {
+                    name: group.name(method),
+                    style: group.style(method),
+                    spots,
+                    joined: true,
+                });
             }
         }
         panels.push(Panel::new(bits_name(bits), lines));
@@ -104,7 +107,7 @@ fn cost(group: &Group<'_>) -> Result<Option<Drawing>> {
         let memory = median(records.iter().filter_map(|r| r.peak_memory).map(|m| m as f64 / 1e6).collect());
         if let (Some(time), Some(memory)) = (time, memory) {
             let spots = vec![Spot::plain(time, memory, method.into())];
-            lines.push(Line { name: method.into(), style: Style::method(method), spots, joined: false });
+            lines.push(Line { name: group.name(method), style: group.style(method), spots, joined: false });
         }
     }
     Chart {

@@ -1,8 +1,9 @@
-//! ECQx against every other method at equal size, paired by seed.
+//! One method, the reference, against every other at equal size, paired by seed.
 
-use super::{Point, accuracy_at, bootstrap_interval, pareto_front, size_at};
-use crate::record::RunRecord;
-use crate::report::records::{finished, variants};
+use super::curve::{Curve, shared_seeds};
+use super::{Interval, Point, Summary, pareto_front, size_at};
+use crate::report::methods::{BASELINE, Methods};
+use crate::report::tables::WorkingPoint;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One paired comparison.
@@ -14,173 +15,194 @@ pub struct Comparison {
     pub model: String,
     /// Bit width; `None`: over all widths.
     pub bits: Option<u32>,
-    /// The method ECQx is compared with.
+    /// The method that the others are compared with.
+    pub reference: String,
+    /// The other method.
     pub other: String,
-    /// Seeds for which both methods have fronts that overlap in size.
+    /// Names of both in sentences.
+    pub names: [String; 2],
+    /// Seeds that both methods have.
     pub seeds: usize,
-    /// Mean over seeds of the mean accuracy difference ECQx − other over the common range of log size, points.
+    /// Mean over seeds of the mean accuracy difference reference − other over the common range of log size, points.
     pub difference: Option<f64>,
-    /// 95 % bootstrap interval of it over seeds.
-    pub interval: Option<(f64, f64)>,
-    /// Geometric mean of size ECQx / other over the common range of accuracy; below 1 where ECQx is smaller.
+    /// 95 % t-interval of it over seeds.
+    pub interval: Option<Interval>,
+    /// Geometric mean of size reference / other over the common range of accuracy; below 1 where the reference is smaller.
     pub size_ratio: Option<f64>,
-    /// 95 % bootstrap interval of it.
-    pub size_interval: Option<(f64, f64)>,
-    /// Settings of ECQx and of the other method, bit width and strength aside; the front of more picks from more.
+    /// 95 % t-interval of it.
+    pub size_interval: Option<Interval>,
+    /// Settings of both methods, bit width and strength aside; who has more chooses from more.
     pub variants: (usize, usize),
 }
+
+/// Seeds from which on a verdict says `is` in place of `suggest`.
+pub const ENOUGH_SEEDS: usize = 5;
 
 impl Comparison {
     /// What the data support, in a sentence.
     pub fn verdict(&self) -> String {
+        let [ours, theirs] = &self.names;
         let Some(difference) = self.difference else {
             return format!(
-                "ECQx and {} have no common range of sizes with at most {DEPTH} points lost: nothing to compare.",
-                self.other
+                "{ours} and {theirs} have no common range of sizes with at most {DEPTH} points lost: nothing to compare."
             );
         };
+        let word = if difference < 0.0 { "less" } else { "more" };
         let Some((low, high)) = self.interval else {
             return format!(
-                "One seed: ECQx differs from {} by {difference:+.2} points at equal size{}; without an interval this is no \
+                "One seed: {ours} is {:.2} pp {word} accurate than {theirs} at equal size{}; without an interval this is no \
                  evidence.",
-                self.other,
-                self.picked()
+                difference.abs(),
+                self.chosen()
             );
         };
         let tail = format!(
-            "({difference:+.2} points, 95 % interval {low:+.2} … {high:+.2}, {} seeds{}{})",
+            "({} pp, 95 % interval {} … {}, {} seeds{})",
+            signed(difference),
+            signed(low),
+            signed(high),
             self.seeds,
-            if self.seeds < 5 { ", too few for a reliable interval" } else { "" },
-            self.picked()
+            self.chosen()
         );
-        if low > 0.0 {
-            format!("At equal size ECQx is more accurate than {} {tail}.", self.other)
-        } else if high < 0.0 {
-            format!("At equal size ECQx is less accurate than {} {tail}.", self.other)
-        } else {
-            format!("No difference between ECQx and {} at equal size is shown {tail}.", self.other)
+        match (low > 0.0 || high < 0.0, self.seeds >= ENOUGH_SEEDS) {
+            (false, _) => {
+                format!("No difference between {ours} and {theirs} at equal size is shown {tail}.")
+            }
+            (true, true) => format!("At equal size {ours} is {word} accurate than {theirs} {tail}."),
+            (true, false) => {
+                format!("The runs suggest that {ours} is {word} accurate than {theirs} at equal size {tail}.")
+            }
         }
     }
 
-    /// Names the settings where one side had several to pick its best from, as in ablations.
-    fn picked(&self) -> String {
+    /// Names the settings where one side had several to choose its best from, as in ablations.
+    fn chosen(&self) -> String {
+        let [ours, theirs] = &self.names;
         match self.variants {
             (1, 1) => String::new(),
-            (ours, theirs) => {
-                format!(", fronts picked from {ours} settings of ECQx and {theirs} of {}", self.other)
-            }
+            (own, other) => format!(", chosen from {own} settings of {ours} and {other} of {theirs}"),
         }
     }
 }
 
-type Fronts = BTreeMap<(String, u64), Vec<Point>>;
+/// A difference with its sign and two digits, never `-0.00`.
+fn signed(points: f64) -> String {
+    format!("{:+.2}", (points * 100.0).round() / 100.0 + 0.0)
+}
 
-/// Points lost from which on a network counts as broken: fronts are compared above that, else the comparison would be
+/// Points lost from which on a network counts as broken: methods are compared above that, else the comparison would be
 /// one of ways to fail.
 pub const DEPTH: f64 = 5.0;
 
-/// ECQx against each other method, per data set and model, over all bit widths and at each.
-pub fn compare(records: &[RunRecord]) -> Vec<Comparison> {
-    let done: Vec<&RunRecord> = finished(records).filter(|r| r.method != "baseline").collect();
-    let pairs: BTreeSet<(&str, &str)> = done.iter().map(|r| (r.dataset.as_str(), r.model.as_str())).collect();
+/// The reference method against each other method, per data set and model, over all bit widths and at each. None where
+/// there is no reference method among the points.
+pub fn compare(points: &[WorkingPoint], methods: &Methods) -> Vec<Comparison> {
+    let Some(reference) = methods.reference() else { return Vec::new() };
+    let usable = points.iter().filter(|p| p.method != BASELINE);
+    let usable: Vec<&WorkingPoint> =
+        usable.filter(|p| p.drop.is_none_or(|drop| drop.mean <= DEPTH)).collect();
+    let pairs: BTreeSet<(&str, &str)> =
+        usable.iter().map(|p| (p.dataset.as_str(), p.model.as_str())).collect();
     let mut result = Vec::new();
     for (dataset, model) in pairs {
-        let here: Vec<&RunRecord> =
-            done.iter().filter(|r| r.dataset == dataset && r.model == model).copied().collect();
+        let of_pair = |p: &&&WorkingPoint| p.dataset == dataset && p.model == model;
+        let here: Vec<&WorkingPoint> = usable.iter().filter(of_pair).copied().collect();
         let widths: BTreeSet<Option<u32>> =
-            std::iter::once(None).chain(here.iter().map(|r| r.bits)).collect();
+            std::iter::once(None).chain(here.iter().map(|p| p.bits)).collect();
         for bits in widths {
-            let at_width: Vec<&RunRecord> =
-                here.iter().filter(|record| bits.is_none() || record.bits == bits).copied().collect();
-            let fronts = fronts(&at_width);
-            let methods: BTreeSet<&String> = fronts.keys().map(|(method, _)| method).collect();
-            if !methods.iter().any(|method| *method == "ecqx") {
-                continue;
+            let mut at_width: BTreeMap<&str, Vec<&WorkingPoint>> = BTreeMap::new();
+            for point in here.iter().filter(|p| bits.is_none() || p.bits == bits) {
+                at_width.entry(&point.method).or_default().push(point);
             }
-            let settings = |method: &str| {
-                let of_method: Vec<&RunRecord> =
-                    at_width.iter().filter(|record| record.method == method).copied().collect();
-                variants(&of_method)
-            };
-            let own = settings("ecqx");
-            for other in methods.into_iter().filter(|method| *method != "ecqx") {
-                let variants = (own, settings(other));
-                result.push(pair(&fronts, variants, other, dataset, model, bits));
+            let Some(ours) = at_width.remove(reference) else { continue };
+            for (other, theirs) in &at_width {
+                let names = [reference, other].map(|name| methods.display(name).to_owned());
+                result.push(Comparison {
+                    dataset: dataset.into(),
+                    model: model.into(),
+                    bits,
+                    reference: reference.into(),
+                    other: (*other).into(),
+                    names,
+                    ..pair(&ours, theirs)
+                });
             }
         }
     }
     result
 }
 
-fn fronts(records: &[&RunRecord]) -> Fronts {
-    let mut points = Fronts::new();
-    for record in records {
-        if let (Some(test), Some(sizes)) = (record.test(), record.sizes()) {
-            if record.baseline.as_ref().is_some_and(|baseline| test.top1 < baseline.top1 - DEPTH) {
-                continue;
-            }
-            let point = Point { size: sizes.file as f64, accuracy: test.top1 };
-            points.entry((record.method.clone(), record.seed)).or_default().push(point);
+/// Numbers of one comparison; who is compared is filled in by the caller.
+fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint]) -> Comparison {
+    let seeds_of = |points: &[&WorkingPoint]| -> BTreeSet<u64> {
+        points.iter().flat_map(|p| p.runs.iter().map(|run| run.seed)).collect()
+    };
+    let common: BTreeSet<u64> = &seeds_of(ours) & &seeds_of(theirs);
+    let seeds = &shared_seeds(ours, Some(&common)) & &shared_seeds(theirs, Some(&common));
+    let variants =
+        |points: &[&WorkingPoint]| points.iter().map(|p| p.variant.as_str()).collect::<BTreeSet<_>>().len();
+    let (own, other) = (Curve::new(ours, &seeds), Curve::new(theirs, &seeds));
+    let differences = differences(&own, &other);
+    let summary = differences.as_deref().and_then(Summary::of);
+    // Without a difference there is nothing to compare, in size as little as in accuracy.
+    let ratios: Vec<f64> = match summary {
+        Some(_) => {
+            seeds.iter().filter_map(|seed| log_ratio(&own.of_seed(*seed), &other.of_seed(*seed))).collect()
         }
-    }
-    points.into_iter().map(|(key, points)| (key, pareto_front(&points))).collect()
-}
-
-fn pair(
-    fronts: &Fronts,
-    variants: (usize, usize),
-    other: &str,
-    dataset: &str,
-    model: &str,
-    bits: Option<u32>,
-) -> Comparison {
-    let mut differences = Vec::new();
-    let mut ratios = Vec::new();
-    for ((_, seed), ours) in fronts.iter().filter(|((method, _), _)| method == "ecqx") {
-        let Some(theirs) = fronts.get(&(other.to_string(), *seed)) else { continue };
-        let size = |point: &Point| point.size.ln();
-        differences.extend(mean_over_common(ours, theirs, size, |front, x| accuracy_at(front, x.exp())));
-        ratios.extend(mean_over_common(
-            ours,
-            theirs,
-            |p| p.accuracy,
-            |front, x| size_at(front, x).map(f64::ln),
-        ));
-    }
-    let mean =
-        |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        None => Vec::new(),
+    };
+    let ratio = Summary::of(&ratios);
     Comparison {
-        dataset: dataset.into(),
-        model: model.into(),
-        bits,
-        other: other.into(),
-        seeds: differences.len(),
-        difference: mean(&differences),
-        interval: bootstrap_interval(&differences),
-        size_ratio: mean(&ratios).map(f64::exp),
-        size_interval: bootstrap_interval(&ratios).map(|(low, high)| (low.exp(), high.exp())),
-        variants,
+        dataset: String::new(),
+        model: String::new(),
+        bits: None,
+        reference: String::new(),
+        other: String::new(),
+        names: Default::default(),
+        seeds: differences.map_or(0, |differences| differences.len()),
+        difference: summary.map(|s| s.mean),
+        interval: summary.and_then(|s| s.interval()),
+        size_ratio: ratio.map(|s| s.mean.exp()),
+        size_interval: ratio.and_then(|s| s.interval()).map(|(low, high)| (low.exp(), high.exp())),
+        variants: (variants(ours), variants(theirs)),
     }
 }
 
-/// Mean of `read(ours) − read(theirs)` at 21 places of the range that both fronts cover; `None` without such a range.
-fn mean_over_common(
-    ours: &[Point],
-    theirs: &[Point],
-    axis: impl Fn(&Point) -> f64,
-    read: impl Fn(&[Point], f64) -> Option<f64>,
-) -> Option<f64> {
-    const PLACES: usize = 21;
-    let low = axis(ours.first()?).max(axis(theirs.first()?));
-    let high = axis(ours.last()?).min(axis(theirs.last()?));
+/// Places of a common range at which two curves are read.
+const PLACES: usize = 21;
+
+fn places(low: f64, high: f64) -> impl Iterator<Item = f64> {
+    (0..PLACES).map(move |i| low + (high - low) * i as f64 / (PLACES - 1) as f64)
+}
+
+/// Each seed's mean accuracy difference over the sizes that both curves cover; `None` where there are none.
+fn differences(ours: &Curve, theirs: &Curve) -> Option<Vec<f64>> {
+    let (own, other) = (ours.means(), theirs.means());
+    let low = own.first()?.size.max(other.first()?.size).ln();
+    let high = own.last()?.size.min(other.last()?.size).ln();
     if low > high {
         return None;
     }
-    let values: Vec<f64> = (0..PLACES)
-        .filter_map(|i| {
-            let x = low + (high - low) * i as f64 / (PLACES - 1) as f64;
-            Some(read(ours, x)? - read(theirs, x)?)
-        })
-        .collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    let mut sums = vec![0.0; ours.seeds().len()];
+    for place in places(low, high) {
+        // The ends of the range may lie outside by rounding.
+        let size = place.clamp(low, high).exp();
+        let (a, b) = (ours.accuracies_at(size)?, theirs.accuracies_at(size)?);
+        sums.iter_mut().zip(a.iter().zip(&b)).for_each(|(sum, (a, b))| *sum += a - b);
+    }
+    Some(sums.into_iter().map(|sum| sum / PLACES as f64).collect())
+}
+
+/// Mean of ln(size of ours / size of theirs) over the accuracies that both reach.
+fn log_ratio(ours: &[Point], theirs: &[Point]) -> Option<f64> {
+    let (ours, theirs) = (pareto_front(ours), pareto_front(theirs));
+    let low = ours.first()?.accuracy.max(theirs.first()?.accuracy);
+    let high = ours.last()?.accuracy.min(theirs.last()?.accuracy);
+    if low > high {
+        return None;
+    }
+    let log = |front: &[Point], x: f64| size_at(front, x).map(f64::ln);
+    let values: Vec<f64> =
+        places(low, high).filter_map(|x| Some(log(&ours, x)? - log(&theirs, x)?)).collect();
+    Summary::of(&values).map(|s| s.mean)
 }

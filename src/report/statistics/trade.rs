@@ -1,8 +1,10 @@
-//! Each method's trade-off as numbers: hypervolume, and what it reaches at equal size or equal accuracy, by seed.
+//! Each method's trade-off as numbers: hypervolume, and what it reaches at equal size or equal accuracy, read on the front
+//! of seed means.
 
-use super::{DEPTH, Point, Summary, accuracy_at, bootstrap_interval, hypervolume, pareto_front, size_at};
-use crate::record::RunRecord;
-use crate::report::records::{finished, method_rank};
+use super::curve::{Curve, shared_seeds};
+use super::{DEPTH, Interval, Point, Summary, hypervolume, pareto_front, size_at};
+use crate::report::methods::{BASELINE, Methods};
+use crate::report::tables::WorkingPoint;
 use std::collections::BTreeMap;
 
 /// Hypervolume of one method.
@@ -14,10 +16,12 @@ pub struct Hypervolume {
     pub model: String,
     /// Method.
     pub method: String,
-    /// Over seeds.
-    pub values: Summary,
-    /// 95 % bootstrap interval of the mean.
-    pub interval: Option<(f64, f64)>,
+    /// Of the front of seed means.
+    pub value: f64,
+    /// Seeds that were averaged.
+    pub seeds: usize,
+    /// 95 % t-interval, from the same settings seed by seed.
+    pub interval: Option<Interval>,
 }
 
 /// One method at one place.
@@ -31,12 +35,14 @@ pub struct AtEqual {
     pub method: String,
     /// The size or accuracy held equal.
     pub place: String,
-    /// Whether the values are sizes (bytes); else accuracies (percent).
+    /// Whether the value is a size (bytes); else it is an accuracy (percent).
     pub is_size: bool,
-    /// Over the seeds whose front covers the place.
-    pub values: Summary,
-    /// 95 % bootstrap interval of the mean.
-    pub interval: Option<(f64, f64)>,
+    /// On the front of seed means.
+    pub value: f64,
+    /// Seeds that were averaged.
+    pub seeds: usize,
+    /// 95 % t-interval, from the same settings seed by seed.
+    pub interval: Option<Interval>,
 }
 
 /// Compression ratios at which accuracies are compared.
@@ -48,88 +54,110 @@ const LOSSES: [f64; 4] = [0.0, 0.5, 1.0, 2.0];
 struct Family {
     dataset: String,
     model: String,
-    /// Mean over records, percent.
+    /// Mean over runs, percent.
     baseline: f64,
     full_precision: f64,
-    /// Points by method (in report order) and seed.
-    methods: BTreeMap<(u8, String), BTreeMap<u64, Vec<Point>>>,
+    /// The smallest file of any run, bytes.
+    smallest: f64,
+    /// Curves by method, in report order.
+    methods: BTreeMap<(u8, String), Curve>,
 }
 
-fn families(records: &[RunRecord]) -> Vec<Family> {
-    let mut by_pair: BTreeMap<(String, String), Vec<&RunRecord>> = BTreeMap::new();
-    for record in finished(records).filter(|record| record.method != "baseline") {
-        by_pair.entry((record.dataset.clone(), record.model.clone())).or_default().push(record);
+fn families(points: &[WorkingPoint], methods: &Methods) -> Vec<Family> {
+    let mut by_pair: BTreeMap<(&str, &str), Vec<&WorkingPoint>> = BTreeMap::new();
+    for point in points.iter().filter(|point| point.method != BASELINE) {
+        by_pair.entry((&point.dataset, &point.model)).or_default().push(point);
     }
     let mut families = Vec::new();
-    for ((dataset, model), records) in by_pair {
-        let baselines: Vec<f64> = records.iter().filter_map(|r| Some(r.baseline.as_ref()?.top1)).collect();
-        let sizes: Vec<f64> = records.iter().filter_map(|r| Some(r.sizes()?.full_precision as f64)).collect();
-        let (Some(baseline), Some(full)) = (Summary::of(&baselines), Summary::of(&sizes)) else { continue };
-        let mut methods: BTreeMap<(u8, String), BTreeMap<u64, Vec<Point>>> = BTreeMap::new();
-        for record in records {
-            if let (Some(test), Some(sizes)) = (record.test(), record.sizes()) {
-                let key = (method_rank(&record.method), record.method.clone());
-                let point = Point { size: sizes.file as f64, accuracy: test.top1 };
-                methods.entry(key).or_default().entry(record.seed).or_default().push(point);
-            }
+    for ((dataset, model), points) in by_pair {
+        let mean = |read: fn(&WorkingPoint) -> Option<Summary>| {
+            let all: Vec<Summary> = points.iter().filter_map(|p| read(p)).collect();
+            let runs: usize = all.iter().map(|s| s.n).sum();
+            let sum: f64 = all.iter().map(|s| s.mean * s.n as f64).sum();
+            (runs > 0).then(|| sum / runs as f64)
+        };
+        let (Some(baseline), Some(full_precision)) = (mean(|p| p.baseline_top1), mean(|p| p.full_precision))
+        else {
+            continue;
+        };
+        let files = points.iter().flat_map(|p| &p.runs).map(|run| run.file_bytes);
+        let smallest = files.fold(full_precision, f64::min);
+        let mut by_method: BTreeMap<(u8, String), Vec<&WorkingPoint>> = BTreeMap::new();
+        for point in &points {
+            let key = (methods.rank(&point.method), point.method.clone());
+            by_method.entry(key).or_default().push(point);
         }
-        families.push(Family { dataset, model, baseline: baseline.mean, full_precision: full.mean, methods });
+        let curve = |points: Vec<&WorkingPoint>| Curve::new(&points, &shared_seeds(&points, None));
+        let methods = by_method.into_iter().map(|(key, points)| (key, curve(points))).collect();
+        let (dataset, model) = (dataset.to_owned(), model.to_owned());
+        families.push(Family { dataset, model, baseline, full_precision, smallest, methods });
     }
     families
 }
 
+/// `value` with the spread of what the seeds give, which need not have it as their mean.
+fn around(value: f64, by_seed: &[f64]) -> Option<Interval> {
+    let half = Summary::of(by_seed)?.half_width()?;
+    Some((value - half, value + half))
+}
+
 /// Hypervolume of each method, per data set and model.
-pub fn hypervolumes(records: &[RunRecord]) -> Vec<Hypervolume> {
+pub fn hypervolumes(points: &[WorkingPoint], methods: &Methods) -> Vec<Hypervolume> {
     let mut rows = Vec::new();
-    for family in families(records) {
-        let sizes = family.methods.values().flat_map(|seeds| seeds.values()).flatten().map(|p| p.size);
-        let smallest = sizes.fold(family.full_precision, f64::min);
+    for family in families(points, methods) {
         let reference = Point { size: family.full_precision, accuracy: (family.baseline - DEPTH).max(0.0) };
-        for ((_, method), seeds) in &family.methods {
-            let values: Vec<f64> =
-                seeds.values().map(|points| hypervolume(points, smallest, reference)).collect();
-            if let Some(summary) = Summary::of(&values) {
-                rows.push(Hypervolume {
-                    dataset: family.dataset.clone(),
-                    model: family.model.clone(),
-                    method: method.clone(),
-                    values: summary,
-                    interval: bootstrap_interval(&values),
-                });
-            }
+        for ((_, method), curve) in &family.methods {
+            let of = |points: &[Point]| hypervolume(points, family.smallest, reference);
+            let value = of(&curve.means());
+            let by_seed: Vec<f64> = curve.seeds().iter().map(|seed| of(&curve.of_seed(*seed))).collect();
+            rows.push(Hypervolume {
+                dataset: family.dataset.clone(),
+                model: family.model.clone(),
+                method: method.clone(),
+                value,
+                seeds: by_seed.len(),
+                interval: around(value, &by_seed),
+            });
         }
     }
     rows
 }
 
-/// Every method at each size and each accuracy that it reaches.
-pub fn at_equal(records: &[RunRecord]) -> Vec<AtEqual> {
+/// Every method at each size and each accuracy that its front of seed means reaches.
+pub fn at_equal(points: &[WorkingPoint], methods: &Methods) -> Vec<AtEqual> {
     let mut rows = Vec::new();
-    for family in families(records) {
-        let mut row = |place: &str, is_size: bool, read: &dyn Fn(&[Point]) -> Option<f64>| {
-            for ((_, method), seeds) in &family.methods {
-                let values: Vec<f64> =
-                    seeds.values().filter_map(|points| read(&pareto_front(points))).collect();
-                if let Some(summary) = Summary::of(&values) {
-                    rows.push(AtEqual {
-                        dataset: family.dataset.clone(),
-                        model: family.model.clone(),
-                        method: method.clone(),
-                        place: place.into(),
-                        is_size,
-                        values: summary,
-                        interval: bootstrap_interval(&values),
-                    });
-                }
-            }
+    for family in families(points, methods) {
+        let row = |method: &str, place: String, is_size, value, seeds, interval| AtEqual {
+            dataset: family.dataset.clone(),
+            model: family.model.clone(),
+            method: method.into(),
+            place,
+            is_size,
+            value,
+            seeds,
+            interval,
         };
         for ratio in RATIOS {
-            let size = family.full_precision / ratio;
-            row(&format!("{ratio} times smaller"), false, &|front| accuracy_at(front, size));
+            for ((_, method), curve) in &family.methods {
+                let values = curve.accuracies_at(family.full_precision / ratio);
+                if let Some(summary) = values.as_deref().and_then(Summary::of) {
+                    let place = format!("{ratio} times smaller");
+                    rows.push(row(method, place, false, summary.mean, summary.n, summary.interval()));
+                }
+            }
         }
         for loss in LOSSES {
-            let accuracy = family.baseline - loss;
-            row(&format!("{loss} points lost"), true, &|front| size_at(front, accuracy));
+            for ((_, method), curve) in &family.methods {
+                let size = |points: &[Point]| size_at(&pareto_front(points), family.baseline - loss);
+                let Some(value) = size(&curve.means()) else { continue };
+                let logs: Option<Vec<f64>> =
+                    curve.seeds().iter().map(|seed| size(&curve.of_seed(*seed)).map(f64::ln)).collect();
+                // Seeds that do not reach the accuracy have no size: then there is no interval.
+                let interval = logs.and_then(|logs| around(value.ln(), &logs));
+                let interval = interval.map(|(low, high)| (low.exp(), high.exp()));
+                let place = format!("{loss} points lost");
+                rows.push(row(method, place, true, value, curve.seeds().len(), interval));
+            }
         }
     }
     rows

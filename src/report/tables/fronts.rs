@@ -4,7 +4,7 @@
 use super::working_points::WorkingPoint;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
-use crate::record::RunRecord;
+use crate::report::methods::Methods;
 use crate::report::statistics::{AtEqual, Hypervolume, Point, at_equal, hypervolumes, pareto_front};
 use indexmap::IndexMap;
 
@@ -45,7 +45,7 @@ pub fn pareto(points: &[WorkingPoint]) -> Result<Table> {
         real("sparsity_percent", &rows, |(_, p)| p.sparsity.map(|s| s.mean)),
         real("file_bytes", &rows, |(_, p)| p.file_bytes.map(|s| s.mean)),
         real("compression_ratio", &rows, |(_, p)| p.compression.map(|s| s.mean)),
-        integer("seeds", &rows, |(_, p)| Some(p.seeds.len() as u64)),
+        integer("seeds", &rows, |(_, p)| Some(p.top1.n as u64)),
     ];
     Ok(Table::new("pareto", "Pareto fronts by method", frame(columns)?))
 }
@@ -54,34 +54,38 @@ pub fn pareto(points: &[WorkingPoint]) -> Result<Table> {
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn hypervolume_table(records: &[RunRecord]) -> Result<Table> {
-    let rows: Vec<Hypervolume> = hypervolumes(records);
+pub fn hypervolume_table(points: &[WorkingPoint], methods: &Methods) -> Result<Table> {
+    let rows: Vec<Hypervolume> = hypervolumes(points, methods);
     let columns = vec![
         text("dataset", &rows, |r| Some(&r.dataset)),
         text("model", &rows, |r| Some(&r.model)),
         text("method", &rows, |r| Some(&r.method)),
-        integer("seeds", &rows, |r| Some(r.values.n as u64)),
-        real("hypervolume", &rows, |r| Some(r.values.mean)),
+        integer("seeds", &rows, |r| Some(r.seeds as u64)),
+        real("hypervolume", &rows, |r| Some(r.value)),
         real("hypervolume_low", &rows, |r| r.interval.map(|i| i.0)),
         real("hypervolume_high", &rows, |r| r.interval.map(|i| i.1)),
     ];
     let table = Table::new("hypervolume", "Hypervolume of the accuracy–size fronts", frame(columns)?);
     Ok(Table {
         note: "Share of the box between the smallest file of any method and the full-precision size (logarithmic), and \
-               between five points below the baseline and 100 %, that a method's front dominates: mean over seeds, 95 % \
-               bootstrap interval (none with a single seed). Methods with more settings in the grid have more chances."
+               between five points below the baseline and 100 %, that a method's front of seed means dominates; 95 % \
+               t-interval from the same settings seed by seed (none with a single seed). Settings with fewer seeds than the \
+               method's others are left out. Methods with more settings in the grid have more chances."
             .into(),
         compare_within: vec!["dataset", "model"],
+        intervals: vec![("hypervolume", rows.iter().map(|r| r.interval).collect())],
         ..table
     })
 }
 
-/// Accuracy of each method at fixed sizes, and size at fixed accuracies, interpolated on each seed's front.
+/// Accuracy of each method at fixed sizes, and size at fixed accuracies, interpolated on its front of seed means.
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn at_equal_table(records: &[RunRecord]) -> Result<Table> {
-    let rows: Vec<AtEqual> = at_equal(records);
+pub fn at_equal_table(points: &[WorkingPoint], methods: &Methods) -> Result<Table> {
+    let rows: Vec<AtEqual> = at_equal(points, methods);
+    let of_kind = |is_size: bool| rows.iter().map(|r| r.interval.filter(|_| r.is_size == is_size)).collect();
+    let intervals = vec![("top1_percent", of_kind(false)), ("file_bytes", of_kind(true))];
     let accuracy = |read: fn(&AtEqual) -> Option<f64>| move |r: &AtEqual| read(r).filter(|_| !r.is_size);
     let bytes = |read: fn(&AtEqual) -> Option<f64>| move |r: &AtEqual| read(r).filter(|_| r.is_size);
     let columns = vec![
@@ -89,21 +93,23 @@ pub fn at_equal_table(records: &[RunRecord]) -> Result<Table> {
         text("model", &rows, |r| Some(&r.model)),
         text("at", &rows, |r| Some(&r.place)),
         text("method", &rows, |r| Some(&r.method)),
-        real("top1_percent", &rows, accuracy(|r| Some(r.values.mean))),
+        real("top1_percent", &rows, accuracy(|r| Some(r.value))),
         real("top1_low_percent", &rows, accuracy(|r| r.interval.map(|i| i.0))),
         real("top1_high_percent", &rows, accuracy(|r| r.interval.map(|i| i.1))),
-        real("file_bytes", &rows, bytes(|r| Some(r.values.mean))),
+        real("file_bytes", &rows, bytes(|r| Some(r.value))),
         real("file_low_bytes", &rows, bytes(|r| r.interval.map(|i| i.0))),
         real("file_high_bytes", &rows, bytes(|r| r.interval.map(|i| i.1))),
-        integer("seeds", &rows, |r| Some(r.values.n as u64)),
+        integer("seeds", &rows, |r| Some(r.seeds as u64)),
     ];
     let table = Table::new("at_equal", "Accuracy at equal size, size at equal accuracy", frame(columns)?);
     Ok(Table {
-        note: "Interpolated on the Pareto front of each seed over all bit widths, never beyond its ends: a method without \
-               a row does not reach the place for any seed. Mean over the seeds that do (n), 95 % bootstrap interval \
-               (none with a single seed)."
+        note: "Interpolated on the front of means over n seeds, over all bit widths, never beyond its ends: a method without \
+               a row does not reach the place. Settings with fewer seeds than the method's others are left out. 95 % \
+               t-interval from the same settings seed by seed: none with a single seed, and none of a size where a seed \
+               does not reach the accuracy."
             .into(),
         compare_within: vec!["dataset", "model", "at"],
+        intervals,
         ..table
     })
 }

@@ -10,18 +10,18 @@ mod raw;
 mod timings;
 mod working_points;
 
-pub use comparison::comparison;
+pub use comparison::{comparison, nothing_compared};
 pub use epochs::epochs;
 pub use fronts::{at_equal_table, hypervolume_table, pareto};
 pub use layers::layers;
 pub use main_table::main_table;
-pub(crate) use main_table::smallest_within;
 pub use published::published;
 pub use raw::{from_raw, raw};
 pub(crate) use timings::seconds_per_epoch;
 pub use timings::{origins, provenance, timings};
-pub use working_points::{WorkingPoint, working_points, working_points_table};
+pub use working_points::{SeedResult, WorkingPoint, working_points, working_points_table};
 
+use super::statistics::Interval;
 use crate::{Error, Result};
 use polars::prelude::{Column, DataFrame, IntoColumn as _, StringChunkedBuilder};
 
@@ -38,6 +38,9 @@ pub struct Table {
     pub frame: DataFrame,
     /// Columns within whose equal values the best is found (and set in bold); empty: nothing is compared.
     pub compare_within: Vec<&'static str>,
+    /// 95 % intervals of the means in some columns, row by row, in the unit of the cells: a value is the best only where its
+    /// interval lies apart from every other, and in these columns alone.
+    pub intervals: Vec<(&'static str, Vec<Option<Interval>>)>,
     /// Whether it is a function of the results alone; false for times and provenance.
     pub reproducible: bool,
     /// Whether people read it; a long table of data is written as CSV and Parquet alone.
@@ -58,6 +61,7 @@ impl Table {
             note: String::new(),
             frame,
             compare_within: Vec::new(),
+            intervals: Vec::new(),
             reproducible: true,
             for_readers: true,
         }

@@ -1,9 +1,10 @@
 //! Published numbers beside our best working points of the same data set and model.
 
-use super::main_table::{ONE_POINT, choose};
+use super::main_table::{ONE_POINT, choose, rules};
 use super::working_points::WorkingPoint;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
+use crate::report::choice::ChooseOn;
 use crate::report::published::Source;
 use indexmap::IndexMap;
 
@@ -23,12 +24,13 @@ struct Row {
 }
 
 /// Rows of `sources` for the data sets and models of `points`, each followed by ours: per method, over all bit widths,
-/// the most accurate working point and the smallest with at most one point lost. `None` where no source has numbers for
+/// the most accurate working point and the smallest with at most one point lost, chosen on the split `on`. `None` where no source has numbers for
 /// any of them.
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn published(points: &[WorkingPoint], sources: &[Source]) -> Result<Option<Table>> {
+pub fn published(points: &[WorkingPoint], on: ChooseOn, sources: &[Source]) -> Result<Option<Table>> {
+    let rules = rules(points, on);
     let mut groups: IndexMap<(&str, &str), IndexMap<&str, Vec<&WorkingPoint>>> = IndexMap::new();
     for point in points.iter().filter(|point| point.file_bytes.is_some()) {
         let methods = groups.entry((&point.dataset, &point.model)).or_default();
@@ -59,8 +61,9 @@ pub fn published(points: &[WorkingPoint], sources: &[Source]) -> Result<Option<T
             continue;
         }
         rows.extend(theirs);
+        let Some(rule) = rules.get(&(dataset, model)) else { continue };
         for (method, points) in methods {
-            for (choice, point) in choose(&points) {
+            for (choice, point) in choose(rule, &points) {
                 let Some(point) = point.filter(|_| choice != super::main_table::NO_LOSS) else { continue };
                 let limit = if choice == ONE_POINT { "smallest with at most 1 point lost" } else { choice };
                 rows.push(Row {
@@ -75,7 +78,7 @@ pub fn published(points: &[WorkingPoint], sources: &[Source]) -> Result<Option<T
                     bytes: point.file_bytes.map(|s| s.mean),
                     ratio: point.compression.map(|s| s.mean),
                     source: "this report".into(),
-                    setting: format!("mean over {} seed(s)", point.seeds.len()),
+                    setting: format!("mean over {} seed(s)", point.top1.n),
                 });
             }
         }
@@ -99,9 +102,11 @@ pub fn published(points: &[WorkingPoint], sources: &[Source]) -> Result<Option<T
     ];
     let table = Table::new("published", "Published numbers beside ours", frame(columns)?);
     Ok(Some(Table {
-        note: "Published rows are as their sources print them, measured in other settings: compare with care. They are in \
-               no average, front or comparison of this report."
-            .into(),
+        note: format!(
+            "Published rows are as their sources print them, measured in other settings: compare with care. They are in \
+             no average, front or comparison of this report. Ours are chosen on {} accuracy.",
+            on.name()
+        ),
         ..table
     }))
 }

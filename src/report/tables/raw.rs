@@ -2,20 +2,26 @@
 
 use super::{Table, frame, integer, polars_error, real, text};
 use crate::record::{Failure, Measurements, Metrics, Outcome, Provenance, RunRecord, SCHEMA, Sizes};
-use crate::report::records::configurations;
+use crate::report::methods::Methods;
+use crate::report::settings::{resolved, setting};
+use crate::spec::run_spec::canonical;
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
+use rayon::prelude::*;
+use serde_json::{Map, Value};
 
 /// One row per run, in the order of `records`. Shares are percent, sizes bytes, the drop is baseline − top-1 in points.
 ///
 /// # Errors
 /// [`Error::Internal`] only on a defect.
-pub fn raw(records: &[RunRecord]) -> Result<Table> {
+pub fn raw(records: &[RunRecord], methods: &Methods) -> Result<Table> {
     let test = |read: fn(&Metrics) -> Option<f64>| move |r: &RunRecord| r.test().and_then(read);
     let size = |read: fn(&Sizes) -> Option<f64>| move |r: &RunRecord| r.sizes().and_then(read);
     let count =
         |read: fn(&Sizes) -> Option<usize>| move |r: &RunRecord| r.sizes().and_then(read).map(|n| n as u64);
-    let configurations = configurations(&records.iter().collect::<Vec<_>>());
+    let configuration = |r: &RunRecord| setting(r, &resolved(r, methods)).configuration;
+    let configurations: Vec<String> = records.par_iter().map(configuration).collect();
+    let parameters = |r: &RunRecord| canonical(&Value::Object(r.parameters.clone()));
     let columns = vec![
         text("id", records, |r| Some(&r.id)),
         text("experiment", records, |r| Some(&r.experiment)),
@@ -26,6 +32,7 @@ pub fn raw(records: &[RunRecord]) -> Result<Table> {
         integer("bits", records, |r| r.bits.map(u64::from)),
         real("lambda", records, RunRecord::lambda),
         real("p", records, RunRecord::p),
+        text("parameters", records, |r| Some(parameters(r))),
         integer("seed", records, |r| Some(r.seed)),
         text("status", records, |r| Some(r.outcome.name())),
         real("top1_percent", records, test(|m| Some(m.top1))),
@@ -34,6 +41,7 @@ pub fn raw(records: &[RunRecord]) -> Result<Table> {
         integer("test_samples", records, |r| r.test().map(|m| m.n as u64)),
         real("validation_top1_percent", records, |r| r.validation().map(|m| m.top1)),
         real("baseline_top1_percent", records, |r| r.baseline.as_ref().map(|m| m.top1)),
+        real("baseline_validation_top1_percent", records, |r| r.baseline_validation.as_ref().map(|m| m.top1)),
         real("drop_points", records, drop_points),
         real("sparsity_percent", records, |r| r.sparsity().map(|s| 100.0 * s)),
         real("entropy_bits", records, RunRecord::entropy),
@@ -65,6 +73,24 @@ pub(crate) fn drop_points(record: &RunRecord) -> Option<f64> {
 /// [`Error::Input`] if a needed column is missing.
 pub fn from_raw(frame: &DataFrame) -> Result<Vec<RunRecord>> {
     (0..frame.height()).map(|row| record(frame, row)).collect()
+}
+
+/// The method's parameters; of a table from before there was a column of them Λ and p alone.
+fn parameters(
+    frame: &DataFrame,
+    row: usize,
+    lambda: Option<f64>,
+    p: Option<f64>,
+) -> Result<Map<String, Value>> {
+    let Ok(column) = frame.column("parameters") else {
+        let known = [("lambda", lambda), ("p", p)].into_iter();
+        return Ok(known.filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect());
+    };
+    match column.get(row).map_err(polars_error)?.get_str() {
+        None => Ok(Map::new()),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| Error::input(format!("row {row}: parameters: invalid JSON: {error}"))),
+    }
 }
 
 fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
@@ -129,8 +155,7 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
         method: words("method")?,
         label: words("label")?,
         bits: count("bits")?.map(|bits| bits as u32),
-        lambda: number("lambda")?,
-        p: number("p")?,
+        parameters: parameters(frame, row, number("lambda")?, number("p")?)?,
         seed: cell("seed")?.extract::<u64>().unwrap_or(0),
         spec: serde_json::json!({ "configuration": words("configuration")? }),
         outcome,
@@ -139,6 +164,12 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
         warnings: Some(words("warnings")?).filter(|w| !w.is_empty()).into_iter().collect(),
         selection: words("selection")?,
         baseline: metrics(number("baseline_top1_percent")?, None, None, None),
+        baseline_validation: metrics(
+            number("baseline_validation_top1_percent").ok().flatten(),
+            None,
+            None,
+            None,
+        ),
         epochs: Vec::new(),
         seconds: f64::NAN,
         peak_memory: None,

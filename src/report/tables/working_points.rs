@@ -1,14 +1,18 @@
 //! Working points: runs that differ only in their seed, as mean ± standard deviation.
 
 use super::raw::drop_points;
-use super::{Table, frame, integer, real, text};
+use super::{Interval, Table, frame, integer, real, text};
 use crate::Result;
 use crate::record::RunRecord;
-use crate::report::records::{configurations, finished, spec_without};
+use crate::report::methods::Methods;
+use crate::report::records::finished;
+use crate::report::settings::{resolved, setting, spec_without};
 use crate::report::statistics::Summary;
 use crate::spec::run_spec::canonical;
 use indexmap::IndexMap;
-use serde_json::{Value, json};
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// One setting over its seeds.
 #[derive(Clone, Debug)]
@@ -23,23 +27,27 @@ pub struct WorkingPoint {
     pub label: String,
     /// Bit width.
     pub bits: Option<u32>,
-    /// Λ.
-    pub lambda: Option<f64>,
-    /// p.
-    pub p: Option<f64>,
+    /// The method's parameters, every default written out where that was possible.
+    pub parameters: Map<String, Value>,
     /// Hash of everything but the seed.
     pub configuration: String,
     /// The resolved specification of its first run.
-    pub spec: serde_json::Value,
+    pub spec: Value,
+    /// Everything but seeds, bit width and the parameter that trades accuracy for size: equal along one sweep.
+    pub variant: String,
     /// Ids of its runs.
     pub ids: Vec<String>,
-    /// Seeds, ascending.
-    pub seeds: Vec<u64>,
-    /// Top-1, percent.
+    /// Its runs in the order of the records, each seed's.
+    pub runs: Vec<SeedResult>,
+    /// Top-1 on the test split, percent.
     pub top1: Summary,
-    /// Baseline's top-1, percent.
+    /// Top-1 on the validation split, percent.
+    pub validation: Option<Summary>,
+    /// Baseline's top-1 on the test split, percent.
     pub baseline_top1: Option<Summary>,
-    /// Baseline − top-1, points.
+    /// Baseline's top-1 on the validation split, percent.
+    pub baseline_validation: Option<Summary>,
+    /// Baseline − top-1 on the test split, points.
     pub drop: Option<Summary>,
     /// Zeros, percent.
     pub sparsity: Option<Summary>,
@@ -49,33 +57,107 @@ pub struct WorkingPoint {
     pub file_bytes: Option<Summary>,
     /// Compression ratio.
     pub compression: Option<Summary>,
+    /// Full-precision size, bytes.
+    pub full_precision: Option<Summary>,
+}
+
+/// What one run of a working point came to, as far as methods are compared by it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeedResult {
+    /// Seed.
+    pub seed: u64,
+    /// Top-1 on the test split, percent.
+    pub top1: f64,
+    /// Baseline − top-1, points.
+    pub drop: Option<f64>,
+    /// File, bytes.
+    pub file_bytes: f64,
 }
 
 impl WorkingPoint {
     /// Everything but the seed and the method's parameters `swept`, as text: equal for the points of one line along them.
     pub fn setting_without(&self, swept: &[&str]) -> String {
-        let spec = spec_without(&self.spec, swept);
-        // A raw table without specifications still tells λ and p apart.
-        let kept = |name: &str, value: Option<f64>| value.filter(|_| !swept.contains(&name));
-        let known = if self.spec.get("quantizer").is_some() { spec } else { Value::Null };
-        canonical(&json!([self.method, self.bits, kept("lambda", self.lambda), kept("p", self.p), known]))
+        setting_without(&self.method, self.bits, &self.parameters, &self.spec, swept, true)
+    }
+
+    /// The method's parameter `name`, where it is a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.parameters.get(name).and_then(Value::as_f64)
+    }
+
+    /// Λ, where the method has one.
+    pub fn lambda(&self) -> Option<f64> {
+        self.number("lambda")
+    }
+
+    /// p, where the method has one.
+    pub fn p(&self) -> Option<f64> {
+        self.number("p")
     }
 }
 
-/// Finished runs grouped by everything but their seed, in the order of `records`.
-pub fn working_points(records: &[RunRecord]) -> Vec<WorkingPoint> {
-    let mut groups: IndexMap<String, Vec<&RunRecord>> = IndexMap::new();
+fn setting_without(
+    method: &str,
+    bits: Option<u32>,
+    parameters: &Map<String, Value>,
+    spec: &Value,
+    swept: &[&str],
+    with_bits: bool,
+) -> String {
+    // A raw table has no specifications, but it has parameters.
+    let known = match spec.get("quantizer") {
+        Some(_) => spec_without(spec, swept, with_bits),
+        None => {
+            let mut parameters = parameters.clone();
+            parameters.retain(|name, _| !swept.contains(&name.as_str()));
+            Value::Object(parameters)
+        }
+    };
+    canonical(&json!([method, bits.filter(|_| with_bits), known]))
+}
+
+/// Finished runs grouped by everything but their seed, in the order of `records`. Of runs that computed the same under two
+/// ids the first counts.
+pub fn working_points(records: &[RunRecord], methods: &Methods) -> Vec<WorkingPoint> {
     let finished: Vec<&RunRecord> = finished(records).collect();
-    for (record, configuration) in finished.iter().zip(configurations(&finished)) {
-        groups.entry(configuration).or_default().push(record);
+    let settings: Vec<_> = finished
+        .par_iter()
+        .map(|record| {
+            let spec = resolved(record, methods);
+            setting(record, &spec)
+        })
+        .collect();
+    let mut groups: IndexMap<String, Vec<&RunRecord>> = IndexMap::new();
+    let mut seen = HashSet::new();
+    for (record, setting) in finished.into_iter().zip(settings) {
+        if seen.insert(setting.run) {
+            groups.entry(setting.configuration).or_default().push(record);
+        }
     }
-    groups.into_iter().map(|(configuration, group)| working_point(configuration, &group)).collect()
+    let groups: Vec<(String, Vec<&RunRecord>)> = groups.into_iter().collect();
+    groups
+        .into_par_iter()
+        .map(|(configuration, group)| working_point(configuration, &group, methods))
+        .collect()
 }
 
-fn working_point(configuration: String, group: &[&RunRecord]) -> WorkingPoint {
+fn working_point(configuration: String, group: &[&RunRecord], methods: &Methods) -> WorkingPoint {
     let first = group[0];
     let over = |read: &dyn Fn(&RunRecord) -> Option<f64>| {
         Summary::of(&group.iter().filter_map(|record| read(record)).collect::<Vec<f64>>())
+    };
+    let spec = resolved(first, methods).into_owned();
+    let written = spec.pointer("/quantizer/parameters").and_then(Value::as_object);
+    let parameters = written.unwrap_or(&first.parameters).clone();
+    let swept = methods.strengths(&first.method);
+    let variant = setting_without(&first.method, first.bits, &parameters, &spec, &swept, false);
+    let result = |record: &&RunRecord| {
+        Some(SeedResult {
+            seed: record.seed,
+            top1: record.test()?.top1,
+            drop: drop_points(record),
+            file_bytes: record.sizes()?.file as f64,
+        })
     };
     WorkingPoint {
         dataset: first.dataset.clone(),
@@ -83,21 +165,45 @@ fn working_point(configuration: String, group: &[&RunRecord]) -> WorkingPoint {
         method: first.method.clone(),
         label: first.label.clone(),
         bits: first.bits,
-        lambda: first.lambda(),
-        p: first.p(),
+        parameters,
         configuration,
-        spec: first.spec.clone(),
+        spec,
+        variant,
         ids: group.iter().map(|record| record.id.clone()).collect(),
-        seeds: group.iter().map(|record| record.seed).collect(),
+        runs: group.iter().filter_map(result).collect(),
         // `finished` keeps only records with a test result, so there is at least one number.
         top1: over(&|r| r.test().map(|m| m.top1)).unwrap_or(Summary { mean: f64::NAN, std: None, n: 0 }),
+        validation: over(&|r| r.validation().map(|m| m.top1)),
         baseline_top1: over(&|r| r.baseline.as_ref().map(|m| m.top1)),
+        baseline_validation: over(&|r| r.baseline_validation.as_ref().map(|m| m.top1)),
         drop: over(&drop_points),
         sparsity: over(&|r| r.sparsity().map(|s| 100.0 * s)),
         entropy: over(&RunRecord::entropy),
         file_bytes: over(&|r| r.sizes().map(|s| s.file as f64)),
         compression: over(&|r| r.sizes().map(crate::record::Sizes::compression_ratio)),
+        full_precision: over(&|r| r.sizes().map(|s| s.full_precision as f64)),
     }
+}
+
+/// Reads one number of a working point.
+type Read = fn(&WorkingPoint) -> Option<Summary>;
+
+/// The numbers of a working point that tables compare, by column.
+const COMPARED: [(&str, Read); 6] = [
+    ("top1_percent", |p| Some(p.top1)),
+    ("drop_points", |p| p.drop),
+    ("sparsity_percent", |p| p.sparsity),
+    ("entropy_bits", |p| p.entropy),
+    ("file_bytes", |p| p.file_bytes),
+    ("compression_ratio", |p| p.compression),
+];
+
+/// 95 % intervals of the means of `points`, by column: what sets a best value in bold.
+pub(super) fn intervals<'a>(
+    points: impl Iterator<Item = Option<&'a WorkingPoint>> + Clone,
+) -> Vec<(&'static str, Vec<Option<Interval>>)> {
+    let of = |read: Read| points.clone().map(|p| p.and_then(read)?.interval()).collect();
+    COMPARED.iter().map(|(name, read)| (*name, of(*read))).collect()
 }
 
 /// One row per working point: means, sample standard deviations (missing with one seed) and the number of seeds.
@@ -113,11 +219,12 @@ pub fn working_points_table(points: &[WorkingPoint]) -> Result<Table> {
         text("method", points, |p| Some(&p.method)),
         text("label", points, |p| Some(&p.label)),
         integer("bits", points, |p| p.bits.map(u64::from)),
-        real("lambda", points, |p| p.lambda),
-        real("p", points, |p| p.p),
-        integer("seeds", points, |p| Some(p.seeds.len() as u64)),
+        real("lambda", points, WorkingPoint::lambda),
+        real("p", points, WorkingPoint::p),
+        integer("seeds", points, |p| Some(p.top1.n as u64)),
         real("top1_percent", points, |p| Some(p.top1.mean)),
         real("top1_std_points", points, |p| p.top1.std),
+        real("validation_top1_percent", points, |p| mean(p.validation)),
         real("baseline_top1_percent", points, |p| mean(p.baseline_top1)),
         real("drop_points", points, |p| mean(p.drop)),
         real("sparsity_percent", points, |p| mean(p.sparsity)),
@@ -134,5 +241,9 @@ pub fn working_points_table(points: &[WorkingPoint]) -> Result<Table> {
         "Working points: mean and standard deviation over seeds",
         frame(columns)?,
     );
-    Ok(Table { compare_within: vec!["dataset", "model", "bits"], ..table })
+    Ok(Table {
+        compare_within: vec!["dataset", "model", "bits"],
+        intervals: intervals(points.iter().map(Some)),
+        ..table
+    })
 }

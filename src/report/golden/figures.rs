@@ -1,0 +1,121 @@
+//! Figures against the data that they are drawn from.
+
+use super::{methods, points, record, records};
+use crate::record::RunRecord;
+use crate::report::choice::{Choice, ChooseOn};
+use crate::report::figure::{FIGURES, Figure, Group, Source, pdf, png};
+use crate::report::methods::Methods;
+use crate::report::records::finished;
+use crate::report::tables::WorkingPoint;
+use serde_json::json;
+
+fn group<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord], methods: &'a Methods) -> Group<'a> {
+    let points: Vec<&WorkingPoint> = points.iter().collect();
+    Group {
+        title: "cifar10, resnet20".into(),
+        choice: Choice::new(ChooseOn::Validation, &points),
+        points,
+        records: finished(records).collect(),
+        methods,
+    }
+}
+
+fn figure(name: &str) -> &'static Figure {
+    FIGURES.iter().find(|figure| figure.name == name).unwrap()
+}
+
+/// Every figure made of records: its text lies inside the picture, every series of the CSV is in the legend, the numbers at
+/// the axes enclose most of the CSV's range, and PNG and PDF come out of it.
+#[test]
+fn figures_show_their_csv() {
+    let mut records = records(3);
+    for (seed, p) in [(1, 0.2), (2, 0.2), (3, 0.2)] {
+        let mut other = record("ecqx", 4, 0.1, seed, 88.5, 45_000);
+        other.parameters.insert("p".into(), json!(p));
+        other.spec["quantizer"]["parameters"]["p"] = json!(p);
+        other.id = format!("{:032x}", 7_000_000_000u64 + seed);
+        records.push(other);
+    }
+    let (points, methods) = (points(&records), methods());
+    let mut drawn = 0;
+    for kind in FIGURES {
+        let Source::Records(draw) = kind.draw else { continue };
+        let drawing = draw(&group(&points, &records, &methods))
+            .unwrap()
+            .unwrap_or_else(|| panic!("{} is empty", kind.name));
+        drawn += 1;
+        let document = roxmltree::Document::parse(&drawing.svg).unwrap();
+        let number =
+            |node: &roxmltree::Node, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
+        let root = document.root_element();
+        let (width, height) = (number(&root, "width"), number(&root, "height"));
+        let texts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("text")).collect();
+        for node in &texts {
+            let (x, y) = (number(node, "x"), number(node, "y"));
+            let content = node.text().unwrap_or_default().trim();
+            let long = content.chars().count() as f64 * number(node, "font-size") * 0.5;
+            let (from, to) = match node.attribute("text-anchor") {
+                Some("middle") => (x - long / 2.0, x + long / 2.0),
+                Some("end") => (x - long, x),
+                _ => (x, x + long),
+            };
+            let turned = node.attribute("transform").is_some();
+            assert!(turned || (from >= 0.0 && to <= width), "{}: '{content}' from {from} to {to}", kind.name);
+            assert!((0.0..=height).contains(&y), "{}: '{content}' at {y}", kind.name);
+        }
+        let shown: Vec<&str> = texts.iter().filter_map(|node| node.text()).map(str::trim).collect();
+        let mut lines = csv(&drawing.csv);
+        let header = lines.remove(0);
+        assert_eq!(header.len(), 9, "{}", drawing.csv);
+        assert!(!lines.is_empty(), "{}", kind.name);
+        for line in &lines {
+            assert!(
+                shown.contains(&line[1].as_str()),
+                "{}: series '{}' is not in the legend",
+                kind.name,
+                line[1]
+            );
+        }
+        assert!(png(&drawing.svg, 0.25).unwrap().starts_with(b"\x89PNG"));
+        let document = pdf(&drawing.svg).unwrap();
+        assert!(document.starts_with(b"%PDF"));
+        // Text stays text: the font is in the file.
+        assert!(document.windows(9).any(|window| window == b"/FontFile"), "{}: no font", kind.name);
+    }
+    assert_eq!(drawn, 8);
+}
+
+/// Points, baseline and floor of the chart: each point above the floor is one marker, the others are counted below it.
+#[test]
+fn one_marker_per_point() {
+    let records = records(3);
+    let (points, methods) = (points(&records), methods());
+    let Source::Records(draw) = figure("accuracy_over_sparsity").draw else {
+        panic!("it needs records alone")
+    };
+    let drawing = draw(&group(&points, &records, &methods)).unwrap().unwrap();
+    // ECQx is drawn as circles: two points and the legend's; the third lies 70 points below the baseline.
+    assert_eq!(drawing.svg.matches("<circle").count(), 3);
+    assert!(drawing.svg.contains("2 points below 75 % are not shown"));
+    let lines = csv(&drawing.csv);
+    assert_eq!(lines.len(), 1 + 6, "all points are in the CSV");
+    assert!(lines[1..].iter().all(|line| line[8] == "90"), "{}", drawing.csv);
+    assert!(lines.iter().any(|line| line[1] == "ECQx" && line[3] == "30" && line[5].starts_with("89.6")));
+}
+
+/// Cells of a CSV whose quoted cells hold no quotes.
+fn csv(text: &str) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let (mut cells, mut quoted) = (vec![String::new()], false);
+        for c in line.chars() {
+            match c {
+                '"' => quoted = !quoted,
+                ',' if !quoted => cells.push(String::new()),
+                c => cells.last_mut().unwrap().push(c),
+            }
+        }
+        lines.push(cells);
+    }
+    lines
+}

@@ -1,0 +1,169 @@
+//! Comparisons, trade-offs and working points, on records whose statistics can be worked out by hand.
+
+use super::{Markdown, compared, methods, points, record, records, text};
+use crate::record::RunRecord;
+use crate::report::export::Exporter as _;
+use crate::report::statistics::{at_equal, compare, hypervolumes};
+use crate::report::tables::{comparison, nothing_compared, raw};
+use serde_json::{Value, json};
+
+/// Differences at equal size, their interval and the verdict; broken networks do not count. Fewer than five seeds suggest
+/// at most.
+#[test]
+fn paired_difference_and_verdict() {
+    let overall = |records: &[RunRecord]| {
+        let all = compared(records);
+        all.into_iter().find(|c| c.bits.is_none() && c.other == "ecq").unwrap()
+    };
+    let three = overall(&records(3));
+    assert_eq!(three.seeds, 3);
+    assert!((three.difference.unwrap() - 0.6).abs() < 1e-9);
+    assert_eq!(
+        three.verdict(),
+        "The runs suggest that ECQx is more accurate than ECQ at equal size (+0.60 pp, 95 % interval +0.10 … +1.10, 3 \
+         seeds)."
+    );
+    let five = overall(&records(5));
+    assert_eq!(
+        five.verdict(),
+        "At equal size ECQx is more accurate than ECQ (+0.80 pp, 95 % interval +0.41 … +1.19, 5 seeds)."
+    );
+    // Two seeds of one sign show nothing.
+    assert!(
+        overall(&records(2))
+            .verdict()
+            .starts_with("No difference between ECQx and ECQ at equal size is shown")
+    );
+    // With one seed there is no interval, and the sentence says so.
+    let single = overall(&records(1));
+    assert_eq!(single.interval, None);
+    assert_eq!(
+        single.verdict(),
+        "One seed: ECQx is 0.40 pp more accurate than ECQ at equal size; without an interval this is no evidence."
+    );
+}
+
+/// Without a common range of sizes there is neither a difference nor a ratio of sizes, though the accuracies overlap.
+#[test]
+fn nothing_to_compare_has_no_ratio() {
+    let mut records = Vec::new();
+    for seed in 1..=3 {
+        for (lambda, top1, file) in [(0.0, 90.0, 100_000), (0.1, 89.0, 50_000)] {
+            records.push(record("ecq", 4, lambda, seed, top1, file));
+            records.push(record("ecqx", 4, lambda, seed, top1, file / 10));
+        }
+    }
+    let compared = compared(&records);
+    assert!(
+        compared
+            .iter()
+            .all(|c| c.difference.is_none() && c.size_ratio.is_none() && c.size_interval.is_none())
+    );
+    assert_eq!(
+        compared[0].verdict(),
+        "ECQx and ECQ have no common range of sizes with at most 5 points lost: nothing to compare."
+    );
+}
+
+/// A front over several settings of one method chooses the best of them: the verdict says from how many.
+#[test]
+fn verdict_names_unequal_choice() {
+    let mut records = records(3);
+    for seed in 1..=3 {
+        let mut variant = record("ecqx", 4, 0.1, seed, 89.5, 50_000);
+        variant.spec["quantizer"]["parameters"]["band"] = json!("above");
+        records.push(variant);
+    }
+    let compared = compared(&records);
+    let overall = compared.iter().find(|c| c.bits.is_none() && c.other == "ecq").unwrap();
+    assert!(
+        overall.verdict().contains("chosen from 2 settings of ECQx and 1 of ECQ"),
+        "{}",
+        overall.verdict()
+    );
+}
+
+/// Any method can be the one that the others are compared with; without a run of it there is no comparison, and the note
+/// says how to choose one.
+#[test]
+fn the_reference_can_be_chosen() {
+    let records = records(3);
+    let all = points(&records);
+    let ecq = methods().with_reference("ecq", &records).unwrap();
+    let rows = compare(&all, &ecq);
+    assert!((rows[0].difference.unwrap() + 0.6).abs() < 1e-9);
+    assert!(rows[0].verdict().starts_with("The runs suggest that ECQ is less accurate than ECQx"));
+    let lsq = methods().with_reference("lsq", &records).unwrap();
+    let rows = compare(&all, &lsq);
+    assert!(rows.is_empty());
+    let note = nothing_compared(&rows, &lsq, &["ecq", "ecqx"]).unwrap();
+    assert_eq!(
+        note,
+        "No comparison: there is no run of LSQ. '--reference-method NAME' chooses one of ecq, ecqx."
+    );
+    let table = comparison(&rows, &lsq, Some(&note)).unwrap();
+    let markdown = text(Markdown.export(&table).unwrap());
+    assert!(markdown.starts_with("LSQ against the other methods") && markdown.contains("--reference-method"));
+}
+
+/// An unset and an explicit default are one working point, whatever the record's label says, and a run that an earlier
+/// schema has under two ids counts once. Other data are another working point.
+#[test]
+fn equal_settings_are_one_working_point() {
+    let with = |parameters: Value, seed: u64, digest: &str, dataset: Value| {
+        let mut record = record("ecqx", 4, 0.05, seed, 90.0, 50_000);
+        record.schema = 1;
+        record.spec = json!({
+            "dataset": dataset, "model": {"name": "resnet20"}, "seed": seed, "baseline": {"checkpoint": "x.pt"},
+            "training": {"epochs": 1}, "quantizer": {"method": "ecqx", "bits": 4, "parameters": parameters},
+        });
+        record.label = format!("ecqx 4 bit {parameters}");
+        record.id = format!("{parameters} {seed} {digest} {dataset}");
+        record.provenance.dataset_digest = digest.into();
+        record
+    };
+    let (short, long) = (json!({}), json!({"lambda": 0.05, "p": 0.1, "band": "below"}));
+    let cifar = json!({"name": "cifar10"});
+    let records = [
+        with(short.clone(), 1, "d", cifar.clone()),
+        with(long.clone(), 1, "d", cifar.clone()),
+        // The digest stands for the settings of the data set.
+        with(long.clone(), 2, "d", json!({"name": "cifar10", "normalization": "dataset"})),
+        with(short, 1, "other", cifar.clone()),
+        with(json!({"p": 0.2}), 1, "d", cifar),
+    ];
+    let points = points(&records);
+    assert_eq!(points.iter().map(|p| p.top1.n).collect::<Vec<_>>(), [2, 1, 1]);
+    assert_eq!(points[0].label, records[0].label);
+    assert_eq!((points[0].lambda(), points[2].p()), (Some(0.05), Some(0.2)));
+    let table = raw(&records, &methods()).unwrap();
+    let configurations = table.frame.column("configuration").unwrap().str().unwrap().clone();
+    assert_eq!(configurations.get(0), configurations.get(1));
+    assert_ne!(configurations.get(0), configurations.get(3));
+    let parameters = table.frame.column("parameters").unwrap().str().unwrap().clone();
+    assert_eq!(parameters.get(0), Some(r#"{"lambda":0.05,"p":0.1}"#), "as the record has them");
+}
+
+/// Hypervolume: share of ln(size) from 10 kB to 1 MB times accuracy from 85 to 100 %.
+#[test]
+fn hypervolume_by_hand() {
+    let rows = hypervolumes(&points(&records(1)), &methods());
+    let ecq = rows.iter().find(|row| row.method == "ecq").unwrap();
+    // 5 points from 100 kB on (half of the two decades), 4 points from 50 to 100 kB.
+    let expected = (10f64.ln() * 5.0 + 2f64.ln() * 4.0) / (100f64.ln() * 15.0);
+    assert!((ecq.value - expected).abs() < 1e-9, "{} {expected}", ecq.value);
+    assert_eq!(ecq.interval, None);
+}
+
+/// Interpolation between 50 kB and 100 kB in log size; nothing beyond a front's ends.
+#[test]
+fn at_equal_size_and_accuracy() {
+    let rows = at_equal(&points(&records(3)), &methods());
+    let find = |place: &str, method: &str| rows.iter().find(|r| r.place == place && r.method == method);
+    let expected = 89.0 + (1e6f64 / 15.0 / 50_000.0).ln() / 2f64.ln();
+    assert!((find("15 times smaller", "ecq").unwrap().value - expected).abs() < 1e-9);
+    assert!((find("15 times smaller", "ecqx").unwrap().value - expected - 0.6).abs() < 1e-9);
+    assert!(find("8 times smaller", "ecq").is_none());
+    let half = find("0.5 points lost", "ecq").unwrap();
+    assert!(half.is_size && (half.value - 50_000.0 * 2f64.sqrt()).abs() < 1e-6);
+}
