@@ -4,7 +4,7 @@ use crate::data::Family;
 use crate::model::Model;
 use crate::quant::Method;
 use crate::relevance::Measure;
-use crate::report::figure::FIGURES;
+use crate::report::figure::{self, Figure, Figures};
 use crate::spec::Registry;
 use std::process::ExitCode;
 
@@ -20,6 +20,7 @@ use std::process::ExitCode;
 #[derive(Clone, Debug)]
 pub struct App {
     registry: Registry,
+    figures: Figures,
 }
 
 impl Default for App {
@@ -31,9 +32,7 @@ impl Default for App {
 impl App {
     /// The tool as it is.
     pub fn new() -> Self {
-        let mut registry = Registry::builtin();
-        registry.figures = FIGURES.iter().map(|figure| figure.name).collect();
-        Self { registry }
+        Self { registry: Registry::builtin(), figures: figure::builtin() }
     }
 
     /// Called by a program of its own: its name, version and revision stand in the provenance of every result beside the
@@ -73,10 +72,18 @@ impl App {
         self
     }
 
+    /// With one more kind of figure.
+    #[must_use]
+    pub fn figure(mut self, figure: &'static Figure) -> Self {
+        self.figures.add(figure);
+        self
+    }
+
     /// Parses the command line, runs the command, and returns its exit code.
-    pub fn main(self) -> ExitCode {
+    pub fn main(mut self) -> ExitCode {
+        self.registry.figures = self.figures.names().collect();
         // A reader that closes early, such as `head`, ends the program quietly instead of failing a print.
         sigpipe::reset();
-        super::main(self.registry)
+        super::main(self.registry, self.figures)
     }
 }

@@ -7,7 +7,7 @@ use crate::spec::Registry;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
-/// List models, data sets, quantizers, relevance measures, engines or experiments
+/// List models, data sets, quantizers, relevance measures, figures, engines or experiments
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to list
@@ -23,6 +23,7 @@ enum What {
     Datasets,
     Quantizers,
     Measures,
+    Figures,
     Engines,
     Experiments,
 }
@@ -57,6 +58,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             .collect(),
         What::Measures => {
             registry.measures.iter().map(|measure| (measure.name.into(), measure.about.into())).collect()
+        }
+        What::Figures => {
+            global.figures.iter().map(|figure| (figure.name.into(), figure.about.into())).collect()
         }
         What::Engines => {
             engine::ENGINES.iter().map(|engine| (engine.name().into(), engine.about().into())).collect()

@@ -28,6 +28,7 @@ mod validate;
 mod weights;
 
 use crate::Error;
+use crate::report::figure::{self, Figures};
 use crate::spec::Registry;
 pub use app::App;
 use clap::{Parser, Subcommand};
@@ -74,6 +75,9 @@ pub struct Global {
     /// What experiments may name.
     #[arg(skip)]
     pub registry: Registry,
+    /// What reports can draw.
+    #[arg(skip = figure::builtin())]
+    pub figures: Figures,
 }
 
 impl Global {
@@ -213,8 +217,8 @@ fn in_words(message: &str) -> String {
     .fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
-/// Parses the arguments, runs the command with what `registry` has, and returns its exit code.
-pub(super) fn main(registry: Registry) -> ExitCode {
+/// Parses the arguments, runs the command with what `registry` and `figures` have, and returns its exit code.
+pub(super) fn main(registry: Registry, figures: Figures) -> ExitCode {
     let mut cli = match Cli::try_parse_from(with_negative_numbers(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) if error.kind() == clap::error::ErrorKind::ValueValidation => {
@@ -225,6 +229,7 @@ pub(super) fn main(registry: Registry) -> ExitCode {
         Err(error) => error.exit(),
     };
     cli.global.registry = registry;
+    cli.global.figures = figures;
     if let Some(threads) = cli.global.threads {
         if threads > MOST_THREADS {
             eprintln!("warning: --threads {threads}: {MOST_THREADS} are used, the most that are of any use");

@@ -87,7 +87,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             Split::Validation => ChooseOn::Validation,
             Split::Test => ChooseOn::Test,
         },
-        figures: kinds(&plan::figures(&args.specs, &global.registry)?),
+        figures: kinds(&global.figures, &plan::figures(&args.specs, &global.registry)?),
         published: &published::load(&args.published, &methods)?,
         insight: &insight,
         earlier: &|stem| earlier(&args.output, stem),

@@ -2,7 +2,7 @@
 //! writes files.
 
 use super::choice::{Choice, ChooseOn};
-use super::figure::{Drawing, FIGURES, Figure, Group, Source};
+use super::figure::{Drawing, Figure, Figures, Group, Source};
 use super::html::{Page, Picture, html};
 use super::methods::{BASELINE, Methods};
 use super::published;
@@ -59,9 +59,9 @@ pub struct Report {
     pub nothing_compared: Option<String>,
 }
 
-/// The kinds called `names`; all where there are none.
-pub fn kinds(names: &[String]) -> Vec<&'static Figure> {
-    FIGURES.iter().filter(|figure| names.is_empty() || names.iter().any(|name| name == figure.name)).collect()
+/// Of `figures` the kinds called `names`; all where there are none.
+pub fn kinds(figures: &Figures, names: &[String]) -> Vec<&'static Figure> {
+    figures.iter().filter(|figure| names.is_empty() || names.iter().any(|name| name == figure.name)).collect()
 }
 
 /// Makes the report.

@@ -1,5 +1,17 @@
 //! Tables, figures and exports from finished runs: everything here is a pure function of `[RunRecord]` and of what
-//! the registry says of methods, so that the same records give the same bytes. Reading the store is in [`records`]; what a run measures is decided in [`crate::run`].
+//! the registry says of methods, so that the same records give the same bytes. Reading the store is in [`records`]; what a
+//! run measures is decided in [`crate::run`].
+//!
+//! ```
+//! use ecqx::report::export::{Csv, Exporter};
+//! use ecqx::report::{ChooseOn, Methods, archive, tables};
+//! let records = archive::read(std::path::Path::new("results/voc2012-resnet18/records.parquet"))?;
+//! let methods = Methods::new(&ecqx::Registry::builtin());
+//! let points = tables::working_points(&records, &methods);
+//! let table = tables::main_table(&points, ChooseOn::Validation)?;
+//! assert!(String::from_utf8_lossy(&Csv.export(&table)?).starts_with("dataset,model"));
+//! # Ok::<(), ecqx::Error>(())
+//! ```
 
 pub mod archive;
 pub mod assemble;

@@ -152,7 +152,7 @@ fn all(folder: &Path) -> String {
     let (path, model) = (folder.join("x.yaml"), folder.join("tiny.yaml"));
     let mut text = String::new();
     let mut registry = ecqx::Registry::builtin();
-    registry.figures = ecqx::report::figure::FIGURES.iter().map(|figure| figure.name).collect();
+    registry.figures = ecqx::report::figure::builtin().names().collect();
     std::fs::write(&model, MODEL).unwrap();
     for (from, to) in EXPERIMENTS {
         assert!(EXPERIMENT.contains(from), "{from}");

@@ -99,6 +99,19 @@ fn few(names: &[&str]) -> String {
 /// Reads a checkpoint of any kind, told by its content: safetensors, a model file, or PyTorch's (zip, the format before
 /// 1.6, or a pickle of arrays) with a plain state dict or one nested under other keys.
 ///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ecqx::model::checkpoint;
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("weights.safetensors");
+/// let weight = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+/// checkpoint::write_safetensors(&path, [("module.fc.weight", &weight)])?;
+/// let read = checkpoint::open(&path, &checkpoint::ReadOptions::default())?;
+/// // A wrapper's prefix is dropped.
+/// assert_eq!(read.tensors["fc.weight"].dims(), [2, 2]);
+/// # Ok::<(), ecqx::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Io`] when the file cannot be read; [`Error::Format`] when it is damaged, of another kind, or holds a tensor
 /// that is not read; [`Error::Input`] where a choice is the user's: several state dicts, names that collide.

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub(super) const ABLATIONS: Figure = Figure {
+pub(super) static ABLATIONS: Figure = Figure {
     name: "ablations",
     about: "top-1 accuracy when one setting changes, a plot per setting; bars: standard deviation over seeds. Accuracy \
             alone: sizes are in the table of working points",

@@ -8,21 +8,21 @@ use crate::report::statistics::{Point, Summary, pareto_front};
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
 
-pub(super) const OVER_SPARSITY: Figure = Figure {
+pub(super) static OVER_SPARSITY: Figure = Figure {
     name: "accuracy_over_sparsity",
     about: "top-1 accuracy over the share of zeros along Λ, methods that have it at each bit width (where none has: every \
             method); bars: standard deviation over seeds",
     draw: Source::Records(over_sparsity),
 };
 
-pub(super) const OVER_SIZE: Figure = Figure {
+pub(super) static OVER_SIZE: Figure = Figure {
     name: "accuracy_over_size",
     about: "top-1 accuracy over the size of the written file; marks: all working points; lines: each method's Pareto \
             front; grey: the front of all",
     draw: Source::Records(over_size),
 };
 
-pub(super) const EFFECT_OF_P: Figure = Figure {
+pub(super) static EFFECT_OF_P: Figure = Figure {
     name: "effect_of_p",
     about: "top-1 accuracy over p, one line per bit width and Λ",
     draw: Source::Records(effect_of_p),

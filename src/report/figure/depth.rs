@@ -10,7 +10,7 @@ use crate::report::tables::WorkingPoint;
 use indexmap::IndexSet;
 use std::collections::BTreeSet;
 
-pub(super) const SPARSITY: Figure = Figure {
+pub(super) static SPARSITY: Figure = Figure {
     name: "sparsity_by_depth",
     about: "zeros of each layer from the input on, one line per Λ, for the methods that have it at one bit width; first seed",
     draw: Source::Records(|group| {
@@ -19,7 +19,7 @@ pub(super) const SPARSITY: Figure = Figure {
     }),
 };
 
-pub(super) const ENTROPY: Figure = Figure {
+pub(super) static ENTROPY: Figure = Figure {
     name: "entropy_by_depth",
     about: "entropy of each layer's levels from the input on, one line per Λ, for the methods that have it at one bit width; \
             first seed",

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-pub(super) const HEAT_MAPS: Figure = Figure {
+pub(super) static HEAT_MAPS: Figure = Figure {
     name: "relevance_heat_maps",
     about: "inputs (above) and the relevance of their values for the true class (below; LRP, composite epsilon_plus), \
             summed over channels: red for, blue against it; audio: cepstral coefficients upwards, time to the right",

@@ -8,7 +8,7 @@ use crate::insight::{Assignment, Insight};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-pub(super) const WEIGHTS: Figure = Figure {
+pub(super) static WEIGHTS: Figure = Figure {
     name: "weight_histogram",
     about: "weights of one layer of the full-precision model, coloured by the kind of level that the compared method and \
             its ablation assign to them without training; dashed: levels in use",

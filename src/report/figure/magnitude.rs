@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-pub(super) const RELEVANCE: Figure = Figure {
+pub(super) static RELEVANCE: Figure = Figure {
     name: "relevance_over_magnitude",
     about: "relevance (LRP) against magnitude of the weights of each layer; both relative to the layer's largest, \
             relevance as its square root because it spans decades; darker: more weights (logarithmic); r: correlation of \

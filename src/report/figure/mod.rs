@@ -1,4 +1,4 @@
-//! Figures: one file per kind and one line in [`FIGURES`]. Each is drawn as SVG with an embedded font, so it looks the
+//! Figures: one file per kind and one line in [`builtin`]. Each is drawn as SVG with an embedded font, so it looks the
 //! same on every machine, and turned into PNG and PDF; its data is written as CSV beside it.
 
 mod ablation;
@@ -24,6 +24,7 @@ use super::tables::WorkingPoint;
 use crate::Result;
 use crate::insight::Insight;
 use crate::record::RunRecord;
+use crate::registry::{Catalogue, Named};
 
 /// A drawn figure.
 pub struct Drawing {
@@ -82,20 +83,32 @@ pub struct Figure {
     pub draw: Source,
 }
 
-/// All kinds.
-pub const FIGURES: &[Figure] = &[
-    accuracy::OVER_SPARSITY,
-    accuracy::OVER_SIZE,
-    accuracy::EFFECT_OF_P,
-    depth::SPARSITY,
-    depth::ENTROPY,
-    histogram::WEIGHTS,
-    magnitude::RELEVANCE,
-    heat_map::HEAT_MAPS,
-    training::CURVES,
-    training::COST,
-    ablation::ABLATIONS,
-];
+impl Named for Figure {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+/// Kinds by name.
+pub type Figures = Catalogue<Figure>;
+
+/// The built-in kinds, in the order of a report.
+pub fn builtin() -> Figures {
+    let figures: [&'static Figure; 11] = [
+        &accuracy::OVER_SPARSITY,
+        &accuracy::OVER_SIZE,
+        &accuracy::EFFECT_OF_P,
+        &depth::SPARSITY,
+        &depth::ENTROPY,
+        &histogram::WEIGHTS,
+        &magnitude::RELEVANCE,
+        &heat_map::HEAT_MAPS,
+        &training::CURVES,
+        &training::COST,
+        &ablation::ABLATIONS,
+    ];
+    Catalogue::new("figure", "ecqx ls figures", &figures)
+}
 
 pub use heat_map::heat_maps;
 pub use magnitude::relevance_over_magnitude;

@@ -9,14 +9,14 @@ use crate::report::statistics::Summary;
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
 
-pub(super) const CURVES: Figure = Figure {
+pub(super) static CURVES: Figure = Figure {
     name: "training_curves",
     about: "validation accuracy over epochs at one working point per method and bit width: the smallest file with at \
             most one point lost, else the most accurate, chosen as in the main table; bars: standard deviation over seeds",
     draw: Source::Records(curves),
 };
 
-pub(super) const COST: Figure = Figure {
+pub(super) static COST: Figure = Figure {
     name: "time_and_memory",
     about: "wall time per training epoch (without training: per run) against peak memory of the process: \
             medians over the runs of a method, whatever else the machine did",

@@ -3,7 +3,7 @@
 use super::{methods, points, record, records};
 use crate::record::RunRecord;
 use crate::report::choice::{Choice, ChooseOn};
-use crate::report::figure::{FIGURES, Figure, Group, Source, pdf, png};
+use crate::report::figure::{Figure, Group, Source, builtin, pdf, png};
 use crate::report::methods::Methods;
 use crate::report::records::finished;
 use crate::report::tables::WorkingPoint;
@@ -21,7 +21,7 @@ fn group<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord], methods: &'a 
 }
 
 fn figure(name: &str) -> &'static Figure {
-    FIGURES.iter().find(|figure| figure.name == name).unwrap()
+    builtin().find(name).unwrap()
 }
 
 /// Every figure made of records: its text lies inside the picture, every series of the CSV is in the legend, the numbers at
@@ -38,7 +38,7 @@ fn figures_show_their_csv() {
     }
     let (points, methods) = (points(&records), methods());
     let mut drawn = 0;
-    for kind in FIGURES {
+    for kind in builtin().iter() {
         let Source::Records(draw) = kind.draw else { continue };
         let drawing = draw(&group(&points, &records, &methods))
             .unwrap()
