@@ -36,9 +36,10 @@ test-engines: build ## Run a small sweep through every engine (installs Slurm an
 check: build ## Compare the store's results with the expected numbers in baselines/expected
 	$(BINARY) check --store $(STORE) --data-dir "$(or $(DATA),data)"
 
-lint: ## Formatting, clippy and documentation, all without warnings; cargo-deny where it is installed
+lint: ## Formatting, clippy (also without the command line) and documentation, all without warnings; cargo-deny
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; else echo "cargo-deny is not installed: skipped"; fi
 
