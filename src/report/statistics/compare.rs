@@ -57,10 +57,7 @@ impl Comparison {
             );
         };
         let tail = format!(
-            "({} pp, 95 % interval {} … {}, {} seeds{})",
-            signed(difference),
-            signed(low),
-            signed(high),
+            "({difference:+.2} pp, 95 % interval {low:+.2} … {high:+.2}, {} seeds{})",
             self.seeds,
             self.chosen()
         );
@@ -83,11 +80,6 @@ impl Comparison {
             (own, other) => format!(", chosen from {own} settings of {ours} and {other} of {theirs}"),
         }
     }
-}
-
-/// A difference with its sign and two digits, never `-0.00`.
-fn signed(points: f64) -> String {
-    format!("{:+.2}", (points * 100.0).round() / 100.0 + 0.0)
 }
 
 /// Points lost from which on a network counts as broken: methods are compared above that, else the comparison would be
