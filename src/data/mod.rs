@@ -28,6 +28,7 @@ mod listing;
 mod mfcc;
 mod pickle;
 mod pickle_machine;
+mod pickle_value;
 #[doc(hidden)]
 pub mod readers;
 mod registry;
@@ -36,6 +37,7 @@ mod sound;
 mod spec;
 mod speech_commands;
 mod speech_split;
+mod speech_words;
 mod subset;
 mod synthesis;
 mod voc;

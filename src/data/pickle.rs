@@ -5,36 +5,9 @@
 //! can exhaust the stack. Byte strings stay in the file's bytes. The operations are in [`super::pickle_machine`].
 
 use super::pickle_machine::{Fault, Machine};
+use super::pickle_value::{Id, Value};
 use crate::{Error, Result};
-use std::borrow::Cow;
 use std::path::Path;
-
-/// Index of a value in the arena.
-pub(super) type Id = usize;
-
-/// A value.
-#[derive(Debug)]
-pub(super) enum Value<'a> {
-    Nothing,
-    Number(i64),
-    Bytes(Cow<'a, [u8]>),
-    Text(&'a str),
-    Items(Vec<Id>),
-    Pairs(Vec<(Id, Id)>),
-    /// A name from a module.
-    Name(&'a str, &'a str),
-    Dtype(Id),
-    Array(Option<State>),
-}
-
-/// What an array consists of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct State {
-    pub shape: Id,
-    pub dtype: Id,
-    pub by_columns: bool,
-    pub data: Id,
-}
 
 /// What was read.
 pub(super) struct Pickle<'a> {

@@ -1,6 +1,6 @@
 //! The operations of pickles that batches of CIFAR consist of: see [`super::pickle`].
 
-use super::pickle::{Id, State, Value};
+use super::pickle_value::{Id, State, Value};
 use std::collections::HashMap;
 
 /// What is wrong.

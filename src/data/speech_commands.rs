@@ -6,12 +6,13 @@
 use super::audio::{AudioParts, AudioSet, CLIP, Clip};
 use super::listing::tail;
 use super::speech_split::split_words;
+use super::speech_words::{Words, list_words};
 use super::{Dataset, DatasetSpec, Digest, Family, Split, listing, read_file, sound, wav};
 use crate::error::closest;
 use crate::rng::Rng;
 use crate::{Error, Result};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,9 +47,6 @@ pub(super) static SPEECH_COMMANDS: Family = Family {
     present: |data_dir| data_dir.join(FOLDER).is_dir(),
     open: |spec, data_dir| open(spec, data_dir),
 };
-
-/// WAV files of one split by word, each list sorted.
-pub(super) type Words = BTreeMap<String, Vec<PathBuf>>;
 
 fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
     let root = data_dir.join(FOLDER);
@@ -121,38 +119,6 @@ fn keywords(spec: &DatasetSpec, root: &Path, words: &[Words; 3]) -> Result<Vec<S
         }
     }
     Ok(wanted.clone())
-}
-
-/// Files under the folders of `root`, sorted; `_…_` folders only if asked for.
-pub(super) fn list_words(root: &Path, special: bool, notes: &mut Vec<String>) -> Result<Words> {
-    let mut words = Words::new();
-    let (mut empty, mut others) = (Vec::new(), Vec::new());
-    for folder in listing::entries(root)? {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !folder.is_dir() || (name.starts_with('_') && !special) {
-            continue;
-        }
-        let (files, rest): (Vec<_>, Vec<_>) =
-            listing::entries(&folder)?.into_iter().partition(|file| listing::has_extension(file, "wav"));
-        files.par_iter().try_for_each(|file| listing::check_regular(file))?;
-        others.extend(rest);
-        if files.is_empty() {
-            empty.push(name);
-        } else {
-            words.insert(name, files);
-        }
-    }
-    if !empty.is_empty() {
-        notes.push(format!("{}: no clips in the folders of {}", tail(root, 1), empty.join(", ")));
-    }
-    if let Some(first) = others.first() {
-        let (count, first) = (others.len(), tail(first, 2));
-        notes.push(format!(
-            "{}: not WAV, skipped: {count} in folders of words, the first {first}",
-            tail(root, 1)
-        ));
-    }
-    Ok(words)
 }
 
 /// Class and file of every keyword clip and of a random, always equal choice of the others.

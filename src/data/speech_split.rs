@@ -2,7 +2,7 @@
 //!
 //! The lists are contracts: every line must name a clip that is there, and a clip that is on a list is never trained on.
 
-use super::speech_commands::{Words, list_words};
+use super::speech_words::{Words, list_words};
 use super::{Split, listing};
 use crate::error::closest;
 use crate::{Error, Result};

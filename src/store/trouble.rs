@@ -11,8 +11,10 @@ fn record(id: &str) -> RunRecord {
     let json = serde_json::json!({
         "schema": SCHEMA, "id": id, "experiment": "x", "dataset": "d", "model": "m", "method": "ecq", "label": "l",
         "bits": 4, "lambda": null, "p": null, "seed": 1, "spec": {}, "status": "done", "error": null, "warnings": [],
-        "selection": "post-training", "baseline": null, "test": null, "validation": null, "sparsity": null,
-        "entropy": null, "layers": [], "sizes": null, "epochs": [], "seconds": 1.0, "peak_memory": null,
+        "selection": "post-training", "baseline": null, "validation": null, "sparsity": 0.5, "entropy": null,
+        "test": {"top1": 90.0, "top5": null, "loss": 0.3, "n": 10}, "layers": [],
+        "sizes": {"file": 3, "full_precision": 40, "entropy_bound": 1.0, "bits_times_parameters": 5.0},
+        "epochs": [], "seconds": 1.0, "peak_memory": null,
         "provenance": serde_json::to_value(Provenance::default()).unwrap(),
     });
     serde_json::from_value(json).unwrap()

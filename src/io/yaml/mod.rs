@@ -4,18 +4,21 @@
 //! Not here: what the keys mean.
 
 mod decode;
+mod node;
+mod problem;
 mod scalar;
 mod syntax;
 mod tree;
 mod words;
 
 use crate::error::Error;
-use decode::{Decoder, Problem};
+use decode::Decoder;
+use node::{Content, Node};
+use problem::Problem;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use tree::{Content, Node};
 
 type Result<T> = crate::error::Result<T>;
 

@@ -1,6 +1,6 @@
 //! What a plain scalar is: the spellings of YAML 1.2's core schema, and digits grouped by `_`.
 
-use super::tree::Content;
+use super::node::Content;
 
 /// The content of a scalar without quotes.
 pub(super) fn content(text: &str) -> Content {

@@ -1,7 +1,7 @@
 //! What is wrong with a text that is not YAML, in people's words, with the way out that is most often the right one.
 
-use super::Place;
-use super::decode::Problem;
+use super::problem::Problem;
+use super::{Place, words};
 use granit_parser::{ErrorKind, ScanError};
 
 const IN_QUOTES: &str = "put text that contains ': ' or begins with a sign in quotes";
@@ -15,7 +15,7 @@ pub(super) fn problem(error: &ScanError, text: &str) -> Problem {
     let (what, hint) = words(error.kind());
     // What cannot be seen is the likeliest culprit, on this line or on the one that it continues.
     let near = text.lines().skip(at.line.saturating_sub(2)).take(2);
-    let hint = match near.flat_map(str::chars).find(|c| is_invisible(*c)) {
+    let hint = match near.flat_map(str::chars).find(|c| words::is_invisible(*c)) {
         Some(c) => format!(
             "line {} or the one before has an invisible character (U+{:04X}); type an ordinary space",
             at.line,
@@ -24,15 +24,6 @@ pub(super) fn problem(error: &ScanError, text: &str) -> Problem {
         None => hint.to_owned(),
     };
     Problem::at(at, what).hint(hint)
-}
-
-/// Whether a character looks like a space, or like nothing, and is neither space nor line end.
-pub(super) fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{a0}' | '\u{2000}'
-            ..='\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}' | '\u{feff}'
-    )
 }
 
 fn words(kind: &ErrorKind) -> (String, &'static str) {

@@ -1,6 +1,6 @@
 //! Types and values as people call them.
 
-use super::tree::{Content, Node, shortened};
+use super::node::{Content, Node, shortened};
 use serde::de::{Expected, Unexpected};
 
 /// What was found, for "…, found …".
@@ -64,4 +64,13 @@ pub(super) fn one_of(names: &[&str]) -> String {
         [one] => format!("'{one}'"),
         [head @ .., last] => format!("{} or {last}", head.join(", ")),
     }
+}
+
+/// Whether a character looks like a space, or like nothing, and is neither space nor line end.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a0}' | '\u{2000}'
+            ..='\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}' | '\u{feff}'
+    )
 }

@@ -13,6 +13,7 @@ mod names;
 mod objects;
 mod pickle;
 mod pickle_machine;
+mod pickle_node;
 mod pytorch;
 mod safetensors_file;
 mod select;

@@ -1,7 +1,7 @@
 //! The operations of pickles: a stack, a memo, and the size of every value, so that what is too deep or too much is refused
 //! before it costs memory.
 
-use super::pickle::{Call, Id, MOST, Node};
+use super::pickle_node::{Call, Id, MOST, Node};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -231,6 +231,7 @@ impl<'a> Machine<'a> {
     /// One operation; the root at the end.
     pub(super) fn step(&mut self) -> Step<Option<Id>> {
         match self.byte()? {
+            b'.' if !self.marks.is_empty() => return Err("the pickle ends inside a collection".into()),
             b'.' => return self.pop().map(Some),
             0x80 => drop(self.byte()?),
             0x95 => drop(self.take(8)?),
