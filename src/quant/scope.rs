@@ -75,7 +75,7 @@ pub(super) fn resolve_common(
     range: Bits,
     given: &Map<String, Value>,
 ) -> Result<Map<String, Value>> {
-    let given = |key: &str| given.get(key).filter(|value| !value.is_null());
+    let given = |key: &str| given.get(key);
     let wrong = |key: &str, what: &str, found: &Value| {
         Error::input(format!("method {method}: {key} must be {what}, found {}", shown(found)))
     };

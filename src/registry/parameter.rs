@@ -219,7 +219,7 @@ pub fn resolve(
     }
     let mut resolved = Map::new();
     for parameter in list {
-        let value = match given.get(parameter.name).filter(|value| !value.is_null()) {
+        let value = match given.get(parameter.name) {
             Some(value) => Some(parameter.normalise(subject, value)?),
             None => parameter.reference.filter(|_| reference).unwrap_or(parameter.default).value(),
         };
@@ -247,6 +247,7 @@ pub fn differences<'a>(
 /// A value as people write it: `0.05`, `4`, `true`, `word`.
 pub fn shown(value: &Value) -> String {
     match value {
+        Value::Null => "nothing (null)".into(),
         Value::String(text) => text.clone(),
         Value::Number(given) => match given.as_f64() {
             Some(float) if !given.is_u64() && !given.is_i64() => number(float),

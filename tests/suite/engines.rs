@@ -258,7 +258,7 @@ fn mistakes_with_engines_are_named() {
     );
     refused(&["exec", "--plan", "key.json"], &["--index N", "--all"]);
     let exec = |plan: &'static str| ["exec", "--plan", plan, "--index", "0"];
-    refused(&exec("cut.json"), &["cut.json:1:", "EOF"]);
+    refused(&exec("cut.json"), &["cut.json:1:", "the text ends in the middle"]);
     refused(&exec("key.json"), &["key.json:1:", "quantiser", "did you mean 'quantizer'"]);
     refused(&exec("kind.json"), &["kind.json:1:", "ecqx plan SPEC --format json"]);
     refused(&exec("empty.json"), &["empty.json:1:"]);

@@ -11,12 +11,15 @@ const RECORD: usize = 3073;
 fn cifar(folder: &Path, count: usize) {
     let batches = folder.join("cifar-10-batches-bin");
     std::fs::create_dir_all(&batches).unwrap();
-    let record = |i: usize| (0..RECORD).map(move |b| if b == 0 { (i % 10) as u8 } else { (b * 7 + i) as u8 });
-    let bytes: Vec<u8> = (0..count).flat_map(record).collect();
+    // No two batches alike: that would be a copy in place of a batch.
+    let bytes = |file: usize| -> Vec<u8> {
+        let value = |i: usize, b: usize| if b == 0 { (i % 10) as u8 } else { (b * 7 + i + file) as u8 };
+        (0..count).flat_map(|i| (0..RECORD).map(move |b| value(i, b))).collect()
+    };
     for file in 1..=5 {
-        std::fs::write(batches.join(format!("data_batch_{file}.bin")), &bytes).unwrap();
+        std::fs::write(batches.join(format!("data_batch_{file}.bin")), bytes(file)).unwrap();
     }
-    std::fs::write(batches.join("test_batch.bin"), &bytes).unwrap();
+    std::fs::write(batches.join("test_batch.bin"), bytes(6)).unwrap();
 }
 
 fn weights(folder: &Path, model: &str, classes: usize) -> std::path::PathBuf {

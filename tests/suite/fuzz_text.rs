@@ -30,11 +30,12 @@ const EXPECTED: &str = "experiment: x.yaml\nsource: me\nreason: none\ntolerances
     - {label: ecq, seed: 1, column: file_bytes, value: 1000, tolerance: 5%}\n";
 const PUBLISHED: &str = "citation: A, B 2020\nurl: https://example.org\nsetting: other\nclaims: [a, b]\nresults:\n  \
     - {dataset: cifar10, model: resnet20, method: ecq, label: x, bits: 4, top1_percent: 90.1, drop_points: 0.5}\n";
-const RECORD: &str = r#"{"schema": 1, "id": "0123456789abcdef0123456789abcdef", "experiment": "x", "dataset": "d",
+const RECORD: &str = r#"{"schema": 2, "id": "0123456789abcdef0123456789abcdef", "experiment": "x", "dataset": "d",
  "model": "m", "method": "ecq", "label": "l", "bits": 4, "lambda": 0.1, "p": null, "seed": 1, "spec": {"seed": 1, "a": [1]},
  "status": "done", "error": null, "warnings": ["w"], "selection": "s", "baseline": {"top1": 90.0, "top5": null, "loss": 0.1,
- "n": 10}, "test": null, "validation": null, "sparsity": 0.5, "entropy": 1.5, "layers": [{"name": "c", "shape": [1, 2],
- "weights": 2, "zeros": 1, "levels_in_use": 2, "entropy": 1.0, "step": 0.1, "bytes": 3}], "sizes": null, "epochs": [],
+ "n": 10}, "test": {"top1": 89.5, "top5": null, "loss": 0.2, "n": 10}, "validation": null, "sparsity": 0.5, "entropy": 1.5, "layers": [{"name": "c", "shape": [1, 2],
+ "weights": 2, "zeros": 1, "levels_in_use": 2, "entropy": 1.0, "step": 0.1, "bytes": 3}], "sizes": {"file": 9, "full_precision": 90,
+ "entropy_bound": 3.5, "bits_times_parameters": 5.0, "csr": null, "zstd": 8, "xz": null}, "epochs": [],
  "seconds": 1.0, "peak_memory": null, "provenance": {"git_revision": null, "version": "0", "rustc": "1", "features": [],
  "cpu": "c", "device": "cpu", "threads": 1, "host": "h", "dataset_digest": "d", "baseline_digest": "b", "command": [],
  "started": "2020-01-01T00:00:00Z"}}"#;

@@ -260,7 +260,7 @@ fn numbers_on_the_command_line() {
         (&["--bits", "-4"], "-4"),
         (&["--bits", "four"], "'four'"),
         (&["--bits", "99"], "bits must be from 2 to 8, found 99"),
-        (&["--bits", "4", "--set", "lambda=[0.1]"], "lambda must be a number, found a list"),
+        (&["--bits", "4", "--set", "lambda=[0.1]"], "lambda must be a number from 0 to 10, found [0.1]"),
         (&["--bits", "4", "--set", "lamda=0.1"], "did you mean 'lambda'?"),
         (&["--threads", "0"], "give a whole number of 1 or more"),
         (&["--threads", "-1"], "give a whole number of 1 or more"),
@@ -326,7 +326,7 @@ fn validate_looks_further() {
         (
             "lambda: 0.05",
             "lambda: 0.05, exclude: ['*conv2*']",
-            "x.yaml: ecq: exclude: no weight is called '*conv2*'",
+            "x.yaml: ecq: exclude: no weight matches '*conv2*'",
         ),
         ("lambda: 0.05", "lambda: 0.05, layer_bits: {fcc.weight: 8}", "hint: did you mean 'fc.weight'?"),
     ] {
