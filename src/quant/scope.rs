@@ -1,6 +1,6 @@
 //! Which tensors a method quantizes, and with how many bits: the options that all methods share.
 
-use crate::registry::shown;
+use crate::registry;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
 use serde_json::{Map, Value};
@@ -77,7 +77,7 @@ pub(super) fn resolve_common(
 ) -> Result<Map<String, Value>> {
     let given = |key: &str| given.get(key);
     let wrong = |key: &str, what: &str, found: &Value| {
-        Error::input(format!("method {method}: {key} must be {what}, found {}", shown(found)))
+        Error::input(format!("method {method}: {key} must be {what}, found {}", registry::found(found)))
     };
     let mut excluded: Vec<String> = match given("exclude") {
         None => DEFAULT_EXCLUDED.map(str::to_owned).into(),

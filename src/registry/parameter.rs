@@ -156,7 +156,11 @@ impl Parameter {
     /// [`Error::Input`] for a value of another kind or out of range; `subject` says whose parameter it is.
     pub fn normalise(&self, subject: &str, value: &Value) -> Result<Value> {
         let wrong = |what: String| {
-            Error::input(format!("{subject}: {} must {what}, found {}", self.name, shown(value)))
+            let quoted = value.as_str().filter(|text| text.parse::<f64>().is_ok());
+            Error::Input {
+                message: format!("{subject}: {} must {what}, found {}", self.name, found(value)),
+                hint: quoted.map(|text| format!("write {text} without quotes")),
+            }
         };
         match self.kind {
             Kind::Number { low, high } => {
@@ -244,6 +248,14 @@ pub fn differences<'a>(
         .map(|(name, value)| (name.as_str(), value))
 }
 
+/// A value in a message about another kind being needed: texts are named as such.
+pub fn found(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("the text '{text}'"),
+        other => shown(other),
+    }
+}
+
 /// A value as people write it: `0.05`, `4`, `true`, `word`.
 pub fn shown(value: &Value) -> String {
     match value {
@@ -301,7 +313,7 @@ mod tests {
         );
         assert_eq!(
             message(json!({"lambda": "big"})),
-            "method m: lambda must be a number from 0 to 10, found big; no hint"
+            "method m: lambda must be a number from 0 to 10, found the text 'big'; no hint"
         );
         assert_eq!(
             message(json!({"band": "abov"})),

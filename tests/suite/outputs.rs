@@ -240,18 +240,3 @@ fn relevance_of_test_samples_is_warned_of() {
         checkpoint::open(&at.join("r.safetensors"), &checkpoint::ReadOptions::default()).unwrap().metadata;
     assert_eq!((facts["relevance_split"].as_str(), facts["relevance_samples"].as_str()), ("test", "64"));
 }
-
-/// Numbers below zero are numbers, and what is none says so.
-#[test]
-fn numbers_on_the_command_line() {
-    let folder = folder();
-    for (lambda, expected) in
-        [("-0.05", "lambda"), ("nan", "must be finite"), ("inf", "must be finite"), ("0,05", "not a number")]
-    {
-        let output =
-            run(folder.path(), &[&QUANTIZE[..], &["--output", "x.nnc", "--lambda", lambda]].concat());
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && err.contains(expected), "{lambda}: {err}");
-        assert!(!err.contains("unexpected argument"), "{err}");
-    }
-}

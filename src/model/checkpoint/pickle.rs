@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn bounds() {
         assert!(read(&repeated(b"}(", b"X\x01\0\0\0aK\x01", 1000)).is_err(), "the mark is left open");
-        assert!(read(&[&repeated(b"}(", b"X\x01\0\0\0aK\x01", 1000)[..8005], b"u."].concat()).is_ok());
+        assert!(read(&[&repeated(b"}(", b"X\x01\0\0\0aK\x01", 1000)[..8004], b"u."].concat()).is_ok());
         assert!(read(&repeated(b"]", b"\x85", 400)).is_ok());
         for bomb in [
             repeated(b"]", b"\x85", 100_000),
