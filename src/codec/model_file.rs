@@ -83,7 +83,7 @@ pub fn write(
     write_elements(tensors.iter().map(Ref::Tensor), &EncodeOptions { dependent_quantization, ..*options })
 }
 
-/// As [`write`], with integer tensors too and the options as they are.
+/// As [`write()`], with integer tensors too and the options as they are.
 ///
 /// # Errors
 /// As [`super::encode`].

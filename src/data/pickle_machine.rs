@@ -128,7 +128,7 @@ impl<'a> Machine<'a> {
     fn set(&mut self, more: &[Id]) -> Result<(), Fault> {
         let dictionary = self.last()?;
         match &mut self.values[dictionary] {
-            Value::Pairs(pairs) if more.len() % 2 == 0 => {
+            Value::Pairs(pairs) if more.len().is_multiple_of(2) => {
                 pairs.extend(more.chunks_exact(2).map(|pair| (pair[0], pair[1])));
                 Ok(())
             }

@@ -68,7 +68,8 @@ fn lists_in_any_dress_hold_out_the_same_clips() {
     // Two keywords: twelve clips and six of other words, of which six are left, and six of silence; then two, one and one.
     assert_eq!(lengths(plain.as_ref()), [24, 4, 4]);
     assert_eq!(plain.notes(), Vec::<String>::new());
-    let dresses: [(&str, &dyn Fn(&str) -> String); 7] = [
+    type Dress<'a> = &'a dyn Fn(&str) -> String;
+    let dresses: [(&str, Dress<'_>); 7] = [
         ("./", &|text| text.lines().map(|line| format!("./{line}\n")).collect()),
         ("byte-order mark", &|text| format!("\u{feff}{text}")),
         ("CRLF", &|text| text.replace('\n', "\r\n")),

@@ -170,7 +170,7 @@ fn samples(
                 format!("the file ends before the {} samples it announces", length / frame),
             ));
         }
-        false if length % frame != 0 => {
+        false if !length.is_multiple_of(frame) => {
             return Err(Error::format(
                 path,
                 at as u64 - 4,

@@ -58,7 +58,7 @@ impl Parameters {
     /// Adds or replaces a parameter.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) when the device fails.
+    /// [`Error::Tensor`] when the device fails.
     pub fn insert(&mut self, name: impl Into<String>, values: &Tensor, role: Role) -> Result<()> {
         let values = values.to_device(&self.device)?.contiguous()?;
         self.entries.insert(name.into(), Parameter { var: Var::from_tensor(&values)?, role });
@@ -84,7 +84,7 @@ impl Parameters {
     /// The values as a flat host vector, row-major.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) for an unknown name, [`Error::Tensor`](crate::Error::Tensor) for a shape that does not fit.
+    /// [`Error::Internal`] for an unknown name, [`Error::Tensor`] for a shape that does not fit.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
         Ok(self.tensor(name)?.flatten_all()?.to_vec1()?)
     }
@@ -92,7 +92,7 @@ impl Parameters {
     /// Overwrites the values of `name` in place; the shape stays.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) for an unknown name, [`Error::Tensor`](crate::Error::Tensor) for a shape that does not fit.
+    /// [`Error::Internal`] for an unknown name, [`Error::Tensor`] for a shape that does not fit.
     pub fn set_values(&self, name: &str, values: &[f32]) -> Result<()> {
         let parameter = self
             .entries
@@ -106,7 +106,7 @@ impl Parameters {
     /// Overwrites `name` in place with the values of a tensor on the same device; the shape stays.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::Error::Internal) for an unknown name, [`Error::Tensor`](crate::Error::Tensor) for a shape that does not fit.
+    /// [`Error::Internal`] for an unknown name, [`Error::Tensor`] for a shape that does not fit.
     pub fn set_tensor(&self, name: &str, values: &Tensor) -> Result<()> {
         let parameter = self
             .entries
@@ -139,7 +139,7 @@ impl Parameters {
     /// An independent copy: later changes to either leave the other alone.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) when the device fails.
+    /// [`Error::Tensor`] when the device fails.
     pub fn deep_copy(&self) -> Result<Self> {
         let mut copy = Self::new(self.device.clone());
         for (name, parameter) in self.iter() {

@@ -172,7 +172,7 @@ mod tests {
         // Levels as an entropy term assigns them: some one nearer to zero than the nearest.
         let level = |i: usize, w: f32| {
             let nearest = (w / step).round().clamp(lowest as f32, highest as f32) as i32;
-            if i % 5 == 0 { nearest - nearest.signum() } else { nearest }
+            if i.is_multiple_of(5) { nearest - nearest.signum() } else { nearest }
         };
         let positions: Vec<u8> =
             weights.iter().enumerate().map(|(i, &w)| codebook.position(level(i, w))).collect();

@@ -1,5 +1,5 @@
 //! The container of checkpoints: what a training loop needs to continue, as small things in JSON and large arrays beside
-//! them, and its file ([`file`]). A leaf: it knows neither loops nor stores. What is in it is up to the loop, except the
+//! them, and its file ([`mod@file`]). A leaf: it knows neither loops nor stores. What is in it is up to the loop, except the
 //! finished epochs, which others show while the run is in flight.
 
 pub mod file;

@@ -87,7 +87,8 @@ fn each_trouble_costs_one_run() {
         }
     };
     let listed = |name: &str| format!("{}  {name}\n", blake3::hash(b"").to_hex()).into_bytes();
-    let mut troubles: Vec<(&str, Box<dyn Fn()>)> = vec![
+    type Trouble = (&'static str, Box<dyn Fn()>);
+    let mut troubles: Vec<Trouble> = vec![
         ("record is a folder", Box::new(folder_instead(RECORD))),
         ("digest is a folder", Box::new(folder_instead("digest"))),
         ("model file is a folder", Box::new(folder_instead("model.nnc"))),

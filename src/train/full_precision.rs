@@ -45,7 +45,7 @@ fn snapshot(
 /// `checkpoints` has.
 ///
 /// # Errors
-/// [`Error::Diverged`] when the loss leaves the finite numbers, [`Error::Cancelled`] when the observer asked to stop,
+/// [`Error::Diverged`](crate::Error::Diverged) when the loss leaves the finite numbers, [`Error::Cancelled`](crate::Error::Cancelled) when the observer asked to stop,
 /// and errors of the data set.
 pub fn train(
     network: &Network,

@@ -96,7 +96,7 @@ impl Optimizer {
     /// Updates a variable in place.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) for a gradient of another shape.
+    /// [`Error::Tensor`] for a gradient of another shape.
     pub fn update(
         &mut self,
         name: &str,
@@ -123,7 +123,7 @@ impl Optimizer {
     /// Updates plain values in place: the latent weights behind quantized ones.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) for a gradient of another shape.
+    /// [`Error::Tensor`] for a gradient of another shape.
     pub fn update_values(
         &mut self,
         name: &str,

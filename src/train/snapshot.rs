@@ -31,7 +31,7 @@ impl Snapshot {
     /// Overwrites all parameters and statistics.
     ///
     /// # Errors
-    /// [`Error::Internal`] when one is not there or of another size.
+    /// [`Error::Internal`](crate::Error::Internal) when one is not there or of another size.
     pub fn restore_parameters(&self, prefix: &str, into: &Parameters) -> Result<()> {
         for (name, parameter) in into.iter() {
             into.set_values(name, self.floats(&format!("{prefix}/{name}"), parameter.var.elem_count())?)?;
@@ -57,7 +57,7 @@ impl Snapshot {
     /// Gives an optimizer its memory back.
     ///
     /// # Errors
-    /// [`Error::Internal`] when a part is not there.
+    /// [`Error::Internal`](crate::Error::Internal) when a part is not there.
     pub fn restore_optimizer(&self, prefix: &str, optimizer: &mut Optimizer) -> Result<()> {
         let names: Vec<String> = self.get(&format!("{prefix}.names"))?;
         let part = |name: &str, which: &str| match self.array(&format!("{prefix}/{name}/{which}"))? {
@@ -78,7 +78,7 @@ impl Snapshot {
     /// Adds quantized tensors.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a codebook with values that JSON cannot hold.
+    /// [`Error::Internal`](crate::Error::Internal) for a codebook with values that JSON cannot hold.
     pub fn put_tensors(&mut self, prefix: &str, tensors: &[QuantizedTensor]) -> Result<()> {
         let mut entries = Vec::with_capacity(tensors.len());
         for tensor in tensors {
@@ -98,7 +98,7 @@ impl Snapshot {
     /// What [`put_tensors`](Self::put_tensors) added.
     ///
     /// # Errors
-    /// [`Error::Internal`] when a part is not there or does not fit its shape.
+    /// [`Error::Internal`](crate::Error::Internal) when a part is not there or does not fit its shape.
     pub fn tensors(&self, prefix: &str) -> Result<Vec<QuantizedTensor>> {
         let entries: Vec<TensorEntry> = self.get(&format!("{prefix}.entries"))?;
         entries

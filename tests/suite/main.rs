@@ -1,5 +1,7 @@
 //! Tests through the real binary. One crate, one module per subject: linking is the slow part.
 
+#![allow(clippy::unwrap_used, reason = "a failed check is a panic")]
+
 mod architecture;
 mod checkpoints;
 mod codec;

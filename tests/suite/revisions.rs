@@ -81,7 +81,8 @@ fn difference(pinned: &Value, found: &Value) -> Option<String> {
         let (before, after) =
             (pinned[key].as_f64().unwrap_or(f64::NAN), found[key].as_f64().unwrap_or(f64::NAN));
         // An absent number is a difference too.
-        if !((before - after).abs() <= 100.0 * OTHERWISE / TEST) {
+        let is_near = (before - after).abs() <= 100.0 * OTHERWISE / TEST;
+        if !is_near {
             return Some(format!("{key}: {before} before, {after} now"));
         }
     }

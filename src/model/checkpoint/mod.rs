@@ -245,7 +245,7 @@ pub fn load_with(
 /// Content digest of parameters: 64 hex digits over names, shapes and values.
 ///
 /// # Errors
-/// [`Error::Tensor`](crate::Error::Tensor) when values cannot be read from the device.
+/// [`Error::Tensor`] when values cannot be read from the device.
 pub fn digest(parameters: &Parameters) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for (name, parameter) in parameters.iter() {

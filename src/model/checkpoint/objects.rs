@@ -249,7 +249,7 @@ impl<'a> Pickle<'a> {
             }
             ("torch.nn.parameter", "Parameter") | ("torch", "Tensor") => inner(arguments.first()),
             (module, "_reconstruct") if module.starts_with("numpy") => made(self.array(call)),
-            (module, "_frombuffer") if module.starts_with("numpy") => made(self.from_buffer(arguments)),
+            (module, "_frombuffer") if module.starts_with("numpy") => made(self.buffer_array(arguments)),
             (module, "scalar") if module.starts_with("numpy") => made(self.scalar(arguments)),
             (module, name) if module.starts_with("torch") && name.starts_with("_rebuild") => {
                 let what = name.trim_start_matches("_rebuild_").replace('_', " ");
@@ -379,7 +379,7 @@ impl<'a> Pickle<'a> {
     }
 
     /// `_frombuffer(bytes, dtype, shape, order)`.
-    fn from_buffer(&self, arguments: &[Id]) -> Option<Source<'a>> {
+    fn buffer_array(&self, arguments: &[Id]) -> Option<Source<'a>> {
         let &[bytes, kind, shape, order] = arguments else { return None };
         Some(Source::Array {
             bytes: self.bytes(bytes)?,

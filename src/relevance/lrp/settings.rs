@@ -148,8 +148,8 @@ impl Settings {
         };
         put("composite", given("composite").or_else(|| Some(DEFAULT.into())));
         put("canonizer", Some(word(settings.canonizer)));
-        put("residual", settings.residual.map(|residual| word(residual)));
-        put("functional", settings.functional.map(|functional| word(functional)));
+        put("residual", settings.residual.map(word));
+        put("functional", settings.functional.map(word));
         put("start", Some(word(settings.start)));
         put("weight_rule", given("weight_rule").or_else(|| Some("epsilon".into())));
         put("epsilon", given("epsilon").or_else(|| Some(1e-6.into())));
