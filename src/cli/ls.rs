@@ -84,7 +84,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 
 /// A row for each parameter, indented.
 fn parameters(list: &'static [Parameter]) -> impl Iterator<Item = (String, String)> {
-    list.iter().map(|p| (format!("  {}", p.name), format!("{} ({})", p.about, p.range())))
+    list.iter().map(|p| (format!("  {}", p.name), format!("{} [{}]", p.about, p.range())))
 }
 
 /// Experiments below a folder; files that are none are listed with what is wrong.

@@ -132,20 +132,20 @@ impl Parameter {
         self
     }
 
-    /// Range and default in words, such as `0–10, default 0.05`.
+    /// Range and defaults in words, such as `0–10; default 0.05`.
     pub fn range(&self) -> String {
         let kind = match self.kind {
             Kind::Number { low, high } => format!("{}–{}", number(low), number(high)),
             Kind::Whole { low, high } => format!("{low}–{high}"),
             Kind::Switch => "true or false".into(),
-            Kind::Word(words) => words.join(", "),
+            Kind::Word(words) => words.join(" | "),
         };
         let mut text = kind;
         if let Some(value) = self.default.value() {
             text += &format!("; default {}", shown(&value));
         }
         if let Some(value) = self.reference.and_then(Choice::value) {
-            text += &format!(" (reference {})", shown(&value));
+            text += &format!("; reference preset {}", shown(&value));
         }
         text
     }
