@@ -11,7 +11,8 @@ use crate::relevance::{self, Measure};
 /// ```
 /// let registry = ecqx::Registry::builtin();
 /// assert!(registry.quantizers.names().any(|name| name == "ecqx"));
-/// assert_eq!(registry.quantizers.find("ecqq").unwrap_err().hint(), Some("did you mean 'ecqx'?"));
+/// let error = registry.quantizers.find("eqcx").err().unwrap();
+/// assert_eq!(error.hint(), Some("did you mean 'ecqx'?"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Registry {
