@@ -2,7 +2,9 @@
 
 mod wording;
 
-pub use wording::{closest, count, did_you_mean, did_you_mean_or_all, number, out_of_range, suggestion};
+pub use wording::{
+    closest, count, did_you_mean, did_you_mean_or_all, excerpt, number, out_of_range, suggestion,
+};
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -13,23 +13,26 @@ pub fn number(value: f64) -> String {
 /// cut, and the middle of one that is still longer than a screen is left out.
 pub(super) fn shown(message: &str) -> std::borrow::Cow<'_, str> {
     const LONG: usize = 1000;
-    const WORD: usize = 120;
     const SCREEN: usize = 4000;
     const END: usize = 1000;
     if message.len() <= LONG {
         return message.into();
     }
-    let cut = |word: &str| match word.char_indices().nth(WORD) {
-        Some((end, _)) => format!("{}…", &word[..end]),
-        None => word.to_owned(),
-    };
-    let words = message.split(' ').map(cut).collect::<Vec<_>>().join(" ");
+    let words = message.split(' ').map(excerpt).collect::<Vec<_>>().join(" ");
     let length = words.chars().count();
     if length <= SCREEN {
         return words.into();
     }
     let first = words.chars().take(SCREEN - END);
     first.chain(" … ".chars()).chain(words.chars().skip(length - END)).collect::<String>().into()
+}
+
+/// The first 120 characters of a user's text in a message, and `…` where there are more.
+pub fn excerpt(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 /// `1 run`, `2 runs`.

@@ -1,6 +1,6 @@
 //! A list of named entries with lookup: what `with_quantizer(&MINE)` adds to.
 
-use crate::error::did_you_mean;
+use crate::error::{did_you_mean, excerpt};
 use crate::{Error, Result};
 
 /// An entry of a [`Catalogue`].
@@ -66,7 +66,7 @@ impl<T: Named + ?Sized> Catalogue<T> {
     /// [`Error::Input`] with a suggestion for an unknown name.
     pub fn find(&self, name: &str) -> Result<&'static T> {
         self.get(name).ok_or_else(|| Error::Input {
-            message: format!("unknown {} '{name}'", self.kind),
+            message: format!("unknown {} '{}'", self.kind, excerpt(name)),
             hint: did_you_mean(name, self.names()).or_else(|| Some(format!("`{}` lists them", self.listing))),
         })
     }
