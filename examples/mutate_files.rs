@@ -1,41 +1,14 @@
 //! Mutates checkpoints of all kinds and reads them: no panic, no hang, no allocation above 128 MB plus 400 times the file's
 //! size. `cargo run --release --example mutate_files -- [SECONDS] [SEED]`
 
+mod support;
+
 use ecqx::model::checkpoint::{self, ReadOptions};
 use ecqx::rng::Rng;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// The system's allocator, counting.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed to the system's allocator unchanged; counting touches no memory of the caller.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        // SAFETY: the caller's promises are the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// A file that takes longer than this, three times in a row, hangs.
-const LONGEST: Duration = Duration::from_secs(10);
 const ALLOWED: usize = 128 << 20;
 const PER_BYTE: usize = 400;
 
@@ -100,7 +73,7 @@ fn main() {
     let (seconds, seed) = (number(60), number(1));
     let corpus = corpus();
     let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let (mut slowest, mut largest, mut index) = (Duration::ZERO, 0usize, 0u64);
+    let (mut costs, mut index) = (support::Costs::default(), 0u64);
     let mut rng = Rng::stream(seed, "mutations of files");
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(seconds) {
@@ -108,26 +81,12 @@ fn main() {
         let other = &corpus[rng.below(corpus.len())].1;
         let bytes = mutate(&mut rng, valid, other);
         let read = || checkpoint::parse(&bytes, path, &ReadOptions::default()).is_ok();
-        let before = NOW.load(Relaxed);
-        PEAK.store(before, Relaxed);
-        let began = Instant::now();
-        let result = std::panic::catch_unwind(read);
-        let took = began.elapsed();
-        let used = PEAK.load(Relaxed).saturating_sub(before);
-        (slowest, largest) = (slowest.max(took), largest.max(used));
         let place = || {
             let kept = std::env::temp_dir().join("mutate_files.bin");
             std::fs::write(&kept, &bytes).expect("writable");
             format!("mutation {index} of seed {seed}, of {}, kept as {}", path.display(), kept.display())
         };
-        let Ok(is_read) = result else { panic!("{} panicked", place()) };
-        let again = || {
-            let began = Instant::now();
-            read();
-            began.elapsed()
-        };
-        let hangs = took > LONGEST && (0..2).all(|_| again() > LONGEST);
-        assert!(!hangs, "{} takes {took:?}", place());
+        let (is_read, used) = costs.watch(read, &place);
         assert!(used <= ALLOWED + PER_BYTE * bytes.len(), "{} used {used} bytes", place());
         let kind = path.extension().map_or("none".into(), |e| e.to_string_lossy().to_ascii_lowercase());
         let count = counts.entry(kind).or_default();
@@ -135,9 +94,10 @@ fn main() {
         index += 1;
     }
     println!(
-        "{index} mutations of {} files, seed {seed}: slowest {slowest:?}, largest allocation {:.1} MB, {:.0} s",
+        "{index} mutations of {} files, seed {seed}: slowest {:?}, largest allocation {:.1} MB, {:.0} s",
         corpus.len(),
-        largest as f64 / 1e6,
+        costs.slowest,
+        costs.largest as f64 / 1e6,
         start.elapsed().as_secs_f64()
     );
     for (kind, (read, refused)) in counts {
