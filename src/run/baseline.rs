@@ -8,7 +8,7 @@ use crate::nn::{Network, Parameters, init};
 use crate::record::{EpochMetrics, Metrics};
 use crate::spec::{BaselineSpec, RunSpec};
 use crate::store::Files;
-use crate::train::{Observer, evaluate, full_precision};
+use crate::train::{Observer, evaluate, evaluate_validation, full_precision};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -140,10 +140,7 @@ fn make(
         }
     };
     let test = evaluate(network, &parameters, dataset, Split::Test, observer)?;
-    let validation = match dataset.is_empty(Split::Validation) {
-        true => None,
-        false => Some(evaluate(network, &parameters, dataset, Split::Validation, observer)?),
-    };
+    let validation = evaluate_validation(network, &parameters, dataset, observer)?;
     let record = Record { test, validation, epochs, digest: checkpoint::digest(&parameters)?, notes };
     let json = serde_json::to_vec_pretty(&record).map_err(|error| Error::Internal(error.to_string()))?;
     let tensors = parameters.iter().map(|(name, parameter)| (name, parameter.var.as_tensor()));

@@ -37,7 +37,7 @@ use crate::data::{Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
 use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
-use crate::record::{Failure, Measurements, Metrics, Outcome, RunRecord, SCHEMA, SampleCounts};
+use crate::record::{Failure, Measurements, Outcome, RunRecord, SCHEMA, SampleCounts};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
@@ -45,7 +45,7 @@ use crate::store::{Files, Lookup};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
 };
-use crate::train::{Checkpoints, Observer, evaluate};
+use crate::train::{Checkpoints, Observer, evaluate, evaluate_validation};
 use crate::{Error, Result};
 use candle_core::Device;
 use std::collections::HashMap;
@@ -190,24 +190,12 @@ fn fill(
     observer.phase("evaluating the decoded model");
     let decoded = decoded_parameters(&bytes, &network, &context.device)?;
     let test = evaluate(&network, &decoded, dataset.as_ref(), Split::Test, observer)?;
-    let validation = on_validation(&network, &decoded, dataset.as_ref(), observer)?;
+    let validation = evaluate_validation(&network, &decoded, dataset.as_ref(), observer)?;
     warnings.extend(test.warning("the decoded model, test split"));
     warnings.extend(validation.as_ref().and_then(|v| v.warning("the decoded model, validation split")));
     record.warnings.append(&mut warnings);
     files.insert("model.nnc".into(), bytes);
     Ok(Measurements { test, validation, sparsity, entropy, layers, sizes })
-}
-
-fn on_validation(
-    network: &Network,
-    parameters: &Parameters,
-    dataset: &dyn Dataset,
-    observer: &dyn Observer,
-) -> Result<Option<Metrics>> {
-    if dataset.is_empty(Split::Validation) {
-        return Ok(None);
-    }
-    evaluate(network, parameters, dataset, Split::Validation, observer).map(Some)
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a different thing with a name of its own")]

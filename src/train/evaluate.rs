@@ -51,6 +51,22 @@ pub fn evaluate(
     })
 }
 
+/// [`evaluate`] on the validation split; `None` where the data set has none.
+///
+/// # Errors
+/// When the data set fits the network in neither shape nor classes.
+pub fn evaluate_validation(
+    network: &Network,
+    parameters: &Parameters,
+    dataset: &dyn Dataset,
+    observer: &dyn Observer,
+) -> Result<Option<Metrics>> {
+    match dataset.is_empty(Split::Validation) {
+        true => Ok(None),
+        false => evaluate(network, parameters, dataset, Split::Validation, observer).map(Some),
+    }
+}
+
 /// Counts and sums over samples.
 #[derive(Default)]
 struct Sums {

@@ -2,7 +2,7 @@
 
 use super::batches;
 use super::checkpoints::Checkpoints;
-use super::evaluate::evaluate;
+use super::evaluate::evaluate_validation;
 use super::observer::Observer;
 use super::optimizer::Optimizer;
 use super::pass::{forward_backward, trained};
@@ -108,10 +108,7 @@ pub fn train(
                 snapshot(&here, &parameters, &optimizer, best.as_ref().map(|(_, kept)| kept))
             })
         })?;
-        let validation = match dataset.is_empty(Split::Validation) {
-            true => None,
-            false => Some(evaluate(network, &parameters, dataset, Split::Validation, observer)?),
-        };
+        let validation = evaluate_validation(network, &parameters, dataset, observer)?;
         let metrics = EpochMetrics {
             epoch,
             train_loss: Some(running.loss()),

@@ -19,6 +19,6 @@ pub mod settings;
 mod snapshot;
 
 pub use checkpoints::{Checkpoints, Moment, NoCheckpoints};
-pub use evaluate::evaluate;
+pub use evaluate::{evaluate, evaluate_validation};
 pub use observer::{Observer, Silent};
 pub use settings::{OptimizerKind, Schedule, Selection, TrainingSpec};

@@ -3,7 +3,7 @@
 
 use super::batches;
 use super::checkpoints::Checkpoints;
-use super::evaluate::evaluate;
+use super::evaluate::evaluate_validation;
 use super::loop_state::{LatentWeights, LoopState};
 use super::observer::Observer;
 use super::pass::{forward_backward, trained};
@@ -256,10 +256,7 @@ pub fn quantization_aware(
                 state.snapshot(&here, quantizer, relevance.as_deref())
             })
         })?;
-        let validation = match dataset.is_empty(Split::Validation) {
-            true => None,
-            false => Some(evaluate(network, &state.parameters, dataset, Split::Validation, observer)?),
-        };
+        let validation = evaluate_validation(network, &state.parameters, dataset, observer)?;
         let metrics = EpochMetrics {
             epoch,
             train_loss: Some(running.loss()),
