@@ -6,7 +6,7 @@ use super::evaluate::evaluate_validation;
 use super::observer::Observer;
 use super::optimizer::Optimizer;
 use super::pass::{forward_backward, trained};
-use super::position::{Position, after_epoch, after_step};
+use super::position::{CurrentEpoch, Position, after_epoch, after_step};
 use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
@@ -14,7 +14,6 @@ use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters};
 use crate::record::EpochMetrics;
 use crate::snapshot::Snapshot;
-use std::time::Instant;
 
 /// What training gave.
 pub struct Trained {
@@ -81,44 +80,25 @@ pub fn train(
         found.map_or_else(fresh, Ok)?;
     let device = parameters.device().clone();
     for epoch in position.epoch..=spec.epochs {
-        let start = Instant::now();
-        let mut running = position.running.clone();
-        let mut dropout = position.dropout(seed, epoch);
-        let mut rate = position.rate;
+        let mut current = CurrentEpoch::from(&position, seed);
         let batches = position.batches(spec, seed, steps);
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
-            let pass = forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
-            running.add(&pass, &batch, epoch, step)?;
-            rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
+            let pass =
+                forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
+            current.running.add(&pass, &batch, epoch, step)?;
+            current.rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
             optimizer.begin_step();
             for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
-                optimizer.update(name, weights, gradient, rate, spec.weight_decay.unwrap_or(0.0))?;
+                optimizer.update(name, weights, gradient, current.rate, spec.weight_decay.unwrap_or(0.0))?;
             }
             observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
             after_step(checkpoints, observer, step, steps, || {
-                let here = Position {
-                    step: step + 1,
-                    running: running.clone(),
-                    rate,
-                    dropout: Some(dropout.state()),
-                    augmentation: Some(augmentation.clone()),
-                    seconds: position.seconds + start.elapsed().as_secs_f64(),
-                    ..position.clone()
-                };
+                let here = current.position(&position, step + 1, augmentation);
                 snapshot(&here, &parameters, &optimizer, best.as_ref().map(|(_, kept)| kept))
             })
         })?;
         let validation = evaluate_validation(network, &parameters, dataset, observer)?;
-        let metrics = EpochMetrics {
-            epoch,
-            train_loss: Some(running.loss()),
-            train_top1: Some(running.top1()),
-            validation_top1: validation.as_ref().map(|v| v.top1),
-            validation_loss: validation.as_ref().map(|v| v.loss),
-            sparsity: None,
-            learning_rate: Some(rate),
-            seconds: position.seconds + start.elapsed().as_secs_f64(),
-        };
+        let metrics = current.metrics(&position, validation.as_ref(), None);
         observer.epoch(&metrics);
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);

@@ -5,12 +5,13 @@ use super::batches::Epoch;
 use super::checkpoints::{Checkpoints, Moment};
 use super::pass::Running;
 use super::settings::TrainingSpec;
-use crate::record::EpochMetrics;
+use crate::record::{EpochMetrics, Metrics};
 use crate::rng::{Rng, RngState};
 use crate::snapshot::Snapshot;
 use crate::train::Observer;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// A position in the data with everything that belongs to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,14 +53,6 @@ impl Position {
         }
     }
 
-    /// Dropout's randomness from here on.
-    pub fn dropout(&self, seed: u64, epoch: usize) -> Rng {
-        match &self.dropout {
-            Some(state) => Rng::restore(state),
-            None => Rng::stream(seed, &format!("dropout epoch {epoch}")),
-        }
-    }
-
     /// The batches from here on.
     pub fn batches(&self, spec: &TrainingSpec, seed: u64, steps: usize) -> Epoch {
         Epoch {
@@ -93,6 +86,65 @@ impl Position {
                 "cannot resume from the checkpoint: it is at epoch {} step {} of {} × {steps}",
                 position.epoch, position.step, spec.epochs
             ))),
+        }
+    }
+}
+
+/// The epoch that a loop is in.
+pub(super) struct CurrentEpoch {
+    start: Instant,
+    /// Sums over its steps.
+    pub running: Running,
+    /// Dropout's randomness.
+    pub dropout: Rng,
+    /// Learning rate of the last step.
+    pub rate: f64,
+}
+
+impl CurrentEpoch {
+    /// The epoch from `position` on.
+    pub fn from(position: &Position, seed: u64) -> Self {
+        let dropout = match &position.dropout {
+            Some(state) => Rng::restore(state),
+            None => Rng::stream(seed, &format!("dropout epoch {}", position.epoch)),
+        };
+        Self { start: Instant::now(), running: position.running.clone(), dropout, rate: position.rate }
+    }
+
+    /// Wall time with what was spent before `began`, seconds.
+    fn seconds(&self, began: &Position) -> f64 {
+        began.seconds + self.start.elapsed().as_secs_f64()
+    }
+
+    /// The position after `steps` of its steps; it was entered at `began`.
+    pub fn position(&self, began: &Position, steps: usize, augmentation: &RngState) -> Position {
+        Position {
+            step: steps,
+            running: self.running.clone(),
+            rate: self.rate,
+            dropout: Some(self.dropout.state()),
+            augmentation: Some(augmentation.clone()),
+            seconds: self.seconds(began),
+            ..began.clone()
+        }
+    }
+
+    /// What it measured once all steps are done; it was entered at `began`.
+    pub fn metrics(
+        &self,
+        began: &Position,
+        validation: Option<&Metrics>,
+        sparsity: Option<f64>,
+    ) -> EpochMetrics {
+        EpochMetrics {
+            epoch: began.epoch,
+            train_loss: Some(self.running.loss()),
+            train_top1: Some(self.running.top1()),
+            validation_top1: validation.map(|v| v.top1),
+            validation_loss: validation.map(|v| v.loss),
+            sparsity,
+            learning_rate: Some(self.rate),
+            seconds: self.seconds(began),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::evaluate::evaluate_validation;
 use super::loop_state::{LatentWeights, LoopState};
 use super::observer::Observer;
 use super::pass::{forward_backward, trained};
-use super::position::{Position, after_epoch, after_step};
+use super::position::{CurrentEpoch, Position, after_epoch, after_step};
 use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
@@ -19,7 +19,6 @@ use crate::quant::quantizer::{
 };
 use crate::record::EpochMetrics;
 use crate::relevance::RelevanceMeasure;
-use std::time::Instant;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
 /// reference's value.
@@ -184,10 +183,7 @@ pub fn quantization_aware(
     }
     let device = state.parameters.device().clone();
     for epoch in position.epoch..=spec.epochs {
-        let start = Instant::now();
-        let mut running = position.running.clone();
-        let mut dropout = position.dropout(settings.seed, epoch);
-        let mut rate = position.rate;
+        let mut current = CurrentEpoch::from(&position, settings.seed);
         let batches = position.batches(spec, settings.seed, steps);
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
             let LoopState { parameters, latent, tensors, optimizer, stepper, .. } = &mut state;
@@ -198,9 +194,11 @@ pub fn quantization_aware(
                 epoch: epoch - 1,
                 epochs: spec.epochs,
             };
-            let pass = forward_backward(network, parameters, &batch, spec.frozen_batch_norm, &mut dropout)?;
-            running.add(&pass, &batch, epoch, step)?;
-            rate = learning_rate(spec, done, steps);
+            let pass =
+                forward_backward(network, parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
+            current.running.add(&pass, &batch, epoch, step)?;
+            let rate = learning_rate(spec, done, steps);
+            current.rate = rate;
             let trains_weights = quantizer.trains_weights(at);
             optimizer.begin_step();
             stepper.begin_step();
@@ -244,29 +242,12 @@ pub fn quantization_aware(
             write(parameters, tensors)?;
             observer.step(epoch, spec.epochs, step + 1, steps, loss);
             after_step(checkpoints, observer, step, steps, || {
-                let here = Position {
-                    step: step + 1,
-                    running: running.clone(),
-                    rate,
-                    dropout: Some(dropout.state()),
-                    augmentation: Some(augmentation.clone()),
-                    seconds: position.seconds + start.elapsed().as_secs_f64(),
-                    ..position.clone()
-                };
+                let here = current.position(&position, step + 1, augmentation);
                 state.snapshot(&here, quantizer, relevance.as_deref())
             })
         })?;
         let validation = evaluate_validation(network, &state.parameters, dataset, observer)?;
-        let metrics = EpochMetrics {
-            epoch,
-            train_loss: Some(running.loss()),
-            train_top1: Some(running.top1()),
-            validation_top1: validation.as_ref().map(|v| v.top1),
-            validation_loss: validation.as_ref().map(|v| v.loss),
-            sparsity: Some(sparsity(&state.tensors)),
-            learning_rate: Some(rate),
-            seconds: position.seconds + start.elapsed().as_secs_f64(),
-        };
+        let metrics = current.metrics(&position, validation.as_ref(), Some(sparsity(&state.tensors)));
         observer.epoch(&metrics);
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
