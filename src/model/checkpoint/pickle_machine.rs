@@ -239,12 +239,8 @@ impl<'a> Machine<'a> {
             b'N' => self.push(Node::None)?,
             0x88 => self.push(Node::Bool(true))?,
             0x89 => self.push(Node::Bool(false))?,
-            b'K' => {
-                let value = self.number(1)?;
-                self.push(Node::Int(value as i64))?;
-            }
-            b'M' => {
-                let value = self.number(2)?;
+            opcode @ (b'K' | b'M') => {
+                let value = self.number(if opcode == b'K' { 1 } else { 2 })?;
                 self.push(Node::Int(value as i64))?;
             }
             b'J' => {
@@ -252,12 +248,8 @@ impl<'a> Machine<'a> {
                 self.push(Node::Int(value.into()))?;
             }
             b'I' | b'L' => self.push_number_line()?,
-            0x8a => {
-                let bytes = self.counted(1)?;
-                self.push_long(bytes)?;
-            }
-            0x8b => {
-                let bytes = self.counted(4)?;
+            opcode @ (0x8a | 0x8b) => {
+                let bytes = self.counted(if opcode == 0x8a { 1 } else { 4 })?;
                 self.push_long(bytes)?;
             }
             b'G' => {
@@ -268,21 +260,13 @@ impl<'a> Machine<'a> {
                 let value = self.text_line()?.parse();
                 self.push(Node::Float(value.map_err(|_| "damaged pickle: no number where one must be")?))?;
             }
-            b'X' => {
-                let bytes = self.counted(4)?;
-                self.push_text(bytes)?;
-            }
             // Strings of Python 2 are text or bytes; names are all that is asked of them.
-            b'T' => {
-                let bytes = self.counted(4)?;
-                self.push_text(bytes)?;
-            }
-            b'U' | 0x8c => {
-                let bytes = self.counted(1)?;
-                self.push_text(bytes)?;
-            }
-            0x8d => {
-                let bytes = self.counted(8)?;
+            opcode @ (b'X' | b'T' | b'U' | 0x8c | 0x8d) => {
+                let bytes = self.counted(match opcode {
+                    b'U' | 0x8c => 1,
+                    b'X' | b'T' => 4,
+                    _ => 8,
+                })?;
                 self.push_text(bytes)?;
             }
             b'V' => {
@@ -294,25 +278,19 @@ impl<'a> Machine<'a> {
                 let quoted = |quote: u8| bytes.strip_prefix(&[quote])?.strip_suffix(&[quote]);
                 self.push_text(quoted(b'\'').or_else(|| quoted(b'"')).unwrap_or(bytes))?;
             }
-            b'B' => {
-                let bytes = self.counted(4)?;
-                self.push(Node::Bytes(bytes))?;
-            }
-            b'C' => {
-                let bytes = self.counted(1)?;
-                self.push(Node::Bytes(bytes))?;
-            }
-            0x8e | 0x96 => {
-                let bytes = self.counted(8)?;
+            opcode @ (b'C' | b'B' | 0x8e | 0x96) => {
+                let bytes = self.counted(match opcode {
+                    b'C' => 1,
+                    b'B' => 4,
+                    _ => 8,
+                })?;
                 self.push(Node::Bytes(bytes))?;
             }
             b')' => self.push(Node::Tuple(Vec::new()))?,
             b']' => self.push(Node::List(Vec::new()))?,
             b'}' => self.push(Node::Dict(Vec::new()))?,
             0x8f => self.push(Node::Set(Vec::new()))?,
-            0x85 => self.push_tuple(1)?,
-            0x86 => self.push_tuple(2)?,
-            0x87 => self.push_tuple(3)?,
+            opcode @ 0x85..=0x87 => self.push_tuple(usize::from(opcode - 0x84))?,
             b't' => {
                 let parts = self.marked()?;
                 self.push_joined(Node::Tuple(parts.clone()), &parts)?;
@@ -410,21 +388,13 @@ impl<'a> Machine<'a> {
                 let top = self.top()?;
                 self.stack.push(top);
             }
-            b'q' => {
-                let key = self.number(1)?;
-                self.memorise(key)?;
-            }
-            b'r' => {
-                let key = self.number(4)?;
+            opcode @ (b'q' | b'r') => {
+                let key = self.number(if opcode == b'q' { 1 } else { 4 })?;
                 self.memorise(key)?;
             }
             0x94 => self.memorise(self.memo.len() as u64)?,
-            b'h' => {
-                let key = self.number(1)?;
-                self.recall(key)?;
-            }
-            b'j' => {
-                let key = self.number(4)?;
+            opcode @ (b'h' | b'j') => {
+                let key = self.number(if opcode == b'h' { 1 } else { 4 })?;
                 self.recall(key)?;
             }
             opcode @ (b'p' | b'g') => {
