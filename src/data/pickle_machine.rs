@@ -1,6 +1,7 @@
 //! The operations of pickles that batches of CIFAR consist of: see [`super::pickle`].
 
 use super::pickle_value::{Id, State, Value};
+use crate::io::Operands;
 use std::collections::HashMap;
 
 /// What is wrong.
@@ -10,10 +11,13 @@ fn fault<T>(what: impl Into<String>) -> Result<T, Fault> {
     Err(Fault(what.into()))
 }
 
+fn truncated() -> Fault {
+    Fault("the file ends inside it: it is truncated".into())
+}
+
 /// A pickle being read: operations move values between a stack and the arena.
 pub(super) struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    operands: Operands<'a>,
     values: Vec<Value<'a>>,
     stack: Vec<Id>,
     /// Heights of the stack at the marks.
@@ -27,8 +31,7 @@ impl<'a> Machine<'a> {
     /// Before the first operation of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
-            bytes,
-            at: 0,
+            operands: Operands::new(bytes),
             values: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -39,7 +42,7 @@ impl<'a> Machine<'a> {
 
     /// The byte that comes next.
     pub(super) fn position(&self) -> usize {
-        self.at
+        self.operands.position()
     }
 
     /// All values that were made.
@@ -47,39 +50,29 @@ impl<'a> Machine<'a> {
         self.values
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
-        let Some(end) = end else { return fault("the file ends inside it: it is truncated") };
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
+    fn take(&mut self, count: u64) -> Result<&'a [u8], Fault> {
+        self.operands.take(count).ok_or_else(truncated)
     }
 
-    /// A little-endian number of `width` bytes, at most eight.
-    fn number(&mut self, width: usize) -> Result<u64, Fault> {
-        Ok(self.take(width)?.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
+    fn number(&mut self, width: u64) -> Result<u64, Fault> {
+        self.operands.number(width).ok_or_else(truncated)
     }
 
-    /// Bytes after a length of `width` bytes.
-    fn counted(&mut self, width: usize) -> Result<&'a [u8], Fault> {
-        let length = self.number(width)?;
-        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    fn counted(&mut self, width: u64) -> Result<&'a [u8], Fault> {
+        self.operands.counted(width).ok_or_else(truncated)
     }
 
-    fn text(&mut self, width: usize) -> Result<&'a str, Fault> {
+    fn text(&mut self, width: u64) -> Result<&'a str, Fault> {
         let bytes = self.counted(width)?;
         std::str::from_utf8(bytes).or_else(|_| fault("text that is not UTF-8"))
     }
 
     /// Text up to the end of the line.
     fn line(&mut self) -> Result<&'a str, Fault> {
-        let rest = &self.bytes[self.at..];
-        let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
-            return fault("a name without an end");
-        };
-        let line = self.take(length)?;
-        self.at += 1;
-        std::str::from_utf8(line).or_else(|_| fault("a name that is not UTF-8"))
+        match self.operands.line() {
+            Some(line) => std::str::from_utf8(line).or_else(|_| fault("a name that is not UTF-8")),
+            None => fault("a name without an end"),
+        }
     }
 
     fn push(&mut self, value: Value<'a>) {
@@ -179,13 +172,9 @@ impl<'a> Machine<'a> {
             }
             0x8a => {
                 let bytes = self.counted(1)?;
-                if bytes.len() > 8 {
+                let Some(number) = Operands::integer(bytes) else {
                     return fault("a number of more than 64 bits");
-                }
-                let number = bytes.iter().rev().fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
-                let unused = 64 - 8 * bytes.len() as u32;
-                // Two's complement: the sign is in the highest bit that is there.
-                let number = if unused == 64 { 0 } else { ((number << unused) as i64) >> unused };
+                };
                 self.push(Value::Number(number));
             }
             // Strings of Python 2, whose batches are of that time, and bytes of Python 3.
@@ -302,7 +291,7 @@ impl<'a> Machine<'a> {
                 let Value::Text(text) = self.values[text] else { return fault("bytes from what is no text") };
                 self.made += text.len();
                 // The same text may be named again and again.
-                if self.made > 2 * self.bytes.len() {
+                if self.made > 2 * self.operands.length() {
                     return fault("more bytes than the file holds");
                 }
                 let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();

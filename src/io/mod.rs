@@ -6,11 +6,13 @@
 
 mod atomic;
 mod name;
+mod operands;
 mod output;
 mod text;
 pub mod yaml;
 
 pub use atomic::write_atomically;
 pub use name::file_name;
+pub use operands::Operands;
 pub use output::{Output, write_output};
 pub use text::read_text;

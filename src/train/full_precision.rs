@@ -80,7 +80,7 @@ pub fn train(
         found.map_or_else(fresh, Ok)?;
     let device = parameters.device().clone();
     for epoch in position.epoch..=spec.epochs {
-        let mut current = CurrentEpoch::from(&position, seed);
+        let mut current = CurrentEpoch::enter(&position, seed);
         let batches = position.batches(spec, seed, steps);
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
             let pass =

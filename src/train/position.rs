@@ -103,7 +103,7 @@ pub(super) struct CurrentEpoch {
 
 impl CurrentEpoch {
     /// The epoch from `position` on.
-    pub fn from(position: &Position, seed: u64) -> Self {
+    pub fn enter(position: &Position, seed: u64) -> Self {
         let dropout = match &position.dropout {
             Some(state) => Rng::restore(state),
             None => Rng::stream(seed, &format!("dropout epoch {}", position.epoch)),

@@ -183,7 +183,7 @@ pub fn quantization_aware(
     }
     let device = state.parameters.device().clone();
     for epoch in position.epoch..=spec.epochs {
-        let mut current = CurrentEpoch::from(&position, settings.seed);
+        let mut current = CurrentEpoch::enter(&position, settings.seed);
         let batches = position.batches(spec, settings.seed, steps);
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
             let LoopState { parameters, latent, tensors, optimizer, stepper, .. } = &mut state;

@@ -2,14 +2,15 @@
 //! before it costs memory.
 
 use super::pickle_node::{Call, Id, MOST, Node};
+use crate::io::Operands;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Values inside values; state dicts need about ten.
 const DEEPEST: u32 = 500;
+
 pub(super) struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    operands: Operands<'a>,
     nodes: Vec<Node<'a>>,
     /// Depth and number of values of every node.
     sizes: Vec<(u32, u64)>,
@@ -26,8 +27,7 @@ const NO_OPERAND: &str = "damaged pickle: an operation finds no value to work on
 impl<'a> Machine<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
-            bytes,
-            at: 0,
+            operands: Operands::new(bytes),
             nodes: Vec::new(),
             sizes: Vec::new(),
             stack: Vec::new(),
@@ -38,40 +38,32 @@ impl<'a> Machine<'a> {
 
     /// Bytes that were read.
     pub(super) fn at(&self) -> usize {
-        self.at
+        self.operands.position()
     }
 
     /// All values, and the bytes that were read.
     pub(super) fn finish(self) -> (Vec<Node<'a>>, usize) {
-        (self.nodes, self.at)
+        (self.nodes, self.operands.position())
     }
 
     fn take(&mut self, count: u64) -> Step<&'a [u8]> {
-        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
-        let taken = end.and_then(|end| self.bytes.get(self.at..end)).ok_or(ENDS_EARLY)?;
-        self.at += taken.len();
-        Ok(taken)
+        Ok(self.operands.take(count).ok_or(ENDS_EARLY)?)
     }
 
     fn byte(&mut self) -> Step<u8> {
-        Ok(self.take(1)?[0])
+        Ok(self.operands.byte().ok_or(ENDS_EARLY)?)
     }
 
-    fn number(&mut self, bytes: u64) -> Step<u64> {
-        Ok(self.take(bytes)?.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    fn number(&mut self, width: u64) -> Step<u64> {
+        Ok(self.operands.number(width).ok_or(ENDS_EARLY)?)
     }
 
-    /// Bytes after their own length.
-    fn counted(&mut self, bytes: u64) -> Step<&'a [u8]> {
-        let length = self.number(bytes)?;
-        self.take(length)
+    fn counted(&mut self, width: u64) -> Step<&'a [u8]> {
+        Ok(self.operands.counted(width).ok_or(ENDS_EARLY)?)
     }
 
     fn line(&mut self) -> Step<&'a [u8]> {
-        let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| *byte == b'\n').ok_or(ENDS_EARLY)?;
-        self.at += length + 1;
-        Ok(&rest[..length])
+        Ok(self.operands.line().ok_or(ENDS_EARLY)?)
     }
 
     fn text_line(&mut self) -> Step<Cow<'a, str>> {
@@ -208,13 +200,7 @@ impl<'a> Machine<'a> {
     }
 
     fn push_long(&mut self, bytes: &'a [u8]) -> Step<()> {
-        if bytes.len() > 8 {
-            return self.push(Node::Huge(bytes));
-        }
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut filled = [if negative { 0xff } else { 0 }; 8];
-        filled[..bytes.len()].copy_from_slice(bytes);
-        self.push(Node::Int(i64::from_le_bytes(filled)))
+        self.push(Operands::integer(bytes).map_or(Node::Huge(bytes), Node::Int))
     }
 
     /// A number as text, as protocol 0 writes it.
@@ -291,17 +277,14 @@ impl<'a> Machine<'a> {
             b'}' => self.push(Node::Dict(Vec::new()))?,
             0x8f => self.push(Node::Set(Vec::new()))?,
             opcode @ 0x85..=0x87 => self.push_tuple(usize::from(opcode - 0x84))?,
-            b't' => {
+            opcode @ (b't' | b'l' | 0x91) => {
                 let parts = self.marked()?;
-                self.push_joined(Node::Tuple(parts.clone()), &parts)?;
-            }
-            b'l' => {
-                let parts = self.marked()?;
-                self.push_joined(Node::List(parts.clone()), &parts)?;
-            }
-            0x91 => {
-                let parts = self.marked()?;
-                self.push_joined(Node::Set(parts.clone()), &parts)?;
+                let collection = match opcode {
+                    b't' => Node::Tuple,
+                    b'l' => Node::List,
+                    _ => Node::Set,
+                };
+                self.push_joined(collection(parts.clone()), &parts)?;
             }
             b'd' => {
                 let parts = self.marked()?;
