@@ -81,6 +81,15 @@ impl Error {
         Self::Input { message: message.into(), hint: Some(hint.into()) }
     }
 
+    /// With `place` before the message of a mistake of the user's; other errors, which name their place, as they are.
+    #[must_use]
+    pub fn at(self, place: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Input { message, hint } => Self::Input { message: format!("{place}: {message}"), hint },
+            other => other,
+        }
+    }
+
     /// A file with wrong content at `offset`.
     pub fn format(path: impl AsRef<Path>, offset: u64, message: impl Into<String>) -> Self {
         Self::Format { path: path.as_ref().to_path_buf(), offset, message: message.into() }

@@ -67,11 +67,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         }
     }
     let entries = checkpoint::entries(&tensors)?;
-    let floats = entries.iter().filter_map(|entry| match entry {
-        Entry::Tensor(tensor) => Some(tensor),
-        Entry::Integers { .. } => None,
-    });
-    let is_pruned = is_ours && model_file::has_pruned_floats(floats);
+    let is_pruned = is_ours && model_file::has_pruned_floats(&entries);
     let options = EncodeOptions {
         qp: args.qp,
         nonweight_qp: args.nonweight_qp,

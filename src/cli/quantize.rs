@@ -237,11 +237,7 @@ pub(super) fn leave_out_counters(state: &mut StateDict) -> usize {
 /// The model file of a quantized state dict, as a run would write it, and its bytes in full precision.
 fn model_file(state: &StateDict) -> Result<(Vec<u8>, usize)> {
     let entries = checkpoint::entries(state)?;
-    let floats = entries.iter().filter_map(|entry| match entry {
-        model_file::Entry::Tensor(tensor) => Some(tensor),
-        model_file::Entry::Integers { .. } => None,
-    });
-    let dependent_quantization = !model_file::has_pruned_floats(floats);
+    let dependent_quantization = !model_file::has_pruned_floats(&entries);
     let options = EncodeOptions { dependent_quantization, ..EncodeOptions::default() };
     let full_precision = 4 * entries.iter().map(model_file::Entry::count).sum::<usize>();
     Ok((model_file::write_entries(&entries, &options)?.0, full_precision))

@@ -70,12 +70,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 
 /// Checks what the file alone does not tell; returns whether the data set was looked at.
 fn check(context: &Context, experiment: &Experiment, grid: &Grid) -> Result<bool> {
-    let named = |error: Error| match error {
-        Error::Input { message, hint } => {
-            Error::Input { message: format!("{}: {message}", experiment.path.display()), hint }
-        }
-        other => other,
-    };
+    let named = |error: Error| error.at(experiment.path.display());
     context.checkpoint(&experiment.baseline).map_err(named)?;
     let Some(first) = grid.runs.first() else { return Ok(false) };
     let family = context.registry.datasets.find(&experiment.dataset.name)?;

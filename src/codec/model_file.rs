@@ -79,7 +79,7 @@ pub fn write(
     options: &EncodeOptions,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
     // Dependent quantization can move an exact zero; pruned weights must keep theirs.
-    let dependent_quantization = options.dependent_quantization && !has_pruned_floats(tensors);
+    let dependent_quantization = options.dependent_quantization && !tensors.iter().any(is_pruned_float);
     write_elements(tensors.iter().map(Ref::Tensor), &EncodeOptions { dependent_quantization, ..*options })
 }
 
@@ -99,11 +99,15 @@ pub fn write_entries(
 }
 
 /// Whether a weight that stays in floats has exact zeros, as pruning leaves them.
-pub fn has_pruned_floats<'t>(tensors: impl IntoIterator<Item = &'t QuantizedTensor>) -> bool {
-    tensors.into_iter().any(|tensor| match &tensor.content {
+pub fn has_pruned_floats(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| matches!(entry, Entry::Tensor(tensor) if is_pruned_float(tensor)))
+}
+
+fn is_pruned_float(tensor: &QuantizedTensor) -> bool {
+    match &tensor.content {
         Content::Values(values) => tensor.shape.len() > 1 && values.contains(&0.0),
         Content::Levels { .. } => false,
-    })
+    }
 }
 
 enum Ref<'t> {

@@ -57,10 +57,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Network> {
     }
     let stem = || path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy().into_owned());
     let name = document.name.unwrap_or_else(stem);
-    Network::new(&name, &document.input_shape, layers).map_err(|error| match error {
-        Error::Input { message, hint } => Error::Input { message: format!("{place}: {message}"), hint },
-        other => other,
-    })
+    Network::new(&name, &document.input_shape, layers).map_err(|error| error.at(place))
 }
 
 const LAYER_HINT: &str = "a layer is {name: …, kind: …} with the kind's fields and, where it does not read the layer \

@@ -118,12 +118,7 @@ fn wanted(selection: &Selection, resolve: &dyn Resolve) -> Result<Vec<(String, R
     for (experiment, grid) in load(&selection.specs, resolve.registry())? {
         if let Some(run) = grid.runs.first() {
             // Whether the model takes the data is known before anything is trained; it is the same for all runs.
-            resolve.check(run).map_err(|error| match error {
-                Error::Input { message, hint } => {
-                    Error::Input { message: format!("{}: {message}", experiment.path.display()), hint }
-                }
-                other => other,
-            })?;
+            resolve.check(run).map_err(|error| error.at(experiment.path.display()))?;
         }
         let is_selected = |run: &RunSpec| {
             filter

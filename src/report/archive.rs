@@ -37,12 +37,7 @@ pub fn write(records: &[RunRecord]) -> Result<Vec<u8>> {
 pub fn read(path: &Path) -> Result<Vec<RunRecord>> {
     let table = read_parquet(path)?;
     if table.column("record").is_err() {
-        return from_raw(&table).map_err(|error| match error {
-            Error::Input { message, hint } => {
-                Error::Input { message: format!("{}: {message}", path.display()), hint }
-            }
-            other => other,
-        });
+        return from_raw(&table).map_err(|error| error.at(path.display()));
     }
     whole(&table, path)
 }

@@ -141,10 +141,7 @@ impl Checker<'_> {
     /// Puts a place before an error's message.
     fn locate(&self, at: Place) -> impl FnOnce(Error) -> Error {
         let place = self.place(at);
-        move |error| match error {
-            Error::Input { message, hint } => Error::Input { message: format!("{place}: {message}"), hint },
-            other => other,
-        }
+        move |error| error.at(place)
     }
 
     fn wrong(&self, at: Place, what: impl std::fmt::Display) -> Error {

@@ -62,12 +62,13 @@ pub fn expand(experiment: &Experiment, registry: &Registry) -> Result<Grid> {
 
 fn at(entry: &Entry, error: Error) -> Error {
     match error {
-        Error::Input { message, hint } => {
-            let hint = hint.or_else(|| suggestion(&message, &[]));
-            Error::Input { message: format!("{}: {message}", entry.place), hint }
+        Error::Input { message, hint: None } => {
+            let hint = suggestion(&message, &[]);
+            Error::Input { message, hint }
         }
         other => other,
     }
+    .at(&entry.place)
 }
 
 fn relevances(entry: &Entry) -> Vec<Option<Value>> {

@@ -233,12 +233,7 @@ pub fn load_with(
     options: FitOptions,
 ) -> Result<Fitted> {
     let Checkpoint { tensors, notes, metadata } = open(path, read)?;
-    let fitted = fit_with(&tensors, network, device, options).map_err(|error| match error {
-        Error::Input { message, hint } => {
-            Error::Input { message: format!("{}: {message}", path.display()), hint }
-        }
-        other => other,
-    })?;
+    let fitted = fit_with(&tensors, network, device, options).map_err(|error| error.at(path.display()))?;
     Ok(Fitted { notes, metadata, ..fitted })
 }
 
