@@ -4,7 +4,7 @@
 use super::methods::Methods;
 use crate::record::RunRecord;
 use crate::spec::RunSpec;
-use crate::spec::run_spec::canonical;
+use crate::spec::canonical;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 

@@ -1,8 +1,9 @@
 //! Expansion of an experiment into runs: methods × parameters × bit widths × seeds, in the order of the file.
 
 use super::experiment::{Entry, Experiment};
+use super::identity::canonical;
 use super::registry::Registry;
-use super::run_spec::{QuantizerSpec, RunSpec, canonical};
+use super::run_spec::{QuantizerSpec, RunSpec};
 use crate::error::suggestion;
 use crate::{Error, Result};
 use serde_json::{Map, Value};

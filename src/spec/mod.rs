@@ -24,9 +24,12 @@
 
 pub mod experiment;
 pub mod grid;
+mod identity;
+mod label;
 pub mod registry;
 pub mod run_spec;
 
 pub use experiment::Experiment;
+pub use identity::canonical;
 pub use registry::Registry;
 pub use run_spec::{BaselineRun, BaselineSpec, ModelSpec, QuantizerSpec, RunSpec};

@@ -1,11 +1,10 @@
 //! One grid point, fully resolved, and its identity.
 
+use super::identity::{canonical, identity};
+use super::label;
 use super::registry::Registry;
 use crate::data::DatasetSpec;
 use crate::io::yaml::{self, Expecting};
-use crate::quant::{Method, Profile};
-use crate::record::SCHEMA;
-use crate::registry::shown;
 use crate::relevance;
 use crate::train::TrainingSpec;
 use crate::train::quantized::REST_WEIGHT_DECAY;
@@ -15,7 +14,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Revision of what all runs share: training, data pipeline, model files. Raised whenever the same specification gives
-/// other numbers; part of every id. (Of what one method computes: [`Method::revision`].)
+/// other numbers; part of every id. (Of what one method computes: [`Method::revision`](crate::quant::Method::revision).)
 pub const NUMERICS: u32 = 1;
 
 /// A model described in YAML.
@@ -143,33 +142,6 @@ impl BaselineRun {
     }
 }
 
-/// JSON with sorted keys and no spaces: equal for equal content.
-pub fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| key.as_str());
-            let inner: Vec<_> = entries
-                .iter()
-                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)))
-                .collect();
-            format!("{{{}}}", inner.join(","))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
-    }
-}
-
-/// 32 hex digits over the given parts.
-fn identity(parts: &[&str]) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("ecqx run");
-    hasher.update(&SCHEMA.to_le_bytes());
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-    }
-    hasher.finalize().to_hex()[..32].to_string()
-}
-
 impl ModelSpec {
     /// Options written out; a model described in YAML in one form, whatever its comments and spelling.
     fn resolve(&self, registry: &Registry) -> Result<Self> {
@@ -253,7 +225,13 @@ impl RunSpec {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
             baseline: self.baseline.resolved(),
-            label: label(method, &quantizer, registry)?,
+            label: label::label(
+                method,
+                quantizer.bits,
+                &quantizer.parameters,
+                quantizer.relevance.as_ref(),
+                registry,
+            )?,
             quantizer,
             training: self.training.as_ref().map(|recipe| recipe.resolved(REST_WEIGHT_DECAY)),
             seed: self.seed,
@@ -319,7 +297,11 @@ impl RunSpec {
     /// What the run is called in legends and progress lines: method, bit width and what differs from the defaults, without
     /// seed. Method and bit width alone before it is resolved.
     pub fn label(&self) -> String {
-        if self.label.is_empty() { head(&self.quantizer) } else { self.label.clone() }
+        if self.label.is_empty() {
+            label::head(&self.quantizer.method, self.quantizer.bits)
+        } else {
+            self.label.clone()
+        }
     }
 
     /// The model's name in tables.
@@ -331,52 +313,20 @@ impl RunSpec {
 /// Samples of a post-training relevance pass where an experiment gives no number.
 pub const CALIBRATION_SAMPLES: usize = 256;
 
-fn head(quantizer: &QuantizerSpec) -> String {
-    match quantizer.bits {
-        Some(bits) => format!("{} {bits} bit", quantizer.method),
-        None => quantizer.method.clone(),
-    }
-}
-
-/// Method, bit width and what differs from the defaults, in the order of the method's parameters.
-fn label(method: &Method, quantizer: &QuantizerSpec, registry: &Registry) -> Result<String> {
-    let mut label = head(quantizer);
-    let (profile, rest) = method.distinguishing(&quantizer.parameters);
-    if profile == Profile::Reference {
-        label += " profile=reference";
-    }
-    for (key, value) in rest {
-        label += &match key.as_str() {
-            "lambda" => format!(" Λ={}", shown(&value)),
-            _ => format!(" {key}={}", shown(&value)),
-        };
-    }
-    if let Some(spec) = &quantizer.relevance
-        && *spec != relevance::resolve(&registry.measures, None, profile)?
-    {
-        label += &format!(" relevance={}", relevance::label(Some(spec)));
-    }
-    Ok(label)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn run(quantizer: Value) -> RunSpec {
-        let bits = quantizer.get("bits").is_some();
         let mut quantizer = quantizer;
         let method = quantizer["method"].clone();
         let relevance = quantizer.as_object_mut().unwrap().shift_remove("relevance");
-        quantizer.as_object_mut().unwrap().retain(|key, _| key != "method" && key != "bits");
+        quantizer.as_object_mut().unwrap().retain(|key, _| key != "method");
         let mut spec = serde_json::json!({
             "dataset": "embedded-audio", "model": {"name": "mlp-gsc"}, "seed": 1,
             "baseline": {"checkpoint": "x.pt"}, "training": {"epochs": 1},
             "quantizer": {"method": method, "bits": 4, "parameters": quantizer},
         });
-        if !bits {
-            spec["quantizer"]["bits"] = 4.into();
-        }
         if let Some(relevance) = relevance {
             spec["quantizer"]["relevance"] = relevance;
         }
@@ -387,7 +337,7 @@ mod tests {
         run(quantizer).id("digest", "baseline").unwrap()
     }
 
-    /// The seven entries of the issue that this was built for are three runs: equal in meaning is equal in id and label.
+    /// Seven ways to write three runs: equal in meaning is equal in id and label.
     #[test]
     fn equal_meaning_has_one_id() {
         use serde_json::json;

@@ -4,7 +4,7 @@ use super::{Table, frame, integer, polars_error, real, text};
 use crate::record::{Failure, Measurements, Metrics, Outcome, Provenance, RunRecord, SCHEMA, Sizes};
 use crate::report::methods::Methods;
 use crate::report::settings::{resolved, setting};
-use crate::spec::run_spec::canonical;
+use crate::spec::canonical;
 use crate::{Error, Result};
 use polars::prelude::{AnyValue, DataFrame};
 use rayon::prelude::*;

@@ -8,7 +8,7 @@ use crate::report::methods::Methods;
 use crate::report::records::finished;
 use crate::report::settings::{resolved, setting, spec_without};
 use crate::report::statistics::Summary;
-use crate::spec::run_spec::canonical;
+use crate::spec::canonical;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};

@@ -1,0 +1,43 @@
+//! What runs are called in legends and progress lines.
+
+use super::registry::Registry;
+use crate::Result;
+use crate::quant::{Method, Profile};
+use crate::registry::shown;
+use crate::relevance;
+use serde_json::{Map, Value};
+
+/// Method and bit width.
+pub(super) fn head(method: &str, bits: Option<u32>) -> String {
+    match bits {
+        Some(bits) => format!("{method} {bits} bit"),
+        None => method.to_owned(),
+    }
+}
+
+/// Method, bit width and what differs from the defaults, in the order of the method's parameters.
+pub(super) fn label(
+    method: &Method,
+    bits: Option<u32>,
+    parameters: &Map<String, Value>,
+    relevance: Option<&Value>,
+    registry: &Registry,
+) -> Result<String> {
+    let mut label = head(method.name, bits);
+    let (profile, rest) = method.distinguishing(parameters);
+    if profile == Profile::Reference {
+        label += " profile=reference";
+    }
+    for (key, value) in rest {
+        label += &match key.as_str() {
+            "lambda" => format!(" Λ={}", shown(&value)),
+            _ => format!(" {key}={}", shown(&value)),
+        };
+    }
+    if let Some(spec) = relevance
+        && *spec != relevance::resolve(&registry.measures, None, profile)?
+    {
+        label += &format!(" relevance={}", relevance::label(Some(spec)));
+    }
+    Ok(label)
+}
