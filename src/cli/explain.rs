@@ -7,7 +7,8 @@ use crate::data::{self, DatasetSpec, Split};
 use crate::insight::{ExplainedLayer, Map};
 use crate::io::yaml::{self, Expecting};
 use crate::io::{Output, write_output};
-use crate::model::{self, checkpoint};
+use crate::model;
+use crate::model::checkpoint::{self, Checkpoint};
 use crate::nn::ops::ConvAlgorithm;
 use crate::nn::{Network, Parameters};
 use crate::quant::Profile;
@@ -194,7 +195,7 @@ impl Args {
     /// The network, its parameters, the samples and their targets.
     fn load(&self, global: &Global) -> Result<(Network, Parameters, Tensor, Vec<u32>)> {
         let device = global.device()?;
-        let (network, inputs, mut targets) = match (&self.dataset, &self.input) {
+        let (network, inputs, mut targets, weights) = match (&self.dataset, &self.input) {
             (Some(name), _) => {
                 let mut spec = DatasetSpec::named(name);
                 spec.normalization = self.normalization.clone().map(data::Normalization::Preset);
@@ -206,12 +207,12 @@ impl Args {
                 }
                 let indices: Vec<usize> = (0..count).collect();
                 let batch = batches::read(dataset.as_ref(), self.split, &indices, &device)?;
-                (network, batch.inputs, batch.targets)
+                (network, batch.inputs, batch.targets, self.weights.open(global)?)
             }
             (None, Some(path)) => {
                 let (inputs, targets) = samples(path)?;
-                let network = self.network_for(global, &inputs.dims()[1..])?;
-                (network, inputs.to_device(&device)?, targets)
+                let (network, weights) = self.network_for(global, &inputs.dims()[1..])?;
+                (network, inputs.to_device(&device)?, targets, weights)
             }
             // The argument parser demands one of the two.
             (None, None) => return Err(Error::input("give --dataset or --input")),
@@ -219,12 +220,13 @@ impl Args {
         if let Some(target) = self.target {
             targets.fill(target);
         }
-        let parameters = self.weights.load(global, &network, &device, self.fit)?.parameters;
+        let parameters = self.weights.fit(weights, global, &network, &device, self.fit)?.parameters;
         Ok((network, parameters, inputs, targets))
     }
 
-    /// The model for inputs from a file: it has as many classes as the checkpoint's last matrix has rows.
-    fn network_for(&self, global: &Global, shape: &[usize]) -> Result<Network> {
+    /// The model for inputs from a file, which has as many classes as the checkpoint's last matrix has rows, and the
+    /// checkpoint.
+    fn network_for(&self, global: &Global, shape: &[usize]) -> Result<(Network, Checkpoint)> {
         if matches!(Path::new(&self.model).extension().and_then(|e| e.to_str()), Some("yaml" | "yml")) {
             let network = model::yaml::load(Path::new(&self.model))?;
             if network.input_shape != shape {
@@ -233,22 +235,19 @@ impl Args {
                     self.model, network.input_shape
                 )));
             }
-            return Ok(network);
+            return Ok((network, self.weights.open(global)?));
         }
-        let state = self.weights.open(global)?.tensors;
-        let classes = state.values().rev().find(|tensor| tensor.rank() == 2).map(|tensor| tensor.dims()[0]);
+        let weights = self.weights.open(global)?;
+        let classes =
+            weights.tensors.values().rev().find(|tensor| tensor.rank() == 2).map(|tensor| tensor.dims()[0]);
         let classes = classes.ok_or_else(|| {
             Error::input(format!(
                 "{}: no linear layer tells the number of classes",
                 self.weights.weights.display()
             ))
         })?;
-        model::build(
-            &self.model,
-            shape,
-            classes,
-            &super::evaluate::options("--model-option", &self.model_options)?,
-        )
+        let options = super::evaluate::options("--model-option", &self.model_options)?;
+        Ok((model::build(&self.model, shape, classes, &options)?, weights))
     }
 }
 

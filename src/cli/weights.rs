@@ -39,13 +39,10 @@ impl WeightsArgs {
         checkpoint::locate(&self.weights.display().to_string(), places)
     }
 
-    fn options(&self) -> ReadOptions {
-        ReadOptions { key: self.key.clone(), renames: self.rename.clone(), as_stored: false }
-    }
-
     /// The tensors; what was converted or folded is told on standard error.
     pub(super) fn open(&self, global: &Global) -> Result<Checkpoint> {
-        let checkpoint = checkpoint::open(&self.path(global)?, &self.options())?;
+        let read = ReadOptions { key: self.key.clone(), renames: self.rename.clone(), as_stored: false };
+        let checkpoint = checkpoint::open(&self.path(global)?, &read)?;
         checkpoint.notes.iter().for_each(|note| eprintln!("note: {note}"));
         Ok(checkpoint)
     }
@@ -58,10 +55,20 @@ impl WeightsArgs {
         device: &Device,
         fit: FitArgs,
     ) -> Result<Fitted> {
+        self.fit(self.open(global)?, global, network, device, fit)
+    }
+
+    /// As [`load`](Self::load), of what [`open`](Self::open) gave.
+    pub(super) fn fit(
+        &self,
+        checkpoint: Checkpoint,
+        global: &Global,
+        network: &Network,
+        device: &Device,
+        fit: FitArgs,
+    ) -> Result<Fitted> {
         let options = FitOptions { strict: fit.strict, verbose: fit.verbose };
-        let path = self.path(global)?;
-        let fitted = checkpoint::load_with(&path, network, device, &self.options(), options)?;
-        fitted.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        let fitted = checkpoint.fit(&self.path(global)?, network, device, options)?;
         fitted.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         Ok(fitted)
     }

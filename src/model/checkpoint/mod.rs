@@ -232,9 +232,20 @@ pub fn load_with(
     read: &ReadOptions,
     options: FitOptions,
 ) -> Result<Fitted> {
-    let Checkpoint { tensors, notes, metadata } = open(path, read)?;
-    let fitted = fit_with(&tensors, network, device, options).map_err(|error| error.at(path.display()))?;
-    Ok(Fitted { notes, metadata, ..fitted })
+    open(path, read)?.fit(path, network, device, options)
+}
+
+impl Checkpoint {
+    /// Arranges the tensors as a network's parameters; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`fit_with`].
+    pub fn fit(self, path: &Path, network: &Network, device: &Device, options: FitOptions) -> Result<Fitted> {
+        let Self { tensors, notes, metadata } = self;
+        let fitted =
+            fit_with(&tensors, network, device, options).map_err(|error| error.at(path.display()))?;
+        Ok(Fitted { notes, metadata, ..fitted })
+    }
 }
 
 /// Content digest of parameters: 64 hex digits over names, shapes and values.
