@@ -1,71 +1,30 @@
-//! `ecqx explain`: relevance of weights and inputs by layer-wise relevance propagation.
+//! `ecqx explain`: relevance of weights and inputs by layer-wise relevance propagation. Not here: the options that decide
+//! how it is propagated, which are in `explain_rules`.
 
 use super::Global;
 use super::evaluate::{network, parse_split};
+use super::explain_rules::RuleArgs;
 use super::weights::{FitArgs, WeightsArgs, facts};
 use crate::data::{self, DatasetSpec, Split};
 use crate::insight::{ExplainedLayer, Map};
-use crate::io::yaml::{self, Expecting};
 use crate::io::{Output, write_output};
 use crate::model;
 use crate::model::checkpoint::{self, Checkpoint};
-use crate::nn::ops::ConvAlgorithm;
 use crate::nn::{Network, Parameters};
-use crate::quant::Profile;
 use crate::quant::quantizer::Relevances;
-use crate::relevance::lrp::{self, Canonizer, Explanation, Functional, Residual, Settings, Start, Wanted};
-use crate::report::figure::{PNG_SCALE, heat_maps, pdf, png, relevance_over_magnitude};
+use crate::relevance::lrp::{self, Explanation, Settings, Wanted};
+use crate::report::figure::{heat_maps, relevance_over_magnitude};
 use crate::run::insight::explained;
 use crate::train::batches;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use serde::de::DeserializeOwned;
-use serde_json::{Map as Object, Value, json};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Samples per pass.
 const BATCH: usize = 256;
 /// Samples in the figure of heat maps.
 const HEAT_MAPS: usize = 6;
-
-/// Names of values with what they mean.
-type Choices = [(&'static str, &'static str)];
-
-const CANONIZERS: [(&str, &str); 3] = [
-    ("resnet", "Batch norms become scale · x + shift, and sums of residual blocks are layers"),
-    ("vgg", "Batch norms only"),
-    ("none", "Nothing is rewritten"),
-];
-const RESIDUALS: [(&str, &str); 2] = [
-    ("split", "By their share in the sum: relevance is conserved"),
-    ("duplicate", "Each gets all of it (the reference, where no canonizer knows the block)"),
-];
-const FUNCTIONALS: [(&str, &str); 2] = [
-    ("ruled", "They have the composite's rules, as layers"),
-    ("gradient", "Relevance follows their gradient (the reference on the CIFAR ResNet's block)"),
-];
-const STARTS: [(&str, &str); 3] = [
-    ("logit", "At the true class's logit"),
-    ("probability", "At its softmax probability"),
-    ("ones", "At 1 (0 where the logit is 0)"),
-];
-const ALGORITHMS: [(&str, &str); 2] = [
-    (
-        "auto",
-        "May use the Winograd algorithm, faster: errors are about 1e-6 of the largest values within two rows and columns",
-    ),
-    ("direct", "Every value is a sum of its own products alone"),
-];
-
-/// Parses one of `choices` as the library's own formats do, which know nothing of command lines.
-fn choice<T>(choices: &'static Choices) -> impl TypedValueParser<Value = T>
-where
-    T: DeserializeOwned + Clone + Send + Sync + 'static,
-{
-    let values = choices.iter().map(|(name, about)| PossibleValue::new(*name).help(*about));
-    PossibleValuesParser::new(values).try_map(|name| serde_json::from_value::<T>(Value::String(name)))
-}
 
 /// Relevance of every parameter and of the input, by layer-wise relevance propagation
 #[derive(Debug, clap::Args)]
@@ -98,39 +57,8 @@ pub struct Args {
     /// Explain this class for all samples, instead of each sample's true class
     #[arg(long, value_name = "CLASS")]
     target: Option<u32>,
-    /// Composite of rules: a name, or a YAML file with rules by kind and name of layer
-    #[arg(long, default_value = lrp::composite::DEFAULT)]
-    composite: String,
-    /// What is rewritten before relevance is propagated
-    #[arg(long, value_parser = choice::<Canonizer>(&CANONIZERS), default_value = "resnet")]
-    canonizer: Canonizer,
-    /// How sums share relevance [default: split; under the reference's profile what the reference does]
-    #[arg(long, value_parser = choice::<Residual>(&RESIDUALS))]
-    residual: Option<Residual>,
-    /// Activations and pooling: their rule or their gradient [default: ruled]
-    #[arg(long, value_parser = choice::<Functional>(&FUNCTIONALS))]
-    functional: Option<Functional>,
-    /// Where relevance starts
-    #[arg(long, value_parser = choice::<Start>(&STARTS), default_value = "logit")]
-    start: Start,
-    /// Rule for the relevance of weights
-    #[arg(long, default_value = "epsilon")]
-    weight_rule: String,
-    /// ε of the denominators
-    #[arg(long, default_value_t = 1e-6)]
-    epsilon: f32,
-    /// Lowest input, for the rule zbox [default: of the samples]
-    #[arg(long, requires = "high", allow_negative_numbers = true)]
-    low: Option<f32>,
-    /// Highest input, for the rule zbox
-    #[arg(long, requires = "low", allow_negative_numbers = true)]
-    high: Option<f32>,
-    /// Convolution algorithms
-    #[arg(long, value_parser = choice::<ConvAlgorithm>(&ALGORITHMS), default_value = "direct", alias = "accuracy")]
-    algorithm: ConvAlgorithm,
-    /// Whose defaults: default (ours) or reference
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// Where the relevances go: weights under their names, of the input under "input"
     #[arg(long, value_name = "FILE.safetensors")]
     output: PathBuf,
@@ -139,45 +67,7 @@ pub struct Args {
     figure: Option<PathBuf>,
 }
 
-/// What a composite's file is, for messages.
-const COMPOSITE: Expecting =
-    Expecting { what: "the composite", reference: "docs/relevance.md describes composites" };
-
 impl Args {
-    fn settings(&self) -> Result<Settings> {
-        let mut object = Object::new();
-        let composite = match Path::new(&self.composite).extension().and_then(|e| e.to_str()) {
-            Some("yaml" | "yml") => {
-                let path = Path::new(&self.composite);
-                yaml::parse::<Value>(&crate::io::read_text(path)?, path, COMPOSITE)?
-            }
-            _ => self.composite.clone().into(),
-        };
-        object.insert("composite".into(), composite);
-        object.insert("weight_rule".into(), self.weight_rule.clone().into());
-        for (key, value) in [("low", self.low), ("high", self.high)] {
-            if let Some(value) = value {
-                object.insert(key.into(), value.into());
-            }
-        }
-        if let Some(profile) = &self.profile {
-            object.insert("profile".into(), profile.clone().into());
-        }
-        let settings = Settings::parse(&Value::Object(object), Profile::Default)?;
-        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
-            return Err(Error::input(format!("--epsilon must be positive, found {}", self.epsilon)));
-        }
-        Ok(Settings {
-            canonizer: self.canonizer,
-            residual: self.residual,
-            functional: self.functional,
-            start: self.start,
-            epsilon: self.epsilon,
-            algorithm: self.algorithm,
-            ..settings
-        })
-    }
-
     /// What the file says of the samples: they must not be those on which accuracy is measured.
     fn facts(&self, samples: usize) -> Result<checkpoint::Metadata> {
         let mut facts = checkpoint::Metadata::new();
@@ -280,7 +170,7 @@ fn samples(path: &Path) -> Result<(Tensor, Vec<u32>)> {
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
-    let settings = args.settings()?;
+    let settings = args.rules.settings()?;
     let output = Output::new(&args.output)?;
     output.leaves_room_for(global.json)?;
     let (network, parameters, inputs, targets) = args.load(global)?;
@@ -412,14 +302,9 @@ fn draw(
         drawings.push(("heat_maps", heat_maps(&maps)?));
     }
     for (name, drawing) in drawings {
-        let write = |extension: &str, bytes: &[u8]| {
-            let path = folder.join(format!("{name}.{extension}"));
-            write_output(&path, bytes)
-        };
-        write("svg", drawing.svg.as_bytes())?;
-        write("png", &png(&drawing.svg, PNG_SCALE)?)?;
-        write("pdf", &pdf(&drawing.svg)?)?;
-        write("csv", drawing.csv.as_bytes())?;
+        for (extension, content) in drawing.files()? {
+            write_output(&folder.join(format!("{name}.{extension}")), &content)?;
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod evaluate;
 mod exec;
 mod experiments;
 mod explain;
+mod explain_rules;
 mod inspect;
 mod interrupt;
 mod ls;

@@ -10,7 +10,7 @@ use crate::record::RunRecord;
 use crate::report::assemble::{Ingredients, NamedDrawing, Report, assemble, kinds};
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
-use crate::report::figure::{Drawing, Group, PNG_SCALE, pdf, png};
+use crate::report::figure::{Drawing, Group};
 use crate::report::records::{Selection, load, sort};
 use crate::report::{ChooseOn, Methods, Table, archive, published};
 use crate::run::Context;
@@ -234,15 +234,11 @@ fn write(report: &Report, records: &[RunRecord], folder: &Path) -> anyhow::Resul
     let tables = || -> crate::Result<Vec<Vec<PathBuf>>> {
         report.tables.par_iter().map(|table| export::write(table, ALL, folder)).collect()
     };
-    let figures = || -> crate::Result<Vec<[PathBuf; 4]>> {
+    let figures = || -> crate::Result<Vec<Vec<PathBuf>>> {
         let figures = report.figures.par_iter();
-        let written = figures.map(|NamedDrawing { stem, drawing: Drawing { svg, csv } }| {
-            Ok([
-                file(format!("{stem}.svg"), svg.as_bytes())?,
-                file(format!("{stem}.csv"), csv.as_bytes())?,
-                file(format!("{stem}.png"), &png(svg, PNG_SCALE)?)?,
-                file(format!("{stem}.pdf"), &pdf(svg)?)?,
-            ])
+        let written = figures.map(|NamedDrawing { stem, drawing }| {
+            let files = drawing.files()?.into_iter();
+            files.map(|(extension, content)| file(format!("{stem}.{extension}"), &content)).collect()
         });
         written.collect()
     };

@@ -52,6 +52,21 @@ fn writes_the_relevance_of_weights_and_input() {
     }
 }
 
+/// Weights from a pipe serve too: they are read once, though the number of classes comes from them.
+#[test]
+fn weights_are_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    explain(folder.path(), &[]).success();
+    let by_name = std::fs::read(folder.path().join("out.safetensors")).unwrap();
+    let weights = std::fs::read(folder.path().join("weights.safetensors")).unwrap();
+    let mut command = ecqx();
+    command.current_dir(folder.path()).args(["explain", "--model", "mlp-gsc", "--weights", "-"]);
+    command.args(["--input", "samples.safetensors", "--output", "piped.safetensors"]);
+    command.write_stdin(weights).assert().success();
+    assert_eq!(by_name, std::fs::read(folder.path().join("piped.safetensors")).unwrap());
+}
+
 /// A composite in a YAML file is read, and changes the result.
 #[test]
 fn composites_come_from_files_too() {

@@ -34,6 +34,21 @@ pub struct Drawing {
     pub csv: String,
 }
 
+impl Drawing {
+    /// Every file that it is written as: extension and content.
+    ///
+    /// # Errors
+    /// Those of [`png`] and [`pdf`].
+    pub fn files(&self) -> Result<[(&'static str, Vec<u8>); 4]> {
+        Ok([
+            ("svg", self.svg.clone().into_bytes()),
+            ("csv", self.csv.clone().into_bytes()),
+            ("png", png(&self.svg, PNG_SCALE)?),
+            ("pdf", pdf(&self.svg)?),
+        ])
+    }
+}
+
 /// The results of one data set and model.
 pub struct Group<'a> {
     /// Title of the figure.
