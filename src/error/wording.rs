@@ -9,22 +9,13 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A message as it is shown: what people mistook for a name may be a whole file, so the long words of long messages are
-/// cut, and the middle of one that is still longer than a screen is left out.
+/// A message as it is shown: what people mistook for a name may be a whole file, so words of long messages are cut.
 pub(super) fn shown(message: &str) -> std::borrow::Cow<'_, str> {
     const LONG: usize = 1000;
-    const SCREEN: usize = 4000;
-    const END: usize = 1000;
     if message.len() <= LONG {
         return message.into();
     }
-    let words = message.split(' ').map(excerpt).collect::<Vec<_>>().join(" ");
-    let length = words.chars().count();
-    if length <= SCREEN {
-        return words.into();
-    }
-    let first = words.chars().take(SCREEN - END);
-    first.chain(" … ".chars()).chain(words.chars().skip(length - END)).collect::<String>().into()
+    message.split(' ').map(excerpt).collect::<Vec<_>>().join(" ").into()
 }
 
 /// The first 120 characters of a user's text in a message, and `…` where there are more.
