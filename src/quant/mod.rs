@@ -18,12 +18,14 @@ pub mod entropy;
 mod entropy_settings;
 #[cfg(test)]
 mod golden;
+mod granularity;
 mod kmeans;
 pub mod learned;
 mod lsq;
 mod magnitude;
 pub mod method;
 pub mod per_tensor;
+mod percentile_step;
 pub mod quantizer;
 pub mod registry;
 pub mod relevance_search;
