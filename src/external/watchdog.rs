@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// `$1` is the process group, `$2` the folder. What is not there any more is no problem.
-const SCRIPT: &str = "read -r line; kill -9 -- \"-$1\" 2>/dev/null; rm -rf -- \"$2\"";
+/// `$1` is the process group (some shells' `kill` knows no `--`), `$2` the folder. What is not there any more is no problem.
+const SCRIPT: &str = "read -r line; kill -9 -\"$1\" 2>/dev/null; rm -rf \"$2\"";
 
 /// A shell that watches over one process group.
 pub(super) struct Watchdog(Child);
