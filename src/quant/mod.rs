@@ -6,6 +6,7 @@ pub mod assignment;
 pub mod boundaries;
 #[cfg(target_arch = "x86_64")]
 mod bucketed;
+mod checkpoint;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
@@ -27,6 +28,7 @@ pub mod method;
 pub mod per_tensor;
 mod percentile_step;
 pub mod quantizer;
+pub mod recognition;
 pub mod registry;
 pub mod relevance_search;
 pub mod scope;
