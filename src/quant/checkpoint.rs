@@ -5,6 +5,7 @@ use super::method::{Method, Role};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::recognition::recognise;
 use super::scope::Bits;
+use super::state::from_state;
 use crate::Result;
 use crate::registry::Parameter;
 use rayon::prelude::*;
@@ -61,7 +62,7 @@ impl Quantizer for Recognised {
         Ok(Value::Null)
     }
 
-    fn restore(&mut self, _: &Value) -> Result<()> {
-        Ok(())
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        from_state(state)
     }
 }

@@ -33,7 +33,7 @@ fn every_method_writes_values_levels_and_steps() {
     let path = checkpoint(folder.path());
     let before = checkpoint::read(&path).unwrap();
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    for method in ecqx::quant::builtin().iter() {
+    for method in ecqx::quant::builtin().iter().filter(|method| !method.reads_checkpoint()) {
         let mut arguments = vec!["--weights", "weights.safetensors", "--method", method.name];
         if method.bits.range().is_some() {
             arguments.extend(["--bits", "3"]);
