@@ -23,6 +23,7 @@ mod reference;
 mod report;
 mod results;
 mod revisions;
+mod terminal;
 mod wording;
 
 use assert_cmd::Command;
