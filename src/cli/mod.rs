@@ -12,6 +12,7 @@ mod exec;
 mod experiments;
 mod explain;
 mod explain_rules;
+mod init;
 mod inspect;
 mod interrupt;
 mod listing;
@@ -123,6 +124,7 @@ enum Command {
     Plan(plan::Args),
     Validate(validate::Args),
     Ls(ls::Args),
+    Init(init::Args),
     Evaluate(evaluate::Args),
     Explain(Box<explain::Args>),
     Quantize(quantize::Args),
@@ -147,6 +149,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Plan(args) => plan::run(&args, global),
         Command::Validate(args) => validate::run(&args, global),
         Command::Ls(args) => ls::run(&args, global),
+        Command::Init(args) => init::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
         Command::Explain(args) => explain::run(&args, global),
         Command::Quantize(args) => quantize::run(&args, global),

@@ -3,7 +3,7 @@
 use super::quantizer::Quantizer;
 use super::scope::{Bits, COMMON, Scope, resolve_common};
 use crate::error::suggestion;
-use crate::registry::{Named, Parameter, differences, resolve};
+use crate::registry::{Kind, Named, Parameter, differences, resolve};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,16 @@ impl Method {
     /// [`Error::Input`] for one that is missing, not taken or out of range.
     pub fn check_bits(&self, bits: Option<u32>) -> Result<()> {
         self.bits.check(self.name, bits)
+    }
+
+    /// Whether it is a program of the user's that decides: what it uses and how it is called is the experiment's to say.
+    pub fn runs_program(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.kind == Kind::Command)
+    }
+
+    /// The kind of one of its own parameters.
+    pub fn kind(&self, parameter: &str) -> Option<Kind> {
+        self.parameters.iter().find(|known| known.name == parameter).map(|known| known.kind)
     }
 
     fn has_profiles(&self) -> bool {

@@ -4,6 +4,7 @@ use super::codebook::Codebook;
 use crate::Result;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// One weight tensor handed to a quantizer: full-precision values (during training the latent weights).
 #[derive(Clone, Copy, Debug)]
@@ -123,9 +124,35 @@ pub enum RelevanceOf {
     Quantized,
 }
 
+/// What a method that asks somebody else has to know of its run.
+#[derive(Clone, Debug, Default)]
+pub struct RunInfo {
+    /// The run's bit width, where it has one.
+    pub bits: Option<u32>,
+    /// The run's seed.
+    pub seed: u64,
+    /// Optimizer steps in the whole run; 0 means post-training quantization.
+    pub total_steps: usize,
+    /// Names and shapes of the tensors to quantize, in their order.
+    pub tensors: Vec<(String, Vec<usize>)>,
+    /// Whether the run names a relevance measure.
+    pub has_relevance: bool,
+    /// Folders in which the user's files are looked for.
+    pub folders: Vec<PathBuf>,
+}
+
 /// A quantization method with its state. Tensors are addressed by their position in the list given to `initialize`,
 /// which stays the same for the whole run. Implementations are deterministic.
 pub trait Quantizer: Send {
+    /// Told once, before everything else, by runs of experiments (`ecqx quantize` has none).
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn begin(&mut self, run: &RunInfo) -> Result<()> {
+        let _ = run;
+        Ok(())
+    }
+
     /// Builds codebooks from the trained weights. The first assignment follows.
     ///
     /// # Errors
@@ -152,6 +179,21 @@ pub trait Quantizer: Send {
     /// Which weights that relevance is about.
     fn relevance_of(&self) -> RelevanceOf {
         RelevanceOf::default()
+    }
+
+    /// Whether [`gather`](Self::gather) is to be called.
+    fn wants_gradients(&self) -> bool {
+        false
+    }
+
+    /// The gradients with respect to the quantized values of all tensors that have one, by index, before
+    /// [`backward`](Self::backward) is called for each: for methods that look at all of them at once.
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn gather(&mut self, weights: &[WeightTensor<'_>], gradients: Vec<(usize, Vec<f32>)>) -> Result<()> {
+        let _ = (weights, gradients);
+        Ok(())
     }
 
     /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its latent
@@ -188,6 +230,11 @@ pub trait Quantizer: Send {
 
     /// Degenerate layers and other things the run's record must mention; drained by the call.
     fn take_warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Lines for the run's log; drained by the call.
+    fn take_log(&mut self) -> Vec<String> {
         Vec::new()
     }
 

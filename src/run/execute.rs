@@ -36,7 +36,7 @@ use crate::codec::{EncodeOptions, model_file};
 use crate::data::{Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
-use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
+use crate::quant::quantizer::{Content, QuantizedTensor, RunInfo, replace_undefined};
 use crate::record::{Failure, Measurements, Outcome, RunRecord, SCHEMA, SampleCounts};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
@@ -45,7 +45,7 @@ use crate::store::{Files, Lookup};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
 };
-use crate::train::{Checkpoints, Observer, evaluate, evaluate_validation};
+use crate::train::{Checkpoints, Observer, TrainingSpec, evaluate, evaluate_validation};
 use crate::{Error, Result};
 use candle_core::Device;
 use std::collections::HashMap;
@@ -78,7 +78,7 @@ pub fn execute(
         experiment: experiment.into(),
         dataset: run.dataset.name.clone(),
         model: run.model_name(),
-        method: run.quantizer.method.clone(),
+        method: run.quantizer.name().into(),
         label: run.label(),
         bits: run.quantizer.bits,
         parameters: run.quantizer.parameters.clone(),
@@ -217,6 +217,7 @@ fn quantize(
     }
     let (parameters, undefined) = defined(parameters, &names)?;
     let parameters = &parameters;
+    quantizer.begin(&run_info(context, run, parameters, &names, dataset)?)?;
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
         true => Some(relevance::build(
             &context.registry.measures,
@@ -249,6 +250,7 @@ fn quantize(
             )
         }
     };
+    quantizer.take_log().iter().for_each(|line| observer.note(line));
     if let Ok(quantized) = &quantized {
         record.warnings.clone_from(&quantized.warnings);
     }
@@ -259,6 +261,26 @@ fn quantize(
         }
     }
     quantized
+}
+
+/// What a method may ask of its run.
+fn run_info(
+    context: &Context,
+    run: &RunSpec,
+    parameters: &Parameters,
+    names: &[String],
+    dataset: &dyn Dataset,
+) -> Result<RunInfo> {
+    let shape = |name: &String| Ok((name.clone(), parameters.tensor(name)?.dims().to_vec()));
+    let steps = |spec: &TrainingSpec| spec.epochs * spec.steps(dataset.len(Split::Train));
+    Ok(RunInfo {
+        bits: run.quantizer.bits,
+        seed: run.seed,
+        total_steps: run.training.as_ref().map_or(0, steps),
+        tensors: names.iter().map(shape).collect::<Result<_>>()?,
+        has_relevance: run.quantizer.relevance.is_some(),
+        folders: context.checkpoint_dirs.clone(),
+    })
 }
 
 /// A copy in which weights that are not numbers are zero, and what to warn of.

@@ -108,6 +108,13 @@ pub struct QuantizerSpec {
     pub relevance: Option<Value>,
 }
 
+impl QuantizerSpec {
+    /// What the method is called in tables: a program of the user's by its own name.
+    pub fn name(&self) -> &str {
+        self.parameters.get("label").and_then(Value::as_str).unwrap_or(&self.method)
+    }
+}
+
 /// What decides full-precision weights, for making them before the runs that share them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,6 +216,11 @@ impl RunSpec {
                 method.profile(&given.parameters),
             )?),
             (false, None) => None,
+            (false, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
+                &registry.measures,
+                spec.as_ref(),
+                method.profile(&given.parameters),
+            )?),
             (false, Some(_)) => {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
@@ -219,8 +231,9 @@ impl RunSpec {
             parameters: method.resolve(&given.parameters)?,
             relevance,
         };
-        // Relevance over a fixed number of samples is for post-training quantization alone.
-        let calibrates = self.training.is_none() && method.needs_relevance;
+        // Relevance over a fixed number of samples is for post-training quantization alone; what a program wants is not known
+        // before it runs.
+        let calibrates = (self.training.is_none() && method.needs_relevance) || method.runs_program();
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
@@ -290,6 +303,11 @@ impl RunSpec {
         if let Value::Object(map) = &mut json {
             map.shift_remove("baseline");
             map.shift_remove("dataset");
+            if let Some(Value::Object(parameters)) =
+                map.get_mut("quantizer").and_then(|q| q.get_mut("parameters"))
+            {
+                parameters.retain(|name, _| !label::CHANGES_NOTHING.contains(&name.as_str()));
+            }
         }
         Ok(identity(&["run", &canonical(&json), dataset_digest, baseline_id]))
     }
@@ -298,7 +316,7 @@ impl RunSpec {
     /// seed. Method and bit width alone before it is resolved.
     pub fn label(&self) -> String {
         if self.label.is_empty() {
-            label::head(&self.quantizer.method, self.quantizer.bits)
+            label::head(self.quantizer.name(), self.quantizer.bits)
         } else {
             self.label.clone()
         }

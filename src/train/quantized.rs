@@ -12,7 +12,7 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
 use crate::data::{Dataset, Split};
-use crate::nn::{Network, Parameters, Role, ops};
+use crate::nn::{Gradients, Network, Parameters, Role, ops};
 use crate::quant::Scope;
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
@@ -130,6 +130,18 @@ pub fn calibrate(
     Ok(mean)
 }
 
+/// Gradients of the quantized tensors by index, copied.
+fn quantized_gradients(
+    parameters: &Parameters,
+    gradients: &Gradients,
+    names: &[String],
+) -> Result<Vec<(usize, Vec<f32>)>> {
+    trained(parameters, gradients)
+        .filter_map(|(name, _, gradient)| Some((names.iter().position(|known| known == name)?, gradient)))
+        .map(|(index, gradient)| Ok((index, gradient.flatten_all()?.to_vec1()?)))
+        .collect()
+}
+
 /// What the quantization-aware loop needs besides network and quantizer.
 pub struct QuantizationAware<'a> {
     /// The recipe.
@@ -200,6 +212,10 @@ pub fn quantization_aware(
             let rate = learning_rate(spec, done, steps);
             current.rate = rate;
             let trains_weights = quantizer.trains_weights(at);
+            if quantizer.wants_gradients() {
+                quantizer
+                    .gather(&latent.tensors(), quantized_gradients(parameters, &pass.gradients, names)?)?;
+            }
             optimizer.begin_step();
             stepper.begin_step();
             for (name, weights, gradient) in trained(parameters, &pass.gradients) {
@@ -249,6 +265,7 @@ pub fn quantization_aware(
         let validation = evaluate_validation(network, &state.parameters, dataset, observer)?;
         let metrics = current.metrics(&position, validation.as_ref(), Some(sparsity(&state.tensors)));
         observer.epoch(&metrics);
+        quantizer.take_log().iter().for_each(|line| observer.note(line));
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
