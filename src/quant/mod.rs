@@ -6,6 +6,7 @@ pub mod assignment;
 pub mod boundaries;
 #[cfg(target_arch = "x86_64")]
 mod bucketed;
+pub mod calibration;
 #[cfg(test)]
 mod checks;
 pub mod codebook;

@@ -1,5 +1,6 @@
 //! The interface of every method: what a training loop or a post-training pass asks of a quantizer.
 
+use super::calibration::{CalibrationNeeds, LayerCalibration};
 use super::codebook::Codebook;
 use crate::Result;
 use indexmap::IndexMap;
@@ -152,6 +153,28 @@ pub trait Quantizer: Send {
     /// Which weights that relevance is about.
     fn relevance_of(&self) -> RelevanceOf {
         RelevanceOf::default()
+    }
+
+    /// What the method needs to know of each layer's inputs; `None` for nothing.
+    fn wants_calibration(&self) -> Option<CalibrationNeeds> {
+        None
+    }
+
+    /// Takes in the inputs of the layer of tensor `index`. Called once per tensor, in network order, after
+    /// [`initialize`](Self::initialize) and before the first assignment — and before [`restore`](Self::restore) in a resumed
+    /// run, so that nothing of it need be in the state. `weights` are the trained ones. A method that asks for sequential
+    /// inputs returns the tensor as later layers are to see it.
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn calibrate(
+        &mut self,
+        index: usize,
+        weights: WeightTensor<'_>,
+        layer: LayerCalibration,
+    ) -> Result<Option<QuantizedTensor>> {
+        let _ = (index, weights, layer);
+        Ok(None)
     }
 
     /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its latent

@@ -2,6 +2,7 @@
 //! latent weights are trained through the quantized ones and assigned anew after every step.
 
 use super::batches;
+use super::calibration::{CalibrationSet, calibrate_quantizer};
 use super::checkpoints::Checkpoints;
 use super::evaluate::evaluate_validation;
 use super::loop_state::{LatentWeights, LoopState};
@@ -71,10 +72,13 @@ pub fn sparsity(tensors: &[QuantizedTensor]) -> f64 {
     zeros as f64 / total.max(1) as f64
 }
 
-/// Samples of the training split in file order, in batches, for relevance after training.
+/// Samples of the training split: for relevance after training the first ones in file order, in batches; for methods that
+/// calibrate those that the seed draws.
 pub struct Calibration {
     /// How many samples.
     pub samples: usize,
+    /// Which samples calibration draws.
+    pub seed: u64,
     /// Samples per pass.
     pub batch_size: usize,
 }
@@ -95,6 +99,8 @@ pub fn post_training(
     let parameters = parameters.deep_copy()?;
     let latent = LatentWeights::new(&parameters, names)?;
     quantizer.initialize(&latent.tensors())?;
+    let set = CalibrationSet { samples: calibration.samples, seed: calibration.seed };
+    calibrate_quantizer(network, &parameters, &latent.tensors(), quantizer, dataset, &set)?;
     let relevance = match relevance.filter(|_| quantizer.wants_relevance()) {
         Some(measure) => Some(calibrate(network, &parameters, measure, dataset, calibration)?),
         None => None,
@@ -134,8 +140,10 @@ pub fn calibrate(
 pub struct QuantizationAware<'a> {
     /// The recipe.
     pub spec: &'a TrainingSpec,
-    /// Seed of shuffling, augmentation and dropout.
+    /// Seed of shuffling, augmentation, dropout and calibration.
     pub seed: u64,
+    /// Training samples for methods that calibrate.
+    pub calibration_samples: usize,
 }
 
 /// Quantization-aware training, starting from trained weights. Continues from what `checkpoints` has.
@@ -162,6 +170,12 @@ pub fn quantization_aware(
     let mut position = Position::begin(1, Vec::new(), None);
     let mut state = LoopState::new(parameters, names, spec)?;
     let mut is_new = true;
+    if quantizer.wants_calibration().is_some() {
+        // Of the trained weights, in a resumed run too: its state need not hold what can be had again.
+        quantizer.initialize(&state.latent.tensors())?;
+        let set = CalibrationSet { samples: settings.calibration_samples, seed: settings.seed };
+        calibrate_quantizer(network, parameters, &state.latent.tensors(), quantizer, dataset, &set)?;
+    }
     if let Some(snapshot) = checkpoints.load() {
         let restored = Position::restore(&snapshot, spec, steps).and_then(|found| {
             state.restore(&found, &snapshot, quantizer, relevance.as_deref_mut())?;
@@ -176,7 +190,9 @@ pub fn quantization_aware(
         }
     }
     if is_new {
-        quantizer.initialize(&state.latent.tensors())?;
+        if quantizer.wants_calibration().is_none() {
+            quantizer.initialize(&state.latent.tensors())?;
+        }
         let at = StepInfo { step: 0, total_steps: spec.epochs * steps, epoch: 0, epochs: spec.epochs };
         state.tensors = quantizer.assign(&state.latent.tensors(), None, at)?;
         write(&state.parameters, &state.tensors)?;
