@@ -89,6 +89,15 @@ impl Content {
     }
 }
 
+/// How the codec writes quantized tensors that hold values instead of levels: their values are multiples of its step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloatCoding {
+    /// Quantization parameter.
+    pub qp: i32,
+    /// Whether dependent quantization is used.
+    pub dependent: bool,
+}
+
 /// Where in the schedule an assignment happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepInfo {
@@ -201,6 +210,11 @@ pub trait Quantizer: Send {
     fn update(&mut self, learning_rate: f64, at: StepInfo) -> Result<()> {
         let _ = (learning_rate, at);
         Ok(())
+    }
+
+    /// How tensors of [`Content::Values`] are written to the model file; `None` for the codec's default.
+    fn coding(&self) -> Option<FloatCoding> {
+        None
     }
 
     /// Whether the latent weights (and other parameters) are trained at this step; EC2T's last epochs train levels only.

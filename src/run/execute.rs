@@ -179,7 +179,9 @@ fn fill(
 
     observer.phase("encoding");
     let tensors = file_tensors(&quantized.parameters, &quantized.tensors)?;
-    let (bytes, tensor_bytes) = model_file::write(&tensors, &EncodeOptions::default())?;
+    let names: Vec<String> = quantized.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let coding = quantized.coding.map(|coding| (coding, names.as_slice()));
+    let (bytes, tensor_bytes) = model_file::write_coded(&tensors, &EncodeOptions::default(), coding)?;
     let layers = layer_records(&quantized.tensors, &tensor_bytes);
     let weights: usize = layers.iter().map(|layer| layer.weights).sum();
     let entropies = layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));

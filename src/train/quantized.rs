@@ -16,7 +16,7 @@ use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, Role, ops};
 use crate::quant::Scope;
 use crate::quant::quantizer::{
-    Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
+    Content, FloatCoding, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
 use crate::record::EpochMetrics;
 use crate::relevance::RelevanceMeasure;
@@ -31,6 +31,8 @@ pub struct Quantized {
     pub parameters: Parameters,
     /// The quantized tensors in layer order.
     pub tensors: Vec<QuantizedTensor>,
+    /// How tensors that hold values are written to the file, where the method says so.
+    pub coding: Option<FloatCoding>,
     /// One entry per epoch; empty for post-training quantization.
     pub epochs: Vec<EpochMetrics>,
     /// Warnings of the quantizer that were drained for checkpoints; it may hold more.
@@ -107,7 +109,8 @@ pub fn post_training(
     };
     let tensors = quantizer.assign(&latent.tensors(), relevance.as_ref(), StepInfo::POST_TRAINING)?;
     write(&parameters, &tensors)?;
-    Ok(Quantized { parameters, tensors, epochs: Vec::new(), warnings: Vec::new() })
+    let coding = quantizer.coding();
+    Ok(Quantized { parameters, tensors, coding, epochs: Vec::new(), warnings: Vec::new() })
 }
 
 /// Mean relevance of the first training samples, in file order, without augmentation.
@@ -275,9 +278,10 @@ pub fn quantization_aware(
         position = Position::begin(epoch + 1, epochs, state.best.as_ref().map(|(top1, ..)| *top1));
         after_epoch(checkpoints, observer, || state.snapshot(&position, quantizer, relevance.as_deref()))?;
     }
-    let (epochs, warnings) = (position.epochs, state.warnings);
-    Ok(match state.best {
-        Some((_, parameters, tensors)) => Quantized { parameters, tensors, epochs, warnings },
-        None => Quantized { parameters: state.parameters, tensors: state.tensors, epochs, warnings },
-    })
+    let (epochs, warnings, coding) = (position.epochs, state.warnings, quantizer.coding());
+    let (parameters, tensors) = match state.best {
+        Some((_, parameters, tensors)) => (parameters, tensors),
+        None => (state.parameters, state.tensors),
+    };
+    Ok(Quantized { parameters, tensors, coding, epochs, warnings })
 }
