@@ -23,6 +23,8 @@ mod golden;
 mod hessian;
 mod kmeans;
 mod layerwise;
+#[cfg(test)]
+mod layerwise_tests;
 pub mod learned;
 mod lsq;
 mod magnitude;
