@@ -139,6 +139,19 @@ impl Method {
         Ok(resolved)
     }
 
+    /// The relevance measure that resolved parameters name, such as the criterion of pruning; most methods name none.
+    pub fn named_measure<'a>(&self, resolved: &'a Map<String, Value>) -> Option<&'a str> {
+        let chosen = |parameter: &Parameter| {
+            resolved.get(parameter.name)?.as_str().filter(|word| parameter.measures.contains(word))
+        };
+        self.parameters.iter().find_map(chosen)
+    }
+
+    /// Whether `relevance:` may be given: it needs relevance, or one of its parameters can ask for it.
+    pub fn may_need_relevance(&self) -> bool {
+        self.needs_relevance || self.parameters.iter().any(|parameter| !parameter.measures.is_empty())
+    }
+
     /// The preset from which `resolved` differs least, and what differs from it, in the order of the parameters.
     pub fn distinguishing(&self, resolved: &Map<String, Value>) -> (Profile, Vec<(String, Value)>) {
         let from = |profile: Profile| -> Vec<(String, Value)> {

@@ -226,15 +226,15 @@ fn quantize(
         false => None,
     };
     let measure = measure.as_mut().map(|measure| measure.as_mut() as &mut dyn RelevanceMeasure);
+    let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
+    let calibration = Calibration { samples, batch_size: 64 };
     let quantized = match &run.training {
         None => {
             observer.phase("quantizing");
-            let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
-            let calibration = Calibration { samples, batch_size: 64 };
             post_training(network, parameters, &names, quantizer.as_mut(), measure, dataset, &calibration)
         }
         Some(spec) => {
-            let settings = QuantizationAware { spec, seed: run.seed };
+            let settings = QuantizationAware { spec, seed: run.seed, calibration };
             quantization_aware(
                 network,
                 parameters,

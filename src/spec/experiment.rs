@@ -345,7 +345,7 @@ impl Checker<'_> {
                 Some(recipe)
             }
         };
-        if let (Some(relevance), false) = (&raw.relevance, method.needs_relevance) {
+        if let (Some(relevance), false) = (&raw.relevance, method.may_need_relevance()) {
             return Err(self.wrong(relevance.at, format!("{name} uses no relevance")));
         }
         let known = method.parameters.iter().map(|parameter| parameter.name).chain(COMMON);

@@ -34,8 +34,9 @@ pub(super) fn label(
             _ => format!(" {key}={}", shown(&value)),
         };
     }
+    let named = method.named_measure(parameters).map(Value::from);
     if let Some(spec) = relevance
-        && *spec != relevance::resolve(&registry.measures, None, profile)?
+        && *spec != relevance::resolve(&registry.measures, named.as_ref(), profile)?
     {
         label += &format!(" relevance={}", relevance::label(Some(spec)));
     }

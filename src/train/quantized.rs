@@ -1,7 +1,7 @@
 //! Quantization: the post-training pass and the quantization-aware loop of spec ECQ/ECQx — full-precision
 //! latent weights are trained through the quantized ones and assigned anew after every step.
 
-use super::batches;
+use super::batches::{self, Batch};
 use super::checkpoints::Checkpoints;
 use super::evaluate::evaluate_validation;
 use super::loop_state::{LatentWeights, LoopState};
@@ -19,6 +19,7 @@ use crate::quant::quantizer::{
 };
 use crate::record::EpochMetrics;
 use crate::relevance::RelevanceMeasure;
+use candle_core::Tensor;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
 /// reference's value.
@@ -79,6 +80,12 @@ pub struct Calibration {
     pub batch_size: usize,
 }
 
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { samples: 256, batch_size: 64 }
+    }
+}
+
 /// Quantizes trained weights without training.
 ///
 /// # Errors
@@ -130,12 +137,20 @@ pub fn calibrate(
     Ok(mean)
 }
 
+/// The first samples of a batch; all where `count` is `None`.
+fn first_samples(batch: &Batch, count: Option<usize>) -> Result<(Tensor, &[u32])> {
+    let count = count.map_or(batch.targets.len(), |count| count.min(batch.targets.len()));
+    Ok((batch.inputs.narrow(0, 0, count)?, &batch.targets[..count]))
+}
+
 /// What the quantization-aware loop needs besides network and quantizer.
 pub struct QuantizationAware<'a> {
     /// The recipe.
     pub spec: &'a TrainingSpec,
     /// Seed of shuffling, augmentation and dropout.
     pub seed: u64,
+    /// Samples for methods that want relevance before the first step.
+    pub calibration: Calibration,
 }
 
 /// Quantization-aware training, starting from trained weights. Continues from what `checkpoints` has.
@@ -178,7 +193,13 @@ pub fn quantization_aware(
     if is_new {
         quantizer.initialize(&state.latent.tensors())?;
         let at = StepInfo { step: 0, total_steps: spec.epochs * steps, epoch: 0, epochs: spec.epochs };
-        state.tensors = quantizer.assign(&state.latent.tensors(), None, at)?;
+        let first = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance_first()) {
+            Some(measure) => {
+                Some(calibrate(network, &state.parameters, measure, dataset, &settings.calibration)?)
+            }
+            None => None,
+        };
+        state.tensors = quantizer.assign(&state.latent.tensors(), first.as_ref(), at)?;
         write(&state.parameters, &state.tensors)?;
     }
     let device = state.parameters.device().clone();
@@ -227,14 +248,16 @@ pub fn quantization_aware(
             let loss = pass.loss;
             drop(pass);
             quantizer.update(rate, at)?;
-            let relevances = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance()) {
+            let due = quantizer.wants_relevance() && quantizer.wants_relevance_at(at);
+            let relevances = match relevance.as_deref_mut().filter(|_| due) {
                 Some(measure) => {
                     if quantizer.relevance_of() == RelevanceOf::Background {
                         for (name, values) in names.iter().zip(&latent.values) {
                             parameters.set_values(name, values)?;
                         }
                     }
-                    Some(measure.relevance(network, parameters, &batch.inputs, &batch.targets)?)
+                    let (inputs, targets) = first_samples(&batch, quantizer.relevance_samples())?;
+                    Some(measure.relevance(network, parameters, &inputs, targets)?)
                 }
                 None => None,
             };
