@@ -17,6 +17,7 @@ mod ecq;
 mod ecqx;
 pub mod entropy;
 mod entropy_settings;
+mod epr;
 #[cfg(test)]
 mod golden;
 mod kmeans;
@@ -26,6 +27,7 @@ mod magnitude;
 pub mod method;
 pub mod per_tensor;
 pub mod quantizer;
+mod rate;
 pub mod registry;
 mod relevance_schedule;
 pub mod relevance_search;
