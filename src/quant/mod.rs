@@ -2,6 +2,7 @@
 //!
 //! Works on slices of weights; knows nothing of data sets, training loops or files.
 
+pub mod allocation;
 pub mod assignment;
 pub mod boundaries;
 #[cfg(target_arch = "x86_64")]

@@ -6,6 +6,7 @@ use super::registry::Registry;
 use crate::data::DatasetSpec;
 use crate::io::yaml::{self, Expecting};
 use crate::quant::Profile;
+use crate::quant::allocation::Budget;
 use crate::relevance;
 use crate::train::TrainingSpec;
 use crate::train::quantized::REST_WEIGHT_DECAY;
@@ -192,7 +193,7 @@ impl RunSpec {
     pub fn resolve(&self, registry: &Registry) -> Result<Self> {
         let given = &self.quantizer;
         let method = registry.quantizers.find(&given.method)?;
-        method.check_bits(given.bits)?;
+        method.check_bits_or_budget(given.bits, &given.parameters)?;
         let revisions = Revisions { method: method.revision, numerics: NUMERICS };
         if let Some(other) = self.revisions.filter(|other| *other != revisions) {
             return Err(Error::input_hint(
@@ -217,8 +218,10 @@ impl RunSpec {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
         };
-        // Relevance over a fixed number of samples is for assignments before or without training.
+        // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
+        let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
         let calibrates = match self.training {
+            _ if allocates => true,
             None => method.needs_relevance || named.is_some(),
             Some(_) => {
                 named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
