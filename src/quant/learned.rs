@@ -27,6 +27,16 @@ impl LearnedScalars {
             _ => 1.0,
         };
         let scales = values.iter().map(relative).collect();
+        Self::start(values, scales)
+    }
+
+    /// `values` that all move by the learning rate times `scale`, whatever their size.
+    pub fn with_scale(values: Vec<f32>, scale: f64) -> Self {
+        let scales = vec![scale; values.len()];
+        Self::start(values, scales)
+    }
+
+    fn start(values: Vec<f32>, scales: Vec<f64>) -> Self {
         let zeros = vec![0.0; values.len()];
         Self { values, scales, gradients: zeros.clone(), first: zeros.clone(), second: zeros, steps: 0 }
     }

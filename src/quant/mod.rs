@@ -2,6 +2,7 @@
 //!
 //! Works on slices of weights; knows nothing of data sets, training loops or files.
 
+pub mod allocation;
 pub mod assignment;
 pub mod boundaries;
 #[cfg(target_arch = "x86_64")]
@@ -12,12 +13,14 @@ mod cerwu;
 mod checks;
 pub mod codebook;
 pub mod count_above;
+mod criterion;
 pub mod distribution;
 mod ec2t;
 mod ecq;
 mod ecqx;
 pub mod entropy;
 mod entropy_settings;
+mod epr;
 #[cfg(test)]
 mod golden;
 mod hessian;
@@ -34,7 +37,9 @@ mod optq;
 pub mod per_tensor;
 pub mod quantizer;
 mod rate;
+mod rate_term;
 pub mod registry;
+mod relevance_schedule;
 pub mod relevance_search;
 pub(crate) mod scalar;
 pub mod scope;

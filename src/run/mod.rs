@@ -2,6 +2,7 @@
 //! Nothing here prints; who looks on is told through [`crate::train::Observer`] and [`scheduler::Watch`].
 
 mod adopt;
+mod allocate;
 mod baseline;
 mod baseline_only;
 pub mod context;

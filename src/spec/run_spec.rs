@@ -5,6 +5,8 @@ use super::label;
 use super::registry::Registry;
 use crate::data::DatasetSpec;
 use crate::io::yaml::{self, Expecting};
+use crate::quant::Profile;
+use crate::quant::allocation::Budget;
 use crate::relevance;
 use crate::train::TrainingSpec;
 use crate::train::quantized::REST_WEIGHT_DECAY;
@@ -199,7 +201,7 @@ impl RunSpec {
     pub fn resolve(&self, registry: &Registry) -> Result<Self> {
         let given = &self.quantizer;
         let method = registry.quantizers.find(&given.method)?;
-        method.check_bits(given.bits)?;
+        method.check_bits_or_budget(given.bits, &given.parameters)?;
         let revisions = Revisions { method: method.revision, numerics: NUMERICS };
         if let Some(other) = self.revisions.filter(|other| *other != revisions) {
             return Err(Error::input_hint(
@@ -210,33 +212,37 @@ impl RunSpec {
                 "plan again with the program that runs it",
             ));
         }
-        let relevance = match (method.needs_relevance, &given.relevance) {
-            (true, spec) => Some(relevance::resolve(
+        let parameters = method.resolve(&given.parameters)?;
+        let named = method.named_measure(&parameters);
+        let relevance = match (method.needs_relevance, named, &given.relevance) {
+            (true, _, spec) => Some(relevance::resolve(
                 &registry.measures,
                 spec.as_ref(),
                 method.profile(&given.parameters),
             )?),
-            (false, None) => None,
-            (false, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
+            (false, Some(name), spec) => Some(named_relevance(registry, &given.method, name, spec.as_ref())?),
+            (false, None, None) => None,
+            (false, None, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
                 &registry.measures,
                 spec.as_ref(),
                 method.profile(&given.parameters),
             )?),
-            (false, Some(_)) => {
+            (false, None, Some(_)) => {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
         };
-        let quantizer = QuantizerSpec {
-            method: given.method.clone(),
-            bits: given.bits,
-            parameters: method.resolve(&given.parameters)?,
-            relevance,
+        // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
+        let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
+        let calibrates = match self.training {
+            // What a program wants is not known before it runs.
+            _ if allocates || method.needs_calibration || method.runs_program() => true,
+            None => method.needs_relevance || named.is_some(),
+            Some(_) => {
+                named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
+            }
         };
-        // Relevance over a fixed number of samples is for post-training quantization alone; what a program wants is not known
-        // before it runs.
-        let calibrates = method.needs_calibration
-            || method.runs_program()
-            || (self.training.is_none() && method.needs_relevance);
+        let quantizer =
+            QuantizerSpec { method: given.method.clone(), bits: given.bits, parameters, relevance };
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
@@ -328,6 +334,19 @@ impl RunSpec {
     /// The model's name in tables.
     pub fn model_name(&self) -> String {
         self.model.name.clone().unwrap_or_else(|| "custom".into())
+    }
+}
+
+/// The relevance that a method's own parameter names, with every setting written out; `spec` may hold settings of it.
+fn named_relevance(registry: &Registry, method: &str, name: &str, spec: Option<&Value>) -> Result<Value> {
+    let named = Value::from(name);
+    let resolved = relevance::resolve(&registry.measures, Some(spec.unwrap_or(&named)), Profile::default())?;
+    match resolved.get(name) {
+        Some(_) => Ok(resolved),
+        None => Err(Error::input_hint(
+            format!("method {method}: its parameters name the relevance measure '{name}', relevance another"),
+            format!("leave relevance out, or give settings of '{name}'"),
+        )),
     }
 }
 
