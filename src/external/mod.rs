@@ -19,6 +19,7 @@ pub static METHOD: Method = Method {
     about: "a program of yours, asked over its standard input and output (docs/external.md)",
     bits: Bits::Optional(1, 16),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[
         Parameter::text("label", "name in tables and figures [default: that of the first file or program]"),
         Parameter::command("command", "the program and its arguments, as a list"),

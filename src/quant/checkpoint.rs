@@ -18,6 +18,7 @@ pub(super) static METHOD: Method = Method {
     about: "weights that another program quantized: levels are recognised, coded and compared",
     bits: Bits::Optional(1, 32),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[
         Parameter::text("label", "name in tables and figures"),
         Parameter::text(

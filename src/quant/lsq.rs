@@ -17,6 +17,7 @@ pub(super) static METHOD: Method = Method {
     about: "learned step size: a uniform grid whose step is trained with the weights",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[GRANULARITY],
     strength: None,
     role: Role::Rival,

@@ -1,5 +1,6 @@
 //! The interface of every method: what a training loop or a post-training pass asks of a quantizer.
 
+use super::calibration::{CalibrationNeeds, LayerCalibration};
 use super::codebook::Codebook;
 use crate::Result;
 use indexmap::IndexMap;
@@ -97,6 +98,15 @@ impl Content {
     }
 }
 
+/// How the codec writes quantized tensors that hold values instead of levels: their values are multiples of its step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloatCoding {
+    /// Quantization parameter.
+    pub qp: i32,
+    /// Whether dependent quantization is used.
+    pub dependent: bool,
+}
+
 /// Where in the schedule an assignment happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepInfo {
@@ -168,7 +178,8 @@ pub trait Quantizer: Send {
     fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()>;
 
     /// The assignment of the current latent weights, all of which have `shape.product()` values. `relevance` is given when
-    /// [`wants_relevance`](Self::wants_relevance) says so, except for the assignment before the first step.
+    /// [`wants_relevance_at`](Self::wants_relevance_at) says so; before the first step when
+    /// [`wants_relevance_first`](Self::wants_relevance_first) does.
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) for relevance of other tensors.
@@ -182,6 +193,22 @@ pub trait Quantizer: Send {
     /// Whether every assignment needs the relevance of the current batch.
     fn wants_relevance(&self) -> bool {
         false
+    }
+
+    /// Whether the assignment of this step needs the relevance of its batch, for methods that want relevance.
+    fn wants_relevance_at(&self, at: StepInfo) -> bool {
+        let _ = at;
+        self.wants_relevance()
+    }
+
+    /// Whether the assignment before the first step needs the relevance of calibration samples.
+    fn wants_relevance_first(&self) -> bool {
+        false
+    }
+
+    /// How many samples of a training batch relevance is computed from; all where `None`.
+    fn relevance_samples(&self) -> Option<usize> {
+        None
     }
 
     /// Which weights that relevance is about.
@@ -202,6 +229,28 @@ pub trait Quantizer: Send {
     fn gather(&mut self, weights: &[WeightTensor<'_>], gradients: Vec<(usize, Vec<f32>)>) -> Result<()> {
         let _ = (weights, gradients);
         Ok(())
+    }
+
+    /// What the method needs to know of each layer's inputs; `None` for nothing.
+    fn wants_calibration(&self) -> Option<CalibrationNeeds> {
+        None
+    }
+
+    /// Takes in the inputs of the layer of tensor `index`. Called once per tensor, in network order, after
+    /// [`initialize`](Self::initialize) and before the first assignment — and before [`restore`](Self::restore) in a resumed
+    /// run, so that nothing of it need be in the state. `weights` are the trained ones. A method that asks for sequential
+    /// inputs returns the tensor as later layers are to see it.
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn calibrate(
+        &mut self,
+        index: usize,
+        weights: WeightTensor<'_>,
+        layer: LayerCalibration,
+    ) -> Result<Option<QuantizedTensor>> {
+        let _ = (index, weights, layer);
+        Ok(None)
     }
 
     /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its latent
@@ -228,6 +277,11 @@ pub trait Quantizer: Send {
     fn update(&mut self, learning_rate: f64, at: StepInfo) -> Result<()> {
         let _ = (learning_rate, at);
         Ok(())
+    }
+
+    /// How tensors of [`Content::Values`] are written to the model file; `None` for the codec's default.
+    fn coding(&self) -> Option<FloatCoding> {
+        None
     }
 
     /// Whether the latent weights (and other parameters) are trained at this step; EC2T's last epochs train levels only.

@@ -17,6 +17,7 @@ pub(super) static METHOD: Method = Method {
     about: "nearest level of a uniform grid per tensor or channel",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[GRANULARITY],
     strength: None,
     role: Role::Rival,

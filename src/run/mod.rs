@@ -2,6 +2,7 @@
 //! Nothing here prints; who looks on is told through [`crate::train::Observer`] and [`scheduler::Watch`].
 
 mod adopt;
+mod allocate;
 mod baseline;
 mod baseline_only;
 pub mod context;
@@ -16,6 +17,7 @@ mod resume;
 pub mod scheduler;
 
 pub use adopt::Adoption;
+pub use baseline::PHASE as BASELINE_PHASE;
 pub use baseline_only::make_baseline;
 pub use context::Context;
 pub use execute::{Executed, execute};

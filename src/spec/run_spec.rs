@@ -6,6 +6,8 @@ use super::placeholder;
 use super::registry::Registry;
 use crate::data::DatasetSpec;
 use crate::io::yaml::{self, Expecting};
+use crate::quant::Profile;
+use crate::quant::allocation::Budget;
 use crate::relevance;
 use crate::train::TrainingSpec;
 use crate::train::quantized::REST_WEIGHT_DECAY;
@@ -51,7 +53,8 @@ pub struct RunSpec {
     pub training: Option<TrainingSpec>,
     /// Seed of shuffling, augmentation and dropout.
     pub seed: u64,
-    /// Samples of the training split that a post-training relevance pass looks at; absent where there is none.
+    /// Samples of the training split that calibration or a post-training relevance pass looks at; absent where there is
+    /// neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_samples: Option<usize>,
     /// Of the program that resolved it.
@@ -204,7 +207,7 @@ impl RunSpec {
     pub fn resolve(&self, registry: &Registry) -> Result<Self> {
         let given = &self.quantizer;
         let method = registry.quantizers.find(&given.method)?;
-        method.check_bits(given.bits)?;
+        method.check_bits_or_budget(given.bits, &given.parameters)?;
         let revisions = Revisions { method: method.revision, numerics: NUMERICS };
         if let Some(other) = self.revisions.filter(|other| *other != revisions) {
             return Err(Error::input_hint(
@@ -215,28 +218,37 @@ impl RunSpec {
                 "plan again with the program that runs it",
             ));
         }
-        let relevance = match (method.needs_relevance, &given.relevance) {
-            (true, spec) => Some(relevance::resolve(
+        let parameters = method.resolve(&given.parameters)?;
+        let named = method.named_measure(&parameters);
+        let relevance = match (method.needs_relevance, named, &given.relevance) {
+            (true, _, spec) => Some(relevance::resolve(
                 &registry.measures,
                 spec.as_ref(),
                 method.profile(&given.parameters),
             )?),
-            (false, None) => None,
-            (false, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
+            (false, Some(name), spec) => Some(named_relevance(registry, &given.method, name, spec.as_ref())?),
+            (false, None, None) => None,
+            (false, None, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
                 &registry.measures,
                 spec.as_ref(),
                 method.profile(&given.parameters),
             )?),
-            (false, Some(_)) => {
+            (false, None, Some(_)) => {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
         };
-        let mut quantizer = QuantizerSpec {
-            method: given.method.clone(),
-            bits: given.bits,
-            parameters: method.resolve(&given.parameters)?,
-            relevance,
+        // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
+        let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
+        let calibrates = match self.training {
+            // What a program wants is not known before it runs.
+            _ if allocates || method.needs_calibration || method.runs_program() => true,
+            None => method.needs_relevance || named.is_some(),
+            Some(_) => {
+                named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
+            }
         };
+        let mut quantizer =
+            QuantizerSpec { method: given.method.clone(), bits: given.bits, parameters, relevance };
         if let (true, Some(pattern)) = (method.reads_checkpoint(), quantizer.weights()) {
             let weights =
                 placeholder::fill(pattern, given.bits, self.seed, quantizer.parameters.get("options"))?;
@@ -244,9 +256,6 @@ impl RunSpec {
         }
         // What somebody else quantized is not trained here.
         let training = self.training.as_ref().filter(|_| !method.reads_checkpoint());
-        // Relevance over a fixed number of samples is for post-training quantization alone; what a program wants is not known
-        // before it runs.
-        let calibrates = (self.training.is_none() && method.needs_relevance) || method.runs_program();
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
@@ -353,7 +362,20 @@ impl RunSpec {
     }
 }
 
-/// Samples of a post-training relevance pass where an experiment gives no number.
+/// The relevance that a method's own parameter names, with every setting written out; `spec` may hold settings of it.
+fn named_relevance(registry: &Registry, method: &str, name: &str, spec: Option<&Value>) -> Result<Value> {
+    let named = Value::from(name);
+    let resolved = relevance::resolve(&registry.measures, Some(spec.unwrap_or(&named)), Profile::default())?;
+    match resolved.get(name) {
+        Some(_) => Ok(resolved),
+        None => Err(Error::input_hint(
+            format!("method {method}: its parameters name the relevance measure '{name}', relevance another"),
+            format!("leave relevance out, or give settings of '{name}'"),
+        )),
+    }
+}
+
+/// Samples of calibration or a post-training relevance pass where an experiment gives no number.
 pub const CALIBRATION_SAMPLES: usize = 256;
 
 #[cfg(test)]

@@ -90,6 +90,9 @@ pub fn from_sides(state: &StateDict, name: &str) -> Result<Option<QuantizedTenso
     let content = meanings.into_iter().next();
     let content = content
         .ok_or_else(|| wrong(format!("{name}.levels lie outside the codebook of at most 256 levels")))?;
+    if !content.values().iter().all(|value| value.is_finite()) {
+        return Err(wrong(format!("{name}.levels times {name}.step are not finite")));
+    }
     Ok(Some(QuantizedTensor { name: name.to_owned(), shape: levels.dims().to_vec(), content }))
 }
 
@@ -292,6 +295,7 @@ mod tests {
             (vec![small(), codebook(&[1.0, 0.5, -1.0])], "must ascend"),
             (vec![small(), codebook(&[])], "1 to 256"),
             (vec![("w.levels", tensor(&[0f32], &[1])), step(&[0.5])], "must hold integers"),
+            (vec![("w.levels", tensor(&[3i32], &[1])), step(&[3e38])], "not finite"),
         ];
         for (tensors, expected) in cases {
             let message = from_sides(&state(tensors), "w").unwrap_err().to_string();
