@@ -394,6 +394,9 @@ impl Checker<'_> {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             program::complete(&mut parameters, folder, &self.registry.quantizers).map_err(self.locate(at))?;
         }
+        if method.reads_checkpoint() {
+            program::check_checkpoint(&parameters, &self.registry.quantizers).map_err(self.locate(at))?;
+        }
         let relevance = raw.relevance.map(|relevance| relevance.value);
         Ok(Entry { method: name, place, bits, seeds, training, parameters, relevance })
     }
