@@ -15,11 +15,13 @@ mod explain_rules;
 mod init;
 mod inspect;
 mod interrupt;
+mod listing;
 mod ls;
 mod plan;
 mod progress;
 mod quantize;
 mod report;
+mod results;
 mod run;
 mod run_options;
 mod show;
@@ -118,6 +120,7 @@ impl Global {
 enum Command {
     Run(run::Args),
     Report(report::Args),
+    Results(results::Args),
     Plan(plan::Args),
     Validate(validate::Args),
     Ls(ls::Args),
@@ -142,6 +145,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::run(&args, global),
         Command::Report(args) => report::run(&args, global),
+        Command::Results(args) => results::run(&args, global),
         Command::Plan(args) => plan::run(&args, global),
         Command::Validate(args) => validate::run(&args, global),
         Command::Ls(args) => ls::run(&args, global),

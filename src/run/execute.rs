@@ -235,6 +235,7 @@ fn quantize(
             post_training(network, parameters, &names, quantizer.as_mut(), measure, dataset, &calibration)
         }
         Some(spec) => {
+            observer.phase("training");
             let settings = QuantizationAware { spec, seed: run.seed };
             quantization_aware(
                 network,

@@ -31,6 +31,7 @@ mod reference;
 mod report;
 mod results;
 mod revisions;
+mod terminal;
 #[cfg(unix)]
 mod tutorial;
 mod wording;
