@@ -85,7 +85,7 @@ class _Served:
         for name in self.context.shapes:
             found = self.quantizer.quantize(name, weights[name], self._of(name, relevance, calibration))
             output.update(_tensors(name, weights[name], found))
-        save_file(output, message["output"])
+        _save(output, message["output"])
 
     def _backward(self, message):
         gradients = load_file(message["gradients"])
@@ -94,7 +94,7 @@ class _Served:
             if name in gradients:
                 found = self.quantizer.backward(name, gradients[name], self._of(name))
                 output[name] = _shaped(name, _array(found, np.float32), gradients[name])
-        save_file(output, message["output"])
+        _save(output, message["output"])
 
     def _state(self, message):
         state = self.quantizer.state()
@@ -113,6 +113,25 @@ class _Served:
             state = json.loads((file.metadata() or {}).get("rest", "{}"))
             state.update({name: file.get_tensor(name) for name in file.keys()})
         self.quantizer.restore(state)
+
+
+_KINDS = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64"}
+
+
+def _save(tensors, path):
+    """A safetensors file over the one of the step before: new pages would cost several times the copying."""
+    header, start = {}, 0
+    for name, array in tensors.items():
+        span = [start, start + array.nbytes]
+        header[name] = {"dtype": _KINDS[array.dtype.name], "shape": list(array.shape), "data_offsets": span}
+        start = span[1]
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with open(path, "r+b" if os.path.exists(path) else "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for array in tensors.values():
+            file.write(array.tobytes() if array.size == 0 else array.data)
+        file.truncate()
 
 
 def _array(value, dtype=None):

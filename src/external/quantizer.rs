@@ -1,6 +1,6 @@
 //! The quantizer that passes every question on to a program.
 
-use super::exchange::TensorFile;
+use super::exchange::{TensorFile, invalidate};
 use super::process::{Program, Start};
 use super::reply;
 use crate::quant::Setup;
@@ -349,7 +349,10 @@ impl Quantizer for External {
         let program = running(&mut program, &self.settings.label)?;
         let output = program.file("state");
         let what = "save its state";
-        remove(&output)?;
+        // What an earlier question left is nobody's state.
+        if output.exists() {
+            std::fs::remove_file(&output).map_err(Error::io(&output))?;
+        }
         program.ask(what, &json!({"type": "state", "output": output}), "done")?;
         let content = match output.exists() {
             true => Some(reply::read(&output, usize::MAX / 64).map_err(|why| program.failed(what, &why))?),
@@ -381,19 +384,11 @@ fn answered<T>(
     wanted: &[WeightTensor<'_>],
     read: impl Fn(&[u8], &[WeightTensor<'_>]) -> std::result::Result<T, String>,
 ) -> Result<T> {
-    remove(output)?;
+    invalidate(output)?;
     program.ask(what, message, "done")?;
     let weights = wanted.iter().map(|tensor| tensor.values.len()).sum();
     let found = reply::read(output, weights).and_then(|bytes| read(&bytes, wanted));
     found.map_err(|why| program.failed(what, &why))
-}
-
-/// Removes what an earlier step left, so that nobody takes it for an answer.
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(error)),
-        _ => Ok(()),
-    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

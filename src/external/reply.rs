@@ -1,6 +1,7 @@
 //! What a program answers with: a safetensors file that is held to the tensors that were asked for. Nothing in it is
 //! trusted; every mistake is named with the tensor.
 
+use super::exchange::UNANSWERED;
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor, WeightTensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -25,7 +26,11 @@ pub(super) fn read(path: &Path, weights: usize) -> Found<Vec<u8>> {
     if metadata.len() > most {
         return Err(format!("its output has {} bytes, more than {most}", metadata.len()));
     }
-    std::fs::read(path).map_err(|error| format!("its output can't be read: {error}"))
+    let bytes = std::fs::read(path).map_err(|error| format!("its output can't be read: {error}"))?;
+    match bytes.starts_with(&UNANSWERED) {
+        true => Err("it wrote no output file".into()),
+        false => Ok(bytes),
+    }
 }
 
 fn parse(bytes: &[u8]) -> Found<SafeTensors<'_>> {
