@@ -113,7 +113,7 @@ pub fn training(network: &Network, kind: &str, batch: usize, repeats: usize) -> 
             quantizer.as_mut(),
             Some(measure.as_mut()),
             &dataset,
-            &QuantizationAware { spec: &spec, seed: 1 },
+            &QuantizationAware { spec: &spec, seed: 1, calibration_samples: 256 },
             &clock,
             &NoCheckpoints,
         )?;

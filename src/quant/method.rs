@@ -85,6 +85,8 @@ pub struct Method {
     pub bits: Bits,
     /// Whether it needs the relevance of weights: `relevance:` is allowed then and `assign` gets it.
     pub needs_relevance: bool,
+    /// Whether it looks at inputs of layers: `calibration_samples` is part of a run then, and its seed says which.
+    pub needs_calibration: bool,
     /// Its parameters besides the common ones.
     pub parameters: &'static [Parameter],
     /// The parameter that trades accuracy for size.

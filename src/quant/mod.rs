@@ -6,6 +6,8 @@ pub mod assignment;
 pub mod boundaries;
 #[cfg(target_arch = "x86_64")]
 mod bucketed;
+pub mod calibration;
+mod cerwu;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
@@ -18,15 +20,21 @@ pub mod entropy;
 mod entropy_settings;
 #[cfg(test)]
 mod golden;
+mod hessian;
 mod kmeans;
+mod layerwise;
 pub mod learned;
 mod lsq;
 mod magnitude;
 pub mod method;
+mod nnc;
+mod optq;
 pub mod per_tensor;
 pub mod quantizer;
+mod rate;
 pub mod registry;
 pub mod relevance_search;
+pub(crate) mod scalar;
 pub mod scope;
 pub mod state;
 pub mod ste;

@@ -1,5 +1,6 @@
 //! The interface of every method: what a training loop or a post-training pass asks of a quantizer.
 
+use super::calibration::{CalibrationNeeds, LayerCalibration};
 use super::codebook::Codebook;
 use crate::Result;
 use indexmap::IndexMap;
@@ -87,6 +88,15 @@ impl Content {
             Self::Values(values) => values.clone(),
         }
     }
+}
+
+/// How the codec writes quantized tensors that hold values instead of levels: their values are multiples of its step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloatCoding {
+    /// Quantization parameter.
+    pub qp: i32,
+    /// Whether dependent quantization is used.
+    pub dependent: bool,
 }
 
 /// Where in the schedule an assignment happens.
@@ -196,6 +206,28 @@ pub trait Quantizer: Send {
         Ok(())
     }
 
+    /// What the method needs to know of each layer's inputs; `None` for nothing.
+    fn wants_calibration(&self) -> Option<CalibrationNeeds> {
+        None
+    }
+
+    /// Takes in the inputs of the layer of tensor `index`. Called once per tensor, in network order, after
+    /// [`initialize`](Self::initialize) and before the first assignment — and before [`restore`](Self::restore) in a resumed
+    /// run, so that nothing of it need be in the state. `weights` are the trained ones. A method that asks for sequential
+    /// inputs returns the tensor as later layers are to see it.
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn calibrate(
+        &mut self,
+        index: usize,
+        weights: WeightTensor<'_>,
+        layer: LayerCalibration,
+    ) -> Result<Option<QuantizedTensor>> {
+        let _ = (index, weights, layer);
+        Ok(None)
+    }
+
     /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its latent
     /// weights, in place, and accumulates the gradient of the method's own parameters (levels, step sizes).
     /// The default is the plain straight-through estimator.
@@ -220,6 +252,11 @@ pub trait Quantizer: Send {
     fn update(&mut self, learning_rate: f64, at: StepInfo) -> Result<()> {
         let _ = (learning_rate, at);
         Ok(())
+    }
+
+    /// How tensors of [`Content::Values`] are written to the model file; `None` for the codec's default.
+    fn coding(&self) -> Option<FloatCoding> {
+        None
     }
 
     /// Whether the latent weights (and other parameters) are trained at this step; EC2T's last epochs train levels only.

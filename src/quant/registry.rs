@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// The built-in methods, the paper's first.
 pub fn builtin() -> Catalogue<Method> {
-    let methods: [&'static Method; 8] = [
+    let methods: [&'static Method; 11] = [
         &super::ecqx::METHOD,
         &super::ecq::METHOD,
         &super::ec2t::METHOD,
@@ -18,6 +18,9 @@ pub fn builtin() -> Catalogue<Method> {
         &super::ternary::METHOD,
         &super::magnitude::METHOD,
         &super::kmeans::METHOD,
+        &super::optq::METHOD,
+        &super::cerwu::METHOD,
+        &super::nnc::METHOD,
     ];
     Catalogue::new("quantizer", "ecqx ls quantizers", &methods)
 }

@@ -179,7 +179,9 @@ fn fill(
 
     observer.phase("encoding");
     let tensors = file_tensors(&quantized.parameters, &quantized.tensors)?;
-    let (bytes, tensor_bytes) = model_file::write(&tensors, &EncodeOptions::default())?;
+    let names: Vec<String> = quantized.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let coding = quantized.coding.map(|coding| (coding, names.as_slice()));
+    let (bytes, tensor_bytes) = model_file::write_coded(&tensors, &EncodeOptions::default(), coding)?;
     let layers = layer_records(&quantized.tensors, &tensor_bytes);
     let weights: usize = layers.iter().map(|layer| layer.weights).sum();
     let entropies = layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));
@@ -227,16 +229,16 @@ fn quantize(
         false => None,
     };
     let measure = measure.as_mut().map(|measure| measure.as_mut() as &mut dyn RelevanceMeasure);
+    let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
     let quantized = match &run.training {
         None => {
             observer.phase("quantizing");
-            let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
-            let calibration = Calibration { samples, batch_size: 64 };
+            let calibration = Calibration { samples, seed: run.seed, batch_size: 64 };
             post_training(network, parameters, &names, quantizer.as_mut(), measure, dataset, &calibration)
         }
         Some(spec) => {
             observer.phase("training");
-            let settings = QuantizationAware { spec, seed: run.seed };
+            let settings = QuantizationAware { spec, seed: run.seed, calibration_samples: samples };
             quantization_aware(
                 network,
                 parameters,

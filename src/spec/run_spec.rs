@@ -50,7 +50,8 @@ pub struct RunSpec {
     pub training: Option<TrainingSpec>,
     /// Seed of shuffling, augmentation and dropout.
     pub seed: u64,
-    /// Samples of the training split that a post-training relevance pass looks at; absent where there is none.
+    /// Samples of the training split that calibration or a post-training relevance pass looks at; absent where there is
+    /// neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_samples: Option<usize>,
     /// Of the program that resolved it.
@@ -231,9 +232,8 @@ impl RunSpec {
             parameters: method.resolve(&given.parameters)?,
             relevance,
         };
-        // Relevance over a fixed number of samples is for post-training quantization alone; what a program wants is not known
-        // before it runs.
-        let calibrates = (self.training.is_none() && method.needs_relevance) || method.runs_program();
+        // Relevance over a fixed number of samples is for post-training quantization alone.
+        let calibrates = method.needs_calibration || (self.training.is_none() && method.needs_relevance);
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
@@ -328,7 +328,7 @@ impl RunSpec {
     }
 }
 
-/// Samples of a post-training relevance pass where an experiment gives no number.
+/// Samples of calibration or a post-training relevance pass where an experiment gives no number.
 pub const CALIBRATION_SAMPLES: usize = 256;
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ fn interrupted_quantizers_are_equal() {
                 quantizer.as_mut(),
                 Some(measure.as_mut()),
                 dataset.as_ref(),
-                &QuantizationAware { spec: &spec, seed: 3 },
+                &QuantizationAware { spec: &spec, seed: 3, calibration_samples: 32 },
                 observer,
                 checkpoints,
             )?;
