@@ -35,6 +35,8 @@ class _Served:
         self.quantizer = quantizer
         self.context = Context()
         self.bits = {}
+        # Sent once.
+        self.calibration = {}
         self.is_warned = False
 
     def answer(self, message):
@@ -67,23 +69,24 @@ class _Served:
         version = str(self.quantizer.version)
         return {"type": "hello", "protocol": PROTOCOL, "name": name, "version": version, "wants": wants}
 
-    def _of(self, name, relevance=None, calibration=None):
+    def _of(self, name, relevance=None):
         return replace(
             self.context,
             bits=self.bits.get(name, self.context.bits),
             relevance=None if relevance is None else relevance[name],
-            calibration=None if calibration is None else calibration.get(name),
+            calibration=self.calibration.get(name),
         )
 
     def _quantize(self, message):
         weights = load_file(message["weights"])
         relevance = load_file(message["relevance"]) if "relevance" in message else None
-        calibration = load_file(message["calibration"]) if "calibration" in message else None
+        if "calibration" in message:
+            self.calibration = load_file(message["calibration"])
         self.context = replace(self.context, step=message["step"], epoch=message["epoch"], weights=weights)
         output = {}
         # The file's order is its own; the run's is that of the layers.
         for name in self.context.shapes:
-            found = self.quantizer.quantize(name, weights[name], self._of(name, relevance, calibration))
+            found = self.quantizer.quantize(name, weights[name], self._of(name, relevance))
             output.update(_tensors(name, weights[name], found))
         _save(output, message["output"])
 

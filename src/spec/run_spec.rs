@@ -232,11 +232,8 @@ impl RunSpec {
             parameters: method.resolve(&given.parameters)?,
             relevance,
         };
-        // Relevance over a fixed number of samples is for post-training quantization alone; what a program wants is not known
-        // before it runs.
-        let calibrates = method.needs_calibration
-            || method.runs_program()
-            || (self.training.is_none() && method.needs_relevance);
+        // Relevance over a fixed number of samples is for post-training quantization alone.
+        let calibrates = method.needs_calibration || (self.training.is_none() && method.needs_relevance);
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
