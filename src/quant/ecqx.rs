@@ -2,6 +2,7 @@
 
 use super::ecq::{Core, CoreState};
 use super::entropy_settings::{LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
+use super::granularity::GRANULARITY;
 use super::method::{Method, PROFILE, Role, Setup};
 use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor};
 use super::relevance_search::{Band, search};
@@ -31,6 +32,7 @@ pub(super) static METHOD: Method = Method {
         LAMBDA_MAX,
         STE_SCALE,
         STEP,
+        GRANULARITY,
         Parameter::word(
             "band",
             "below: sparsity s−p…s of ECQ's s; above: s…s+p",
@@ -146,8 +148,7 @@ impl Quantizer for Ecqx {
             self.blend(weights, batch, at)?;
         }
         let (running, p, band) = (&self.relevance, self.p, self.band);
-        Ok(self.core.assign(weights, |index, codebook, costs| {
-            let values = weights[index].values;
+        Ok(self.core.assign(weights, |index, values, codebook, costs| {
             // Without an entropy term the nearest level stays, whatever the relevance (as in the reference).
             match relevance.and(running.get(index)).filter(|_| !costs.is_nearest()) {
                 Some(running) => {

@@ -21,6 +21,7 @@ mod entropy_settings;
 #[cfg(test)]
 mod golden;
 mod hessian;
+mod granularity;
 mod kmeans;
 mod layerwise;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub mod method;
 mod nnc;
 mod optq;
 pub mod per_tensor;
+mod percentile_step;
 pub mod quantizer;
 mod rate;
 pub mod registry;
