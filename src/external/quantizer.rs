@@ -4,7 +4,9 @@ use super::exchange::{TensorFile, invalidate};
 use super::process::{Program, Start};
 use super::reply;
 use crate::quant::Setup;
-use crate::quant::calibration::{CalibrationData, CalibrationKind, CalibrationNeeds, LayerCalibration, Moments};
+use crate::quant::calibration::{
+    CalibrationData, CalibrationKind, CalibrationNeeds, LayerCalibration, Moments,
+};
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, Relevances, RunInfo, StepInfo, WeightTensor,
 };

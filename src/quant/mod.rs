@@ -20,8 +20,8 @@ pub mod entropy;
 mod entropy_settings;
 #[cfg(test)]
 mod golden;
-mod hessian;
 mod granularity;
+mod hessian;
 mod kmeans;
 mod layerwise;
 #[cfg(test)]
