@@ -242,8 +242,7 @@ impl RunSpec {
         // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
         let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
         let calibrates = match &training {
-            // What a program wants is not known before it runs.
-            _ if allocates || method.needs_calibration || method.runs_program() => true,
+            _ if allocates || method.needs_calibration => true,
             None => method.needs_relevance || named.is_some(),
             Some(_) => {
                 named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
