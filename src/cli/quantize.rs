@@ -2,15 +2,18 @@
 
 use super::Global;
 use super::allocation::{self, Width, allocation};
-use super::evaluate::options as key_values;
+use super::evaluate::{network, options as key_values};
 use super::weights::{WeightsArgs, facts};
 use crate::codec::{EncodeOptions, model_file};
+use crate::data::{self, DatasetSpec};
 use crate::io::Output;
-use crate::model::checkpoint::{self, Checkpoint, Metadata, ReadOptions, StateDict};
+use crate::model::checkpoint::{self, Checkpoint, FitOptions, Metadata, ReadOptions, StateDict};
 use crate::quant::allocation::{Budget, CostBy};
 use crate::quant::quantizer::{
-    Content, QuantizedTensor, Relevances, StepInfo, WeightTensor, replace_undefined,
+    Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor, replace_undefined,
 };
+use crate::spec::run_spec::CALIBRATION_SAMPLES;
+use crate::train::calibration::{CalibrationSet, calibrate_quantizer};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
@@ -52,6 +55,24 @@ pub struct Args {
     /// Relevance of the weights, under their names, as `ecqx explain` writes it
     #[arg(long, value_name = "FILE.safetensors")]
     relevance: Option<PathBuf>,
+    /// Model, for methods that calibrate: a name from `ecqx ls models`, or a YAML file that describes one
+    #[arg(long, requires = "dataset")]
+    model: Option<String>,
+    /// Options of the model, as KEY=VALUE
+    #[arg(long = "model-option", value_name = "KEY=VALUE", requires = "model")]
+    model_options: Vec<String>,
+    /// Data set whose training samples a method calibrates with: a name from `ecqx ls datasets`
+    #[arg(long, value_name = "NAME", requires = "model")]
+    dataset: Option<String>,
+    /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
+    #[arg(long, requires = "dataset")]
+    normalization: Option<String>,
+    /// How many training samples a method calibrates with
+    #[arg(long, value_name = "N", default_value_t = CALIBRATION_SAMPLES)]
+    samples: usize,
+    /// Which training samples
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
     /// Name pattern of weights that stay as they are (several times) [default: the method's]
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
@@ -92,6 +113,30 @@ impl Args {
             }
         }
         Ok(parameters)
+    }
+
+    /// Shows a method that calibrates the inputs of every layer.
+    fn calibrate(
+        &self,
+        global: &Global,
+        quantizer: &mut dyn Quantizer,
+        weights: &[WeightTensor<'_>],
+    ) -> Result<()> {
+        let (Some(model), Some(name)) = (&self.model, &self.dataset) else {
+            return Err(Error::input_hint(
+                format!("method {} calibrates with training samples", self.method),
+                "give --model and --dataset; --samples and --seed say how many and which",
+            ));
+        };
+        let mut spec = DatasetSpec::named(name);
+        spec.normalization = self.normalization.clone().map(data::Normalization::Preset);
+        let dataset = data::open(&spec, &global.data_dir())?;
+        let network = network(model, &self.model_options, dataset.as_ref())?;
+        let fit = self.weights.path(global)?;
+        let checkpoint = self.weights.open(global)?;
+        let fitted = checkpoint.fit(&fit, &network, &global.device()?, FitOptions::default())?;
+        let set = CalibrationSet { samples: self.samples, seed: self.seed };
+        calibrate_quantizer(&network, &fitted.parameters, weights, quantizer, dataset.as_ref(), &set)
     }
 
     /// The format that was asked for, or that the output's name says.
@@ -205,6 +250,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         (quantizer, scope) = method.quantizer(allocation.widest(), &allocation.parameters(&resolved))?;
     }
     quantizer.initialize(&weights)?;
+    if quantizer.wants_calibration().is_some() {
+        args.calibrate(global, quantizer.as_mut(), &weights)?;
+    }
     let used = relevance.as_ref().filter(|_| quantizer.wants_relevance());
     let tensors = quantizer.assign(&weights, used, StepInfo::POST_TRAINING)?;
     let all = state.iter().filter(|(name, tensor)| is_weight(name, tensor)).map(|(name, _)| name.as_str());
@@ -220,7 +268,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         Format::Nnc => None,
     };
     let counters = leave_out_counters(&mut state);
-    let (model, full_precision) = model_file(&state)?;
+    let (model, full_precision) =
+        model_file(&state, quantizer.coding().map(|coding| (coding, names.as_slice())))?;
     output.write(whole.as_ref().unwrap_or(&model))?;
 
     let layers: Vec<Value> = tensors.iter().map(describe).collect();
@@ -271,12 +320,10 @@ pub(super) fn leave_out_counters(state: &mut StateDict) -> usize {
 }
 
 /// The model file of a quantized state dict, as a run would write it, and its bytes in full precision.
-fn model_file(state: &StateDict) -> Result<(Vec<u8>, usize)> {
+fn model_file(state: &StateDict, coding: Option<(FloatCoding, &[String])>) -> Result<(Vec<u8>, usize)> {
     let entries = checkpoint::entries(state)?;
-    let dependent_quantization = !model_file::has_pruned_floats(&entries);
-    let options = EncodeOptions { dependent_quantization, ..EncodeOptions::default() };
     let full_precision = 4 * entries.iter().map(model_file::Entry::count).sum::<usize>();
-    Ok((model_file::write_entries(&entries, &options)?.0, full_precision))
+    Ok((model_file::write_entries_coded(&entries, &EncodeOptions::default(), coding)?.0, full_precision))
 }
 
 /// What holds for the whole result, whatever its accuracy.

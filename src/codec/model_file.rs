@@ -6,9 +6,10 @@
 //! zero, the number of values, and the values; `.ecqx.integers` has the positions of integer tensors that are no levels,
 //! where there are levels; `.ecqx.unsigned` those of integer tensors whose 32 bits have no sign. All else is floats.
 
-use super::{CodecError, Element, ElementData, EncodeOptions, decode, encode_with_sizes};
+use super::unit::encode_each;
+use super::{CodecError, Element, ElementData, EncodeOptions, decode};
 use crate::quant::codebook::Codebook;
-use crate::quant::quantizer::{Content, QuantizedTensor};
+use crate::quant::quantizer::{Content, FloatCoding, QuantizedTensor};
 use std::collections::{HashMap, HashSet};
 
 /// Step sizes of uniform codebooks.
@@ -78,9 +79,32 @@ pub fn write(
     tensors: &[QuantizedTensor],
     options: &EncodeOptions,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
-    // Dependent quantization can move an exact zero; pruned weights must keep theirs.
-    let dependent_quantization = options.dependent_quantization && !tensors.iter().any(is_pruned_float);
-    write_elements(tensors.iter().map(Ref::Tensor), &EncodeOptions { dependent_quantization, ..*options })
+    write_coded(tensors, options, None)
+}
+
+/// As [`write()`]; the named tensors are coded as `coding` says where they hold values: these are multiples of its step, and
+/// come back as they are.
+///
+/// # Errors
+/// As [`super::encode`].
+pub fn write_coded(
+    tensors: &[QuantizedTensor],
+    options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
+) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
+    let options = sparing_zeros(tensors.iter(), options, coding);
+    write_elements(tensors.iter().map(Ref::Tensor), &options, coding)
+}
+
+/// Without dependent quantization where it could move an exact zero: pruned weights must keep theirs.
+fn sparing_zeros<'t>(
+    mut tensors: impl Iterator<Item = &'t QuantizedTensor>,
+    options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
+) -> EncodeOptions {
+    let is_coded = |name: &String| coding.is_some_and(|(_, names)| names.contains(name));
+    let has_pruned = tensors.any(|tensor| is_pruned_float(tensor) && !is_coded(&tensor.name));
+    EncodeOptions { dependent_quantization: options.dependent_quantization && !has_pruned, ..*options }
 }
 
 /// As [`write()`], with integer tensors too and the options as they are.
@@ -91,11 +115,30 @@ pub fn write_entries(
     entries: &[Entry],
     options: &EncodeOptions,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
-    let borrowed = entries.iter().map(|entry| match entry {
+    write_elements(entries.iter().map(borrowed), options, None)
+}
+
+/// As [`write_coded`], with integer tensors too.
+///
+/// # Errors
+/// As [`super::encode`].
+pub fn write_entries_coded(
+    entries: &[Entry],
+    options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
+) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
+    let tensors = entries.iter().filter_map(|entry| match entry {
+        Entry::Tensor(tensor) => Some(tensor),
+        Entry::Integers { .. } => None,
+    });
+    write_elements(entries.iter().map(borrowed), &sparing_zeros(tensors, options, coding), coding)
+}
+
+fn borrowed(entry: &Entry) -> Ref<'_> {
+    match entry {
         Entry::Tensor(tensor) => Ref::Tensor(tensor),
         Entry::Integers { name, shape, values, unsigned } => Ref::Integers(name, shape, values, *unsigned),
-    });
-    write_elements(borrowed, options)
+    }
 }
 
 /// Whether a weight that stays in floats has exact zeros, as pruning leaves them.
@@ -118,6 +161,7 @@ enum Ref<'t> {
 fn write_elements<'t>(
     tensors: impl Iterator<Item = Ref<'t>>,
     options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
     let (mut steps, mut codebooks, mut elements) = (Vec::new(), Vec::new(), Vec::new());
     let (mut plain, mut without_sign) = (Vec::new(), Vec::new());
@@ -162,7 +206,16 @@ fn write_elements<'t>(
             elements.push(element);
         }
     }
-    let (bytes, sizes) = encode_with_sizes(&elements, options)?;
+    let of = |name: &str| match coding {
+        Some((coding, names)) if names.iter().any(|coded| coded == name) => EncodeOptions {
+            qp: coding.qp,
+            nonweight_qp: coding.qp,
+            dependent_quantization: coding.dependent,
+            ..*options
+        },
+        _ => *options,
+    };
+    let (bytes, sizes) = encode_each(&elements, options, &of)?;
     let sizes = elements.into_iter().map(|element| element.name).zip(sizes).collect();
     Ok((bytes, sizes))
 }

@@ -22,6 +22,7 @@ pub(super) static METHOD: Method = Method {
     about: "entropy-constrained quantization on a uniform codebook",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[LAMBDA, PROFILE, PMF, LAMBDA_MAX, STE_SCALE, STEP],
     strength: Some("lambda"),
     role: Role::Ablation,

@@ -23,6 +23,7 @@ pub(super) static METHOD: Method = Method {
     about: "explainability-driven entropy-constrained quantization: ECQ with relevance-weighted zeros",
     bits: Bits::Required(2, 8),
     needs_relevance: true,
+    needs_calibration: false,
     parameters: &[
         LAMBDA,
         Parameter::number("p", "width of the sparsity band", (0.0, 1.0), 0.1),

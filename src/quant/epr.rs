@@ -5,7 +5,7 @@ use super::codebook::Codebook;
 use super::learned::{LearnedScalars, mean_magnitude};
 use super::method::{Method, Role};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use super::rate::{Grid, LevelModel};
+use super::rate_term::{Grid, LevelModel};
 use super::scope::{Bits, Scope};
 use super::state::{from_state, to_state};
 use crate::Result;
@@ -21,6 +21,7 @@ pub(super) static METHOD: Method = Method {
     about: "entropy-penalised training: the bits of a learned probability model of the levels are part of the loss",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[
         Parameter::number(
             "lambda",

@@ -16,6 +16,7 @@ pub(super) static METHOD: Method = Method {
     about: "learned step size: a uniform grid whose step is trained with the weights",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[],
     strength: None,
     role: Role::Rival,

@@ -22,6 +22,7 @@ pub(super) static METHOD: Method = Method {
     about: "pruning to a target sparsity by magnitude or relevance, with uniform levels where a bit width is given",
     bits: Bits::Optional(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[
         Parameter::number("sparsity", "share of zeros", (0.0, 0.999), 0.5),
         Parameter::word(

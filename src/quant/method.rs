@@ -4,7 +4,7 @@ use super::allocation::BUDGET_OPTIONS;
 use super::quantizer::Quantizer;
 use super::scope::{Bits, COMMON, Scope, resolve_common};
 use crate::error::suggestion;
-use crate::registry::{Named, Parameter, differences, resolve};
+use crate::registry::{Kind, Named, Parameter, differences, resolve};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,8 @@ pub struct Method {
     pub bits: Bits,
     /// Whether it needs the relevance of weights: `relevance:` is allowed then and `assign` gets it.
     pub needs_relevance: bool,
+    /// Whether it looks at inputs of layers: `calibration_samples` is part of a run then, and its seed says which.
+    pub needs_calibration: bool,
     /// Its parameters besides the common ones.
     pub parameters: &'static [Parameter],
     /// The parameter that trades accuracy for size.
@@ -111,6 +113,16 @@ impl Method {
     /// [`Error::Input`] for one that is missing, not taken or out of range.
     pub fn check_bits(&self, bits: Option<u32>) -> Result<()> {
         self.bits.check(self.name, bits)
+    }
+
+    /// Whether it is a program of the user's that decides: what it uses and how it is called is the experiment's to say.
+    pub fn runs_program(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.kind == Kind::Command)
+    }
+
+    /// The kind of one of its own parameters.
+    pub fn kind(&self, parameter: &str) -> Option<Kind> {
+        self.parameters.iter().find(|known| known.name == parameter).map(|known| known.kind)
     }
 
     fn has_profiles(&self) -> bool {

@@ -7,6 +7,8 @@ pub mod assignment;
 pub mod boundaries;
 #[cfg(target_arch = "x86_64")]
 mod bucketed;
+pub mod calibration;
+mod cerwu;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
@@ -21,17 +23,25 @@ mod entropy_settings;
 mod epr;
 #[cfg(test)]
 mod golden;
+mod hessian;
 mod kmeans;
+mod layerwise;
+#[cfg(test)]
+mod layerwise_tests;
 pub mod learned;
 mod lsq;
 mod magnitude;
 pub mod method;
+mod nnc;
+mod optq;
 pub mod per_tensor;
 pub mod quantizer;
 mod rate;
+mod rate_term;
 pub mod registry;
 mod relevance_schedule;
 pub mod relevance_search;
+pub(crate) mod scalar;
 pub mod scope;
 pub mod state;
 pub mod ste;

@@ -15,6 +15,7 @@ pub(super) static METHOD: Method = Method {
     about: "nearest level of a uniform grid per tensor",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[],
     strength: None,
     role: Role::Rival,

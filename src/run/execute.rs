@@ -37,7 +37,7 @@ use crate::codec::{EncodeOptions, model_file};
 use crate::data::{Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
-use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
+use crate::quant::quantizer::{Content, QuantizedTensor, RunInfo, replace_undefined};
 use crate::record::{Failure, Measurements, Outcome, RunRecord, SCHEMA, SampleCounts};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
@@ -47,7 +47,7 @@ use crate::train::allocation::{Allocation, Measuring};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
 };
-use crate::train::{Checkpoints, Observer, evaluate, evaluate_validation};
+use crate::train::{Checkpoints, Observer, TrainingSpec, evaluate, evaluate_validation};
 use crate::{Error, Result};
 use candle_core::Device;
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ pub fn execute(
         experiment: experiment.into(),
         dataset: run.dataset.name.clone(),
         model: run.model_name(),
-        method: run.quantizer.method.clone(),
+        method: run.quantizer.name().into(),
         label: run.label(),
         bits: run.quantizer.bits,
         parameters: run.quantizer.parameters.clone(),
@@ -181,7 +181,9 @@ fn fill(
 
     observer.phase("encoding");
     let tensors = file_tensors(&quantized.parameters, &quantized.tensors)?;
-    let (bytes, tensor_bytes) = model_file::write(&tensors, &EncodeOptions::default())?;
+    let names: Vec<String> = quantized.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let coding = quantized.coding.map(|coding| (coding, names.as_slice()));
+    let (bytes, tensor_bytes) = model_file::write_coded(&tensors, &EncodeOptions::default(), coding)?;
     let layers = layer_records(&quantized.tensors, &tensor_bytes, allocation.as_ref());
     let weights: usize = layers.iter().map(|layer| layer.weights).sum();
     let entropies = layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));
@@ -225,13 +227,14 @@ fn quantize(
     let (parameters, undefined) = defined(parameters, &names)?;
     let parameters = &parameters;
     let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
-    let calibration = Calibration { samples, batch_size: 64 };
+    let calibration = Calibration { samples, seed: run.seed, batch_size: 64 };
     let measuring = Measuring { network, parameters, dataset, calibration: &calibration };
     let allocation = allocated(context, run, method, &measuring, observer)?;
     if let Some(allocation) = &allocation {
         let parameters = allocation.parameters(&given.parameters);
         (quantizer, scope) = method.quantizer(allocation.widest(), &parameters)?;
     }
+    quantizer.begin(&run_info(context, run, parameters, &names, dataset)?)?;
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
         true => Some(relevance::build(
             &context.registry.measures,
@@ -247,6 +250,7 @@ fn quantize(
             post_training(network, parameters, &names, quantizer.as_mut(), measure, dataset, &calibration)
         }
         Some(spec) => {
+            observer.phase("training");
             let settings = QuantizationAware { spec, seed: run.seed, calibration };
             quantization_aware(
                 network,
@@ -261,6 +265,7 @@ fn quantize(
             )
         }
     };
+    quantizer.take_log().iter().for_each(|line| observer.note(line));
     if let Ok(quantized) = &quantized {
         record.warnings.clone_from(&quantized.warnings);
     }
@@ -271,6 +276,26 @@ fn quantize(
         }
     }
     quantized.map(|quantized| (quantized, allocation))
+}
+
+/// What a method may ask of its run.
+fn run_info(
+    context: &Context,
+    run: &RunSpec,
+    parameters: &Parameters,
+    names: &[String],
+    dataset: &dyn Dataset,
+) -> Result<RunInfo> {
+    let shape = |name: &String| Ok((name.clone(), parameters.tensor(name)?.dims().to_vec()));
+    let steps = |spec: &TrainingSpec| spec.epochs * spec.steps(dataset.len(Split::Train));
+    Ok(RunInfo {
+        bits: run.quantizer.bits,
+        seed: run.seed,
+        total_steps: run.training.as_ref().map_or(0, steps),
+        tensors: names.iter().map(shape).collect::<Result<_>>()?,
+        has_relevance: run.quantizer.relevance.is_some(),
+        folders: context.checkpoint_dirs.clone(),
+    })
 }
 
 /// A copy in which weights that are not numbers are zero, and what to warn of.

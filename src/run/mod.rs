@@ -16,6 +16,7 @@ mod resume;
 pub mod scheduler;
 
 pub use adopt::Adoption;
+pub use baseline::PHASE as BASELINE_PHASE;
 pub use baseline_only::make_baseline;
 pub use context::Context;
 pub use execute::{Executed, execute};

@@ -1,6 +1,7 @@
 //! An experiment's YAML file: read with unknown keys denied, then checked; every mistake is named with file, line and
 //! column.
 
+mod program;
 mod raw;
 
 use super::registry::Registry;
@@ -339,6 +340,7 @@ impl Checker<'_> {
             (None, Some(own)) => return Err(self.wrong(own.at, format!("{name} takes no bit width"))),
             (None, None) => vec![None],
             (Some(_), Some(own)) => self.not_empty("bits", own.at, own.value.0)?,
+            (Some(_), None) if method.runs_program() => bits.map_or_else(|| vec![None], <[_]>::to_vec),
             (Some(_), None) if method.bits.is_optional() => vec![None],
             (Some(_), None) => bits.unwrap_or(&[]).to_vec(),
         };
@@ -361,7 +363,8 @@ impl Checker<'_> {
                 Some(recipe)
             }
         };
-        if let (Some(relevance), false) = (&raw.relevance, method.may_need_relevance()) {
+        let takes_relevance = method.may_need_relevance() || method.runs_program();
+        if let (Some(relevance), false) = (&raw.relevance, takes_relevance) {
             return Err(self.wrong(relevance.at, format!("{name} uses no relevance")));
         }
         let known = method.parameters.iter().map(|parameter| parameter.name).chain(COMMON);
@@ -377,7 +380,8 @@ impl Checker<'_> {
             ));
         }
         // Axes of the grid, before it is expanded.
-        let axes = raw.parameters.values().filter_map(|found| found.value.as_array().map(Vec::len));
+        let axes =
+            raw.parameters.iter().flat_map(|(key, found)| program::axes(method.kind(key), &found.value));
         let runs =
             axes.chain([bits.len(), seeds.len()]).fold(1usize, |product, n| product.saturating_mul(n.max(1)));
         if runs > MOST_RUNS {
@@ -385,7 +389,11 @@ impl Checker<'_> {
             return Err(self.wrong_hint(at, what, "shorten the lists"));
         }
         let place = self.place(at);
-        let parameters = raw.parameters.into_iter().map(|(key, found)| (key, found.value)).collect();
+        let mut parameters = raw.parameters.into_iter().map(|(key, found)| (key, found.value)).collect();
+        if method.runs_program() {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            program::complete(&mut parameters, folder, &self.registry.quantizers).map_err(self.locate(at))?;
+        }
         let relevance = raw.relevance.map(|relevance| relevance.value);
         Ok(Entry { method: name, place, bits, seeds, training, parameters, relevance })
     }

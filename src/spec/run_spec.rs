@@ -52,7 +52,8 @@ pub struct RunSpec {
     pub training: Option<TrainingSpec>,
     /// Seed of shuffling, augmentation and dropout.
     pub seed: u64,
-    /// Samples of the training split that a post-training relevance pass looks at; absent where there is none.
+    /// Samples of the training split that calibration or a post-training relevance pass looks at; absent where there is
+    /// neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_samples: Option<usize>,
     /// Of the program that resolved it.
@@ -108,6 +109,13 @@ pub struct QuantizerSpec {
     /// How relevance is computed, for methods that need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relevance: Option<Value>,
+}
+
+impl QuantizerSpec {
+    /// What the method is called in tables: a program of the user's by its own name.
+    pub fn name(&self) -> &str {
+        self.parameters.get("label").and_then(Value::as_str).unwrap_or(&self.method)
+    }
 }
 
 /// What decides full-precision weights, for making them before the runs that share them.
@@ -214,6 +222,11 @@ impl RunSpec {
             )?),
             (false, Some(name), spec) => Some(named_relevance(registry, &given.method, name, spec.as_ref())?),
             (false, None, None) => None,
+            (false, None, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
+                &registry.measures,
+                spec.as_ref(),
+                method.profile(&given.parameters),
+            )?),
             (false, None, Some(_)) => {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
@@ -221,7 +234,8 @@ impl RunSpec {
         // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
         let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
         let calibrates = match self.training {
-            _ if allocates => true,
+            // What a program wants is not known before it runs.
+            _ if allocates || method.needs_calibration || method.runs_program() => true,
             None => method.needs_relevance || named.is_some(),
             Some(_) => {
                 named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
@@ -298,6 +312,11 @@ impl RunSpec {
         if let Value::Object(map) = &mut json {
             map.shift_remove("baseline");
             map.shift_remove("dataset");
+            if let Some(Value::Object(parameters)) =
+                map.get_mut("quantizer").and_then(|q| q.get_mut("parameters"))
+            {
+                parameters.retain(|name, _| !label::CHANGES_NOTHING.contains(&name.as_str()));
+            }
         }
         Ok(identity(&["run", &canonical(&json), dataset_digest, baseline_id]))
     }
@@ -306,7 +325,7 @@ impl RunSpec {
     /// seed. Method and bit width alone before it is resolved.
     pub fn label(&self) -> String {
         if self.label.is_empty() {
-            label::head(&self.quantizer.method, self.quantizer.bits)
+            label::head(self.quantizer.name(), self.quantizer.bits)
         } else {
             self.label.clone()
         }
@@ -331,7 +350,7 @@ fn named_relevance(registry: &Registry, method: &str, name: &str, spec: Option<&
     }
 }
 
-/// Samples of a post-training relevance pass where an experiment gives no number.
+/// Samples of calibration or a post-training relevance pass where an experiment gives no number.
 pub const CALIBRATION_SAMPLES: usize = 256;
 
 #[cfg(test)]

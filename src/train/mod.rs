@@ -4,6 +4,7 @@
 
 pub mod allocation;
 pub mod batches;
+pub mod calibration;
 pub mod checkpoints;
 pub mod evaluate;
 pub mod full_precision;

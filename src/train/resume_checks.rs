@@ -179,7 +179,7 @@ fn interrupted_quantizers_are_equal() {
                 &QuantizationAware {
                     spec: &spec,
                     seed: 3,
-                    calibration: Calibration { samples: 12, batch_size: 8 },
+                    calibration: Calibration { samples: 32, seed: 3, batch_size: 8 },
                 },
                 observer,
                 checkpoints,
