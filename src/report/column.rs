@@ -107,6 +107,10 @@ const COLUMNS: &[Column] = &[
     plain("train_top1_percent", "Training %", 2),
     plain("validation_loss_nats", "Validation loss", 4),
     plain("weights", "Weights", 0),
+    plain("activation_bits", "Act. bits", 0),
+    plain("first_last", "First, last layer", 0),
+    plain("parameter_count", "Parameters", 0),
+    metric("bits_per_weight", "Bits/weight", 2, Better::Lower),
     plain("levels_in_use", "Levels", 0),
 ];
 
