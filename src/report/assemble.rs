@@ -71,7 +71,7 @@ pub fn kinds(figures: &Figures, names: &[String]) -> Vec<&'static Figure> {
 pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
     let records = from.records;
     let points = working_points(records, from.methods);
-    let compared = compare(&points, from.methods);
+    let compared = compare(&points, from.methods, from.choose_on);
     let present: IndexSet<&str> =
         points.iter().map(|p| p.method.as_str()).filter(|m| *m != BASELINE).collect();
     let present: Vec<&str> = present.into_iter().collect();
@@ -110,11 +110,11 @@ fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
     let (records, points, methods) = (from.records, made.points, from.methods);
     let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 14] = [
         &|| main_table(points, from.choose_on).map(Some),
-        &|| comparison(made.compared, methods, made.nothing).map(Some),
+        &|| comparison(made.compared, methods, from.choose_on, made.nothing).map(Some),
         &|| tables::published(points, from.choose_on, from.published),
         &|| Ok(from.checks.clone()),
-        &|| hypervolume_table(points, methods).map(Some),
-        &|| at_equal_table(points, methods).map(Some),
+        &|| hypervolume_table(points, methods, from.choose_on).map(Some),
+        &|| at_equal_table(points, methods, from.choose_on).map(Some),
         &|| pareto(points).map(Some),
         &|| working_points_table(points).map(Some),
         &|| origins(records).map(Some),

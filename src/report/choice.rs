@@ -58,6 +58,16 @@ impl Choice {
         }
     }
 
+    /// The split that chooses: test where no record has a validation accuracy.
+    pub fn on(&self) -> ChooseOn {
+        self.on
+    }
+
+    /// Whether the point lost so much on the split that chooses that it counts as broken; what is not known counts as sound.
+    pub fn is_broken(&self, point: &WorkingPoint) -> bool {
+        self.loss(point).is_some_and(|loss| loss > DEPTH)
+    }
+
     fn accuracy(&self, point: &WorkingPoint) -> Option<f64> {
         match self.on {
             ChooseOn::Test => Some(point.top1.mean),

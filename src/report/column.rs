@@ -103,6 +103,7 @@ const COLUMNS: &[Column] = &[
     plain("size_ratio_low", "95 % from", 3),
     plain("size_ratio_high", "95 % to", 3),
     plain("verdict", "Verdict", 0),
+    plain("size_verdict", "Verdict on size", 0),
     plain("train_loss_nats", "Training loss", 4),
     plain("train_top1_percent", "Training %", 2),
     plain("validation_loss_nats", "Validation loss", 4),
@@ -128,6 +129,13 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
+/// A difference with its sign, never `-0` or `+0`.
+pub fn signed(value: f64, decimals: usize) -> String {
+    let text = fixed(value, decimals);
+    let zero = text.chars().all(|c| c == '0' || c == '.');
+    if zero || text.starts_with('-') { text } else { format!("+{text}") }
+}
+
 /// A setting such as Λ or p without trailing zeros.
 pub fn short(value: f64) -> String {
     format!("{}", (value * 1e9).round() / 1e9)
@@ -142,6 +150,7 @@ mod tests {
     fn no_negative_zero() {
         assert_eq!(fixed(-0.001, 2), "0.00");
         assert_eq!(fixed(-0.01, 2), "-0.01");
+        assert_eq!([-0.004, 0.004, -0.3, 0.3].map(|v| signed(v, 2)), ["0.00", "0.00", "-0.30", "+0.30"]);
         assert_eq!(short(0.1 + 0.2), "0.3");
     }
 }

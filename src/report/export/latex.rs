@@ -10,7 +10,8 @@ use indexmap::IndexMap;
 pub struct Latex;
 
 /// Columns of sentences and digests, which no page is wide enough for.
-const HIDDEN: [&str; 5] = ["verdict", "configuration", "differs", "dataset_digest", "baseline_digest"];
+const HIDDEN: [&str; 6] =
+    ["verdict", "size_verdict", "configuration", "differs", "dataset_digest", "baseline_digest"];
 
 /// Columns that become part of the caption where a table has them among those it compares within.
 const CAPTION: [&str; 3] = ["dataset", "model", "bits"];

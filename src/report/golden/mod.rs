@@ -21,7 +21,7 @@ fn points(records: &[RunRecord]) -> Vec<WorkingPoint> {
 }
 
 fn compared(records: &[RunRecord]) -> Vec<Comparison> {
-    compare(&points(records), &methods())
+    compare(&points(records), &methods(), ChooseOn::Validation)
 }
 
 /// One finished run of a network of 1,000,000 bytes at full precision that reaches 90 %.
@@ -181,14 +181,14 @@ fn latex_compiles() {
     let folder = tempfile::tempdir().unwrap();
     let records = records(3);
     let points = points(&records);
-    let compared = compare(&points, &methods());
+    let compared = compare(&points, &methods(), ChooseOn::Validation);
     let tables = [
         main_table(&points, ChooseOn::Validation).unwrap(),
-        super::tables::comparison(&compared, &methods(), None).unwrap(),
+        super::tables::comparison(&compared, &methods(), ChooseOn::Validation, None).unwrap(),
         super::tables::working_points_table(&points).unwrap(),
         super::tables::pareto(&points).unwrap(),
-        super::tables::hypervolume_table(&points, &methods()).unwrap(),
-        super::tables::at_equal_table(&points, &methods()).unwrap(),
+        super::tables::hypervolume_table(&points, &methods(), ChooseOn::Validation).unwrap(),
+        super::tables::at_equal_table(&points, &methods(), ChooseOn::Validation).unwrap(),
     ];
     let body: String = tables.iter().map(|table| text(Latex.export(table).unwrap())).collect();
     assert!(body.is_ascii(), "a character that LaTeX may not know: {body}");

@@ -71,6 +71,8 @@ pub struct SeedResult {
     pub seed: u64,
     /// Top-1 on the test split, percent.
     pub top1: f64,
+    /// Top-1 on the validation split, percent.
+    pub validation: Option<f64>,
     /// Baseline − top-1, points.
     pub drop: Option<f64>,
     /// File, bytes.
@@ -176,6 +178,7 @@ fn working_point(configuration: String, group: &[&RunRecord], methods: &Methods)
         Some(SeedResult {
             seed: record.seed,
             top1: record.test()?.top1,
+            validation: record.validation().map(|metrics| metrics.top1),
             drop: drop_points(record),
             file_bytes: record.sizes()?.file as f64,
         })
