@@ -1,7 +1,7 @@
 //! Assembles a whole report: every table, every figure and the page, from records and what else is known. Nothing here reads or
 //! writes files.
 
-use super::choice::{Choice, ChooseOn};
+use super::choice::{Choice, ChooseOn, Rule};
 use super::figure::{Drawing, Figure, Figures, Group, Source};
 use super::html::{Page, Picture, html};
 use super::methods::{BASELINE, Methods};
@@ -10,7 +10,8 @@ use super::records::finished;
 use super::statistics::{Comparison, compare};
 use super::tables::{
     self, Table, WorkingPoint, at_equal_table, comparison, epochs, hypervolume_table, layers, main_table,
-    nothing_compared, origins, pareto, provenance, raw, timings, working_points, working_points_table,
+    nothing_compared, operating_points, origins, pareto, provenance, raw, timings, working_points,
+    working_points_table,
 };
 use crate::Result;
 use crate::insight::Insight;
@@ -27,10 +28,14 @@ pub struct Ingredients<'a> {
     pub methods: &'a Methods,
     /// On which split working points are chosen.
     pub choose_on: ChooseOn,
+    /// Which working point stands for a method at a bit width in the table for papers.
+    pub rule: Rule,
     /// Kinds of figures.
     pub figures: Vec<&'static Figure>,
     /// Published numbers.
     pub published: &'a [published::Source],
+    /// Whether figures of accuracy over size show them, as hollow marks.
+    pub draw_published: bool,
     /// Weights and data of a group, where they are at hand.
     pub insight: &'a (dyn Fn(&Group<'_>) -> Option<Insight> + Sync),
     /// The drawing of an earlier report for a figure that needs weights and data which are not at hand, by file stem.
@@ -108,9 +113,10 @@ struct Made<'a> {
 /// Every table, in report order.
 fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
     let (records, points, methods) = (from.records, made.points, from.methods);
-    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 14] = [
-        &|| main_table(points, from.choose_on).map(Some),
+    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 15] = [
+        &|| operating_points(points, methods, from.choose_on, from.rule).map(Some),
         &|| comparison(made.compared, methods, from.choose_on, made.nothing).map(Some),
+        &|| main_table(points, from.choose_on).map(Some),
         &|| tables::published(points, from.choose_on, from.published),
         &|| Ok(from.checks.clone()),
         &|| hypervolume_table(points, methods, from.choose_on).map(Some),
