@@ -3,7 +3,7 @@
 
 use super::choice::{Choice, ChooseOn, Rule};
 use super::figure::{Drawing, Figure, Figures, Group, Source};
-use super::html::{Page, Picture, html};
+use super::html::{Page, Picture, Verdict, html};
 use super::methods::{BASELINE, Methods};
 use super::published;
 use super::records::finished;
@@ -82,24 +82,40 @@ pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
     let present: Vec<&str> = present.into_iter().collect();
     let nothing = nothing_compared(&compared, from.methods, &present);
     let made = Made { points: &points, compared: &compared, nothing: nothing.as_deref() };
-    let (figures, all) = rayon::join(|| drawings(&from, &points), || all_tables(&from, &made));
+    let (figures, all) = rayon::join(|| drawings(&from, &points, &compared), || all_tables(&from, &made));
     let (all, drawn) = (all?, figures?);
     let (mut figures, mut pictures) = (Vec::new(), Vec::new());
     for (title, figure, named) in drawn {
-        pictures.push(Picture { title, about: figure.about.into(), svg: named.drawing.svg.clone() });
+        pictures.push(Picture {
+            title,
+            about: figure.about.into(),
+            stem: named.stem.clone(),
+            svg: named.drawing.svg.clone(),
+        });
         figures.push(named);
     }
     let overall = compared.iter().filter(|comparison| comparison.bits.is_none());
-    let verdicts = overall.map(|c| format!("{}, {}: {}", c.dataset, c.model, c.verdict()));
-    let verdicts: Vec<String> = verdicts.chain(nothing.clone()).collect();
+    let verdicts = overall.map(|c| Verdict {
+        title: format!("{} and {}: {}, {}", c.names[0], c.names[1], c.dataset, c.model),
+        accuracy: c.verdict(),
+        size: c.size_verdict(),
+    });
+    let alone = nothing.clone().map(|accuracy| Verdict { title: String::new(), accuracy, size: None });
+    let verdicts: Vec<Verdict> = verdicts.chain(alone).collect();
     let claims: Vec<String> = from
         .published
         .iter()
         .flat_map(|source| source.claims.iter().map(move |claim| format!("{claim} – {}", source.citation)))
         .collect();
     let shown: Vec<&Table> = all.iter().filter(|table| table.for_readers || table.name == "raw").collect();
-    let html =
-        html(&Page { records, verdicts: &verdicts, claims: &claims, tables: &shown, pictures: &pictures })?;
+    let html = html(&Page {
+        records,
+        methods: from.methods,
+        verdicts: &verdicts,
+        claims: &claims,
+        tables: &shown,
+        pictures: &pictures,
+    })?;
     Ok(Report { tables: all, figures, html, nothing_compared: nothing })
 }
 
@@ -138,10 +154,11 @@ fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
 fn drawings(
     from: &Ingredients<'_>,
     points: &[WorkingPoint],
+    compared: &[Comparison],
 ) -> Result<Vec<(String, &'static Figure, NamedDrawing)>> {
     let needs_weights = from.figures.iter().any(|figure| matches!(figure.draw, Source::Weights(_)));
     let mut drawn = Vec::new();
-    for ((dataset, model), group) in groups(points, from) {
+    for ((dataset, model), group) in groups(points, compared, from) {
         let insight = needs_weights.then(|| (from.insight)(&group)).flatten();
         let draw = |figure: &&'static Figure| {
             let stem = file_name(&format!("{}-{dataset}-{model}", figure.name));
@@ -159,7 +176,11 @@ fn drawings(
 }
 
 /// Results by data set and model, in the order of the working points.
-fn groups<'a>(points: &'a [WorkingPoint], from: &Ingredients<'a>) -> IndexMap<(String, String), Group<'a>> {
+fn groups<'a>(
+    points: &'a [WorkingPoint],
+    compared: &'a [Comparison],
+    from: &Ingredients<'a>,
+) -> IndexMap<(String, String), Group<'a>> {
     let mut groups: IndexMap<(String, String), Group<'a>> = IndexMap::new();
     for point in points {
         let key = (point.dataset.clone(), point.model.clone());
@@ -167,6 +188,11 @@ fn groups<'a>(points: &'a [WorkingPoint], from: &Ingredients<'a>) -> IndexMap<(S
             title: format!("{}, {}", point.dataset, point.model),
             points: Vec::new(),
             records: Vec::new(),
+            comparisons: compared
+                .iter()
+                .filter(|c| c.dataset == point.dataset && c.model == point.model)
+                .collect(),
+            published: Vec::new(),
             methods: from.methods,
             choice: Choice::new(from.choose_on, &[]),
         });
@@ -174,6 +200,13 @@ fn groups<'a>(points: &'a [WorkingPoint], from: &Ingredients<'a>) -> IndexMap<(S
     }
     for group in groups.values_mut() {
         group.choice = Choice::new(from.choose_on, &group.points);
+    }
+    for source in from.published.iter().filter(|_| from.draw_published) {
+        for row in source.results.iter().filter(|row| row.is_filled()) {
+            if let Some(group) = groups.get_mut(&(row.dataset.clone(), row.model.clone())) {
+                group.published.push((&source.citation, row));
+            }
+        }
     }
     for record in finished(from.records) {
         if let Some(group) = groups.get_mut(&(record.dataset.clone(), record.model.clone())) {
