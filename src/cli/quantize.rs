@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 /// Quantize a checkpoint without training
 ///
 /// Weights of convolutions and linear layers (tensors called NAME.weight with more than one dimension) are quantized. The
-/// output holds, for each, the values under its name, the level indices under NAME.levels and the step under NAME.step
-/// (the levels' values under NAME.codebook where they are not evenly spaced); all other tensors stay as they are.
+/// output holds, for each, the values under its name, the level indices under NAME.levels and the step, or one per channel,
+/// under NAME.step (the levels' values under NAME.codebook where they are not evenly spaced); all other tensors stay as they are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
