@@ -2,6 +2,7 @@
 //!
 //! A subcommand is added with its file, one `mod` line, one variant of `Command` and one arm of `dispatch`.
 
+mod allocation;
 mod app;
 mod check;
 mod decode;

@@ -32,6 +32,16 @@ impl LearnedScalars {
             _ => (value, 1.0),
         };
         let (values, scales): (Vec<f32>, Vec<f64>) = values.into_iter().map(relative).unzip();
+        Self::start(values, scales)
+    }
+
+    /// `values` that all move by the learning rate times `scale`, whatever their size.
+    pub fn with_scale(values: Vec<f32>, scale: f64) -> Self {
+        let scales = vec![scale; values.len()];
+        Self::start(values, scales)
+    }
+
+    fn start(values: Vec<f32>, scales: Vec<f64>) -> Self {
         let zeros = vec![0.0; values.len()];
         Self { values, scales, gradients: zeros.clone(), first: zeros.clone(), second: zeros, steps: 0 }
     }

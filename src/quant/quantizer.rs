@@ -178,7 +178,8 @@ pub trait Quantizer: Send {
     fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()>;
 
     /// The assignment of the current latent weights, all of which have `shape.product()` values. `relevance` is given when
-    /// [`wants_relevance`](Self::wants_relevance) says so, except for the assignment before the first step.
+    /// [`wants_relevance_at`](Self::wants_relevance_at) says so; before the first step when
+    /// [`wants_relevance_first`](Self::wants_relevance_first) does.
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) for relevance of other tensors.
@@ -192,6 +193,22 @@ pub trait Quantizer: Send {
     /// Whether every assignment needs the relevance of the current batch.
     fn wants_relevance(&self) -> bool {
         false
+    }
+
+    /// Whether the assignment of this step needs the relevance of its batch, for methods that want relevance.
+    fn wants_relevance_at(&self, at: StepInfo) -> bool {
+        let _ = at;
+        self.wants_relevance()
+    }
+
+    /// Whether the assignment before the first step needs the relevance of calibration samples.
+    fn wants_relevance_first(&self) -> bool {
+        false
+    }
+
+    /// How many samples of a training batch relevance is computed from; all where `None`.
+    fn relevance_samples(&self) -> Option<usize> {
+        None
     }
 
     /// Which weights that relevance is about.

@@ -80,11 +80,13 @@ pub struct Parameter {
     /// For a parameter that was added to a method with results: the value that stands for what the method did before.
     /// While it is the default it is left out of resolved settings, so that earlier results keep their ids.
     pub original: Option<Choice>,
+    /// Words that name a relevance measure: where one of them is chosen, the method needs that relevance.
+    pub measures: &'static [&'static str],
 }
 
 impl Parameter {
     const fn new(name: &'static str, about: &'static str, kind: Kind, default: Choice) -> Self {
-        Self { name, about, kind, default, reference: None, original: None }
+        Self { name, about, kind, default, reference: None, original: None, measures: &[] }
     }
 
     /// A number from `low` to `high`.
@@ -157,6 +159,12 @@ impl Parameter {
     /// Added later: `original` stands for what was done before the parameter existed.
     pub const fn added(mut self, original: Choice) -> Self {
         self.original = Some(original);
+        self
+    }
+
+    /// With words that name relevance measures.
+    pub const fn measures(mut self, words: &'static [&'static str]) -> Self {
+        self.measures = words;
         self
     }
 

@@ -43,8 +43,10 @@ pub(super) fn label(
             _ => format!(" {key}={}", shown(&value)),
         };
     }
+    let named = method.named_measure(parameters).map(Value::from);
     if let Some(spec) = relevance
-        && (method.runs_program() || *spec != relevance::resolve(&registry.measures, None, profile)?)
+        && (method.runs_program()
+            || *spec != relevance::resolve(&registry.measures, named.as_ref(), profile)?)
     {
         label += &format!(" relevance={}", relevance::label(Some(spec)));
     }
