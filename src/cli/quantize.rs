@@ -1,12 +1,14 @@
 //! `ecqx quantize`: post-training quantization of a checkpoint alone.
 
 use super::Global;
+use super::allocation::{self, Width, allocation};
 use super::evaluate::{network, options as key_values};
 use super::weights::{WeightsArgs, facts};
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, DatasetSpec};
 use crate::io::Output;
 use crate::model::checkpoint::{self, Checkpoint, FitOptions, Metadata, ReadOptions, StateDict};
+use crate::quant::allocation::{Budget, CostBy};
 use crate::quant::quantizer::{
     Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor, replace_undefined,
 };
@@ -29,9 +31,18 @@ pub struct Args {
     /// Method: a name from `ecqx ls quantizers`
     #[arg(long)]
     method: String,
-    /// Bit width
-    #[arg(long, allow_negative_numbers = true)]
-    bits: Option<u32>,
+    /// Bit width; auto: one for each layer, within --budget or --budget-bytes
+    #[arg(long, allow_negative_numbers = true, value_parser = Width::parse, value_name = "BITS|auto")]
+    bits: Option<Width>,
+    /// Mean bits per quantized weight that --bits auto may take
+    #[arg(long, value_parser = super::number)]
+    budget: Option<f64>,
+    /// Bytes of all quantized weights, before entropy coding, that --bits auto may take
+    #[arg(long, value_name = "BYTES")]
+    budget_bytes: Option<u64>,
+    /// What a layer's bit width costs under --bits auto: relevance or fisher (from --relevance), or error [default: relevance]
+    #[arg(long, value_name = "WORD")]
+    allocate_by: Option<String>,
     /// Strength of the entropy term
     #[arg(long, value_parser = super::number)]
     lambda: Option<f64>,
@@ -90,6 +101,9 @@ impl Args {
         let own = [
             ("lambda", self.lambda.map(Value::from)),
             ("p", self.p.map(Value::from)),
+            ("budget", self.budget.map(Value::from)),
+            ("budget_bytes", self.budget_bytes.map(Value::from)),
+            ("allocate_by", self.allocate_by.clone().map(Value::from)),
             ("profile", self.profile.clone().map(Value::from)),
             ("exclude", (!self.exclude.is_empty()).then(|| self.exclude.clone().into())),
         ];
@@ -178,7 +192,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     output.leaves_room_for(global.json)?;
     let format = args.format(&output)?;
     let method = global.registry.quantizers.find(&args.method)?;
-    let (mut quantizer, scope) = method.quantizer(args.bits, &args.parameters()?)?;
+    let resolved = method.resolve(&args.parameters()?)?;
+    let budget = Budget::of(&resolved);
+    if args.bits == Some(Width::Auto) && budget.is_none() {
+        return Err(Error::input_hint("--bits auto needs a budget", "give --budget or --budget-bytes").into());
+    }
+    let (mut quantizer, mut scope) = method.quantizer(args.bits.and_then(Width::bits), &resolved)?;
     let Checkpoint { tensors: state, notes, .. } = args.weights.open(global)?;
     let weights = state.iter().filter(|(name, tensor)| is_weight(name, tensor));
     let names = scope.select(weights.map(|(name, _)| name.as_str()));
@@ -201,7 +220,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         .map(|(name, values)| WeightTensor { name, shape: state[name].dims(), values })
         .collect();
     let mut metadata = Metadata::from_iter([(facts::WRITTEN_BY.to_owned(), "ecqx quantize".to_owned())]);
-    let relevance = match (&args.relevance, quantizer.wants_relevance()) {
+    let weighs = budget.is_some_and(|budget| matches!(budget.by, CostBy::Relevance | CostBy::Fisher));
+    let relevance = match (&args.relevance, quantizer.wants_relevance() || weighs) {
         (Some(path), true) => {
             let (relevance, facts) = relevance(path, &names, &state)?;
             warnings.extend(on_test_split(path, &facts));
@@ -212,6 +232,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         (Some(_), false) => {
             return Err(Error::input(format!("method {} uses no relevance", args.method)).into());
         }
+        // The allocation says what it needs itself.
+        (None, true) if !quantizer.wants_relevance() => None,
         (None, true) => {
             return Err(Error::input_hint(
                 format!("method {} needs --relevance FILE.safetensors", args.method),
@@ -220,11 +242,19 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             .into());
         }
     };
+    let allocation = match &budget {
+        Some(budget) => Some(allocation(method, &resolved, budget, &weights, relevance.as_ref())?),
+        None => None,
+    };
+    if let Some(allocation) = &allocation {
+        (quantizer, scope) = method.quantizer(allocation.widest(), &allocation.parameters(&resolved))?;
+    }
     quantizer.initialize(&weights)?;
     if quantizer.wants_calibration().is_some() {
         args.calibrate(global, quantizer.as_mut(), &weights)?;
     }
-    let tensors = quantizer.assign(&weights, relevance.as_ref(), StepInfo::POST_TRAINING)?;
+    let used = relevance.as_ref().filter(|_| quantizer.wants_relevance());
+    let tensors = quantizer.assign(&weights, used, StepInfo::POST_TRAINING)?;
     let all = state.iter().filter(|(name, tensor)| is_weight(name, tensor)).map(|(name, _)| name.as_str());
     warnings.extend(quantizer.take_warnings().into_iter().chain(scope.warnings(all)));
     warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
@@ -245,14 +275,20 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let layers: Vec<Value> = tensors.iter().map(describe).collect();
     let total = Total::new(&tensors, model.len(), full_precision);
     if global.json {
-        let report = json!({
-            "method": args.method, "bits": args.bits, "layers": layers, "weights": total.weights,
+        let mut report = json!({
+            "method": args.method, "bits": args.bits.and_then(Width::bits), "layers": layers, "weights": total.weights,
             "zeros": total.zeros, "sparsity": total.sparsity(), "bytes": whole.as_ref().unwrap_or(&model).len(),
             "model_bytes": total.bytes, "full_precision_bytes": total.full_precision,
             "compression_ratio": total.ratio(), "notes": notes, "warnings": warnings,
         });
+        if let Some(allocation) = &allocation {
+            report["allocation"] = allocation::describe(allocation);
+        }
         println!("{report}");
     } else if !output.is_standard_output() {
+        if let Some(allocation) = &allocation {
+            allocation::print(allocation);
+        }
         print_table(&layers);
         if format == Format::Nnc && counters > 0 {
             println!("{counters} batch counters are not in the model file: inference does not use them");
@@ -352,7 +388,7 @@ fn describe(tensor: &QuantizedTensor) -> Value {
     match &tensor.content {
         Content::Levels { positions, codebook } => {
             let levels = codebook.levels_of(positions);
-            let zeros = levels.iter().filter(|level| **level == 0).count();
+            let zeros = codebook.zeros(positions);
             let mut used = levels.clone();
             used.sort_unstable();
             used.dedup();

@@ -4,6 +4,7 @@
 
 use super::calibration::{CalibrationKind, CalibrationNeeds, LayerCalibration};
 use super::codebook::Codebook;
+use super::granularity::Granularity;
 use super::hessian::{damped, permuted, times_inverse, upper_of_inverse};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::rate::{RateModel, neighbour};
@@ -341,7 +342,7 @@ impl Quantizer for LayerWise {
         self.codebooks.clear();
         for tensor in weights {
             let bits = self.scope.required_bits(tensor.name)?;
-            let codebook = self.settings.step.codebook(tensor.values, bits);
+            let codebook = self.settings.step.codebook(tensor, bits, Granularity::Tensor);
             if codebook.is_none() {
                 self.warn(format!(
                     "{}: no finite weight differs from zero: the layer is all zeros",

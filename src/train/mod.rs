@@ -2,6 +2,7 @@
 //!
 //! Not here: what a quantizer or a relevance measure computes ([`crate::quant`], [`crate::relevance`]).
 
+pub mod allocation;
 pub mod batches;
 pub mod calibration;
 pub mod checkpoints;

@@ -1,7 +1,7 @@
 //! Quantization: the post-training pass and the quantization-aware loop of spec ECQ/ECQx — full-precision
 //! latent weights are trained through the quantized ones and assigned anew after every step.
 
-use super::batches;
+use super::batches::{self, Batch};
 use super::calibration::{CalibrationSet, calibrate_quantizer};
 use super::checkpoints::Checkpoints;
 use super::evaluate::evaluate_validation;
@@ -13,13 +13,14 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
 use crate::data::{Dataset, Split};
-use crate::nn::{Network, Parameters, Role, ops};
+use crate::nn::{Gradients, Network, Parameters, Role, ops};
 use crate::quant::Scope;
 use crate::quant::quantizer::{
     Content, FloatCoding, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
 use crate::record::EpochMetrics;
 use crate::relevance::RelevanceMeasure;
+use candle_core::Tensor;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
 /// reference's value.
@@ -85,6 +86,12 @@ pub struct Calibration {
     pub batch_size: usize,
 }
 
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { samples: 256, seed: 0, batch_size: 64 }
+    }
+}
+
 /// Quantizes trained weights without training.
 ///
 /// # Errors
@@ -139,14 +146,32 @@ pub fn calibrate(
     Ok(mean)
 }
 
+/// Gradients of the quantized tensors by index, copied.
+fn quantized_gradients(
+    parameters: &Parameters,
+    gradients: &Gradients,
+    names: &[String],
+) -> Result<Vec<(usize, Vec<f32>)>> {
+    trained(parameters, gradients)
+        .filter_map(|(name, _, gradient)| Some((names.iter().position(|known| known == name)?, gradient)))
+        .map(|(index, gradient)| Ok((index, gradient.flatten_all()?.to_vec1()?)))
+        .collect()
+}
+
+/// The first samples of a batch; all where `count` is `None`.
+fn first_samples(batch: &Batch, count: Option<usize>) -> Result<(Tensor, &[u32])> {
+    let count = count.map_or(batch.targets.len(), |count| count.min(batch.targets.len()));
+    Ok((batch.inputs.narrow(0, 0, count)?, &batch.targets[..count]))
+}
+
 /// What the quantization-aware loop needs besides network and quantizer.
 pub struct QuantizationAware<'a> {
     /// The recipe.
     pub spec: &'a TrainingSpec,
     /// Seed of shuffling, augmentation, dropout and calibration.
     pub seed: u64,
-    /// Training samples for methods that calibrate.
-    pub calibration_samples: usize,
+    /// Samples for methods that calibrate, or that want relevance before the first step.
+    pub calibration: Calibration,
 }
 
 /// Quantization-aware training, starting from trained weights. Continues from what `checkpoints` has.
@@ -176,7 +201,7 @@ pub fn quantization_aware(
     if quantizer.wants_calibration().is_some() {
         // Of the trained weights, in a resumed run too: its state need not hold what can be had again.
         quantizer.initialize(&state.latent.tensors())?;
-        let set = CalibrationSet { samples: settings.calibration_samples, seed: settings.seed };
+        let set = CalibrationSet { samples: settings.calibration.samples, seed: settings.seed };
         calibrate_quantizer(network, parameters, &state.latent.tensors(), quantizer, dataset, &set)?;
     }
     if let Some(snapshot) = checkpoints.load() {
@@ -197,7 +222,13 @@ pub fn quantization_aware(
             quantizer.initialize(&state.latent.tensors())?;
         }
         let at = StepInfo { step: 0, total_steps: spec.epochs * steps, epoch: 0, epochs: spec.epochs };
-        state.tensors = quantizer.assign(&state.latent.tensors(), None, at)?;
+        let first = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance_first()) {
+            Some(measure) => {
+                Some(calibrate(network, &state.parameters, measure, dataset, &settings.calibration)?)
+            }
+            None => None,
+        };
+        state.tensors = quantizer.assign(&state.latent.tensors(), first.as_ref(), at)?;
         write(&state.parameters, &state.tensors)?;
     }
     let device = state.parameters.device().clone();
@@ -219,6 +250,10 @@ pub fn quantization_aware(
             let rate = learning_rate(spec, done, steps);
             current.rate = rate;
             let trains_weights = quantizer.trains_weights(at);
+            if quantizer.wants_gradients() {
+                quantizer
+                    .gather(&latent.tensors(), quantized_gradients(parameters, &pass.gradients, names)?)?;
+            }
             optimizer.begin_step();
             stepper.begin_step();
             for (name, weights, gradient) in trained(parameters, &pass.gradients) {
@@ -246,14 +281,16 @@ pub fn quantization_aware(
             let loss = pass.loss;
             drop(pass);
             quantizer.update(rate, at)?;
-            let relevances = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance()) {
+            let due = quantizer.wants_relevance() && quantizer.wants_relevance_at(at);
+            let relevances = match relevance.as_deref_mut().filter(|_| due) {
                 Some(measure) => {
                     if quantizer.relevance_of() == RelevanceOf::Background {
                         for (name, values) in names.iter().zip(&latent.values) {
                             parameters.set_values(name, values)?;
                         }
                     }
-                    Some(measure.relevance(network, parameters, &batch.inputs, &batch.targets)?)
+                    let (inputs, targets) = first_samples(&batch, quantizer.relevance_samples())?;
+                    Some(measure.relevance(network, parameters, &inputs, targets)?)
                 }
                 None => None,
             };
@@ -268,6 +305,7 @@ pub fn quantization_aware(
         let validation = evaluate_validation(network, &state.parameters, dataset, observer)?;
         let metrics = current.metrics(&position, validation.as_ref(), Some(sparsity(&state.tensors)));
         observer.epoch(&metrics);
+        quantizer.take_log().iter().for_each(|line| observer.note(line));
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)

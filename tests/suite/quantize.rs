@@ -34,7 +34,9 @@ fn every_method_writes_values_levels_and_steps() {
     let before = checkpoint::read(&path).unwrap();
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     // Calibrating methods need a model (below); the codec's own quantization has no levels of a codebook.
-    let plain = |method: &&ecqx::quant::Method| !method.needs_calibration && method.name != "nnc";
+    let plain = |method: &&ecqx::quant::Method| {
+        !method.needs_calibration && !method.reads_checkpoint() && method.name != "nnc"
+    };
     for method in ecqx::quant::builtin().iter().filter(plain) {
         let mut arguments = vec!["--weights", "weights.safetensors", "--method", method.name];
         if method.bits.range().is_some() {
@@ -235,4 +237,51 @@ fn calibration_and_codec_alone() {
         json["model_bytes"].as_u64().unwrap()
     });
     assert!(sizes[1] * 3 < 2 * sizes[0], "{sizes:?}");
+}
+
+/// `--bits auto` gives each layer its width within the budget and says what the others would have cost; relevance moves
+/// bits to the layer that has it; what is missing is said.
+#[test]
+fn bits_follow_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint(folder.path());
+    let before = checkpoint::read(&path).unwrap();
+    let scaled = |first: f64, second: f64| {
+        let tensors = [
+            ("fc1.weight", (&before["fc1.weight"] * first).unwrap()),
+            ("fc2.weight", (&before["fc2.weight"] * second).unwrap()),
+        ];
+        let by_name = tensors.iter().map(|(name, tensor)| (*name, tensor));
+        checkpoint::write_safetensors(&folder.path().join("relevance.safetensors"), by_name).unwrap();
+    };
+    let auto = ["--weights", "weights.safetensors", "--method", "uniform", "--bits", "auto"];
+    let run = |more: &[&str]| quantize(folder.path(), &[&auto[..], more].concat());
+    let widths = |json: &Value| -> Vec<u64> {
+        let layers = json["allocation"]["layers"].as_array().unwrap();
+        layers.iter().map(|layer| layer["bits"].as_u64().unwrap()).collect()
+    };
+    let (code, json, err) = run(&["--budget", "4", "--allocate-by", "error"]);
+    assert_eq!(code, 0, "{err}");
+    let found = widths(&json);
+    assert!(400 * found[0] + 200 * found[1] <= 4 * 600, "{json}");
+    assert_eq!(json["allocation"]["layers"][0]["costs"].as_object().unwrap().len(), 7);
+    let mut seen = Vec::new();
+    for (first, second) in [(1.0, 1e6), (1e6, 1.0)] {
+        scaled(first, second);
+        let (code, json, err) = run(&["--budget-bytes", "300", "--relevance", "relevance.safetensors"]);
+        assert_eq!(code, 0, "{err}");
+        seen.push(widths(&json));
+    }
+    assert!(seen[0][1] > seen[1][1] && seen[0][0] < seen[1][0], "{seen:?}");
+    for (more, expected) in [
+        (&["--budget", "4"][..], "--relevance"),
+        (&[], "--budget"),
+        (&["--budget", "1.5", "--allocate-by", "error"], "too small"),
+        (&["--budget", "4", "--allocate-by", "sensitivity"], "experiment"),
+        (&["--budget", "4", "--budget-bytes", "9", "--allocate-by", "error"], "exclude each other"),
+    ] {
+        let (code, _, err) = run(more);
+        assert_eq!(code, 2, "{more:?}: {err}");
+        assert!(err.contains(expected), "{more:?}: {err}");
+    }
 }
