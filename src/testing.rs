@@ -12,7 +12,7 @@
 use crate::quant::Method;
 use crate::quant::calibration::{CalibrationData, CalibrationKind, LayerCalibration, Moments};
 use crate::quant::quantizer::{QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 /// Bits per weight at which methods are checked that have a bit width.
 const BITS: u32 = 3;
@@ -28,7 +28,11 @@ pub fn tensor(values: &[f32]) -> WeightTensor<'_> {
 /// # Panics
 /// When it cannot be built.
 pub fn quantizer(method: &Method) -> Box<dyn Quantizer> {
-    let built = method.quantizer(method.bits.range().map(|_| BITS), &Map::new());
+    quantizer_with(method, &Map::new())
+}
+
+fn quantizer_with(method: &Method, parameters: &Map<String, Value>) -> Box<dyn Quantizer> {
+    let built = method.quantizer(method.bits.range().map(|_| BITS), parameters);
     match built {
         Ok((quantizer, _)) => quantizer,
         Err(error) => panic!("{}: {error}", method.name),
@@ -124,8 +128,16 @@ pub fn check_degenerate_layers(method: &Method) {
 /// # Panics
 /// When it does not.
 pub fn check_resume(method: &Method) {
+    check_resume_with(method, &Map::new());
+}
+
+/// As [`check_resume`], with some parameters.
+///
+/// # Panics
+/// As [`check_resume`].
+pub fn check_resume_with(method: &Method, parameters: &Map<String, Value>) {
     let values: Vec<f32> = (0..500).map(|i| ((i * 263 % 500) as f32 - 250.3).powi(3) / 2e7).collect();
-    let weights = [tensor(&values)];
+    let weights = [WeightTensor { name: "w", shape: &[5, 100], values: &values }];
     let at = |step: usize| StepInfo { step, total_steps: 8, epoch: step / 4, epochs: 2 };
     let step = |quantizer: &mut Box<dyn Quantizer>, last: Vec<QuantizedTensor>, number: usize| {
         let mut gradient: Vec<f32> = (0..500).map(|i| ((i + 31 * number) as f32).cos() * 0.1).collect();
@@ -134,7 +146,8 @@ pub fn check_resume(method: &Method) {
         let relevance = relevance_for(quantizer.as_ref(), &weights);
         quantizer.assign(&weights, relevance.as_ref(), at(number)).unwrap()
     };
-    let (mut straight, mut resumed) = (quantizer(method), quantizer(method));
+    let (mut straight, mut resumed) =
+        (quantizer_with(method, parameters), quantizer_with(method, parameters));
     straight.initialize(&weights).unwrap();
     calibrate(straight.as_mut(), &weights);
     let mut last = straight.assign(&weights, None, at(0)).unwrap();

@@ -392,7 +392,7 @@ fn describe(tensor: &QuantizedTensor) -> Value {
     match &tensor.content {
         Content::Levels { positions, codebook } => {
             let levels = codebook.levels_of(positions);
-            let zeros = levels.iter().filter(|level| **level == 0).count();
+            let zeros = codebook.zeros(positions);
             let mut used = levels.clone();
             used.sort_unstable();
             used.dedup();

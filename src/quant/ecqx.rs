@@ -2,6 +2,7 @@
 
 use super::ecq::{Core, CoreState};
 use super::entropy_settings::{LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
+use super::granularity::GRANULARITY;
 use super::method::{Method, PROFILE, Role, Setup};
 use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor};
 use super::relevance_schedule::{RELEVANCE_EVERY, RELEVANCE_SAMPLES, RelevanceSchedule};
@@ -32,6 +33,7 @@ pub(super) static METHOD: Method = Method {
         LAMBDA_MAX,
         STE_SCALE,
         STEP,
+        GRANULARITY,
         Parameter::word(
             "band",
             "below: sparsity s−p…s of ECQ's s; above: s…s+p",
@@ -151,9 +153,9 @@ impl Quantizer for Ecqx {
             self.blend(weights, batch, at)?;
         }
         let (running, p, band) = (&self.relevance, self.p, self.band);
-        Ok(self.core.assign(weights, |index, codebook, costs| {
-            let values = weights[index].values;
-            // Between two relevance passes the running relevance stays. Without an entropy term the nearest level stays, whatever the relevance (as in the reference).
+        Ok(self.core.assign(weights, |index, values, codebook, costs| {
+            // Between two relevance passes the running relevance stays. Without an entropy term the nearest level stays,
+            // whatever the relevance (as in the reference).
             match running.get(index).filter(|_| !costs.is_nearest()) {
                 Some(running) => {
                     let found = search(values, codebook.zero(), costs, running, p, band);

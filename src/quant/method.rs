@@ -120,6 +120,11 @@ impl Method {
         self.parameters.iter().any(|parameter| parameter.kind == Kind::Command)
     }
 
+    /// Whether a run's weights come from a checkpoint that the experiment names, and are only recognised here.
+    pub fn reads_checkpoint(&self) -> bool {
+        self.kind("weights") == Some(Kind::Text)
+    }
+
     /// The kind of one of its own parameters.
     pub fn kind(&self, parameter: &str) -> Option<Kind> {
         self.parameters.iter().find(|known| known.name == parameter).map(|known| known.kind)

@@ -9,6 +9,7 @@ pub mod boundaries;
 mod bucketed;
 pub mod calibration;
 mod cerwu;
+mod checkpoint;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
@@ -23,6 +24,7 @@ mod entropy_settings;
 mod epr;
 #[cfg(test)]
 mod golden;
+mod granularity;
 mod hessian;
 mod kmeans;
 mod layerwise;
@@ -35,9 +37,11 @@ pub mod method;
 mod nnc;
 mod optq;
 pub mod per_tensor;
+mod percentile_step;
 pub mod quantizer;
 mod rate;
 mod rate_term;
+pub mod recognition;
 pub mod registry;
 mod relevance_schedule;
 pub mod relevance_search;

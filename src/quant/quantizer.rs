@@ -65,6 +65,17 @@ impl Content {
         Self::Levels { positions: vec![0; count], codebook: Codebook::ZERO }
     }
 
+    /// Signed level indices of a codebook; `None` for one outside the codebook, or a codebook of more than 256 levels.
+    pub fn of_levels(levels: &[i32], codebook: Codebook) -> Option<Self> {
+        let (lowest, highest) = codebook.range();
+        let position = |level: &i32| {
+            let inside = (lowest..=highest).contains(level);
+            inside.then(|| u8::try_from(i64::from(*level) - i64::from(lowest)).ok()).flatten()
+        };
+        let positions = levels.iter().map(position).collect::<Option<_>>()?;
+        Some(Self::Levels { positions, codebook })
+    }
+
     /// Whether the tensor has levels of a codebook.
     pub fn has_levels(&self) -> bool {
         matches!(self, Self::Levels { .. })
@@ -73,10 +84,7 @@ impl Content {
     /// How many weights are zero, and how many there are.
     pub fn zeros_and_count(&self) -> (usize, usize) {
         match self {
-            Self::Levels { positions, codebook } => {
-                let zero = codebook.zero();
-                (positions.iter().filter(|position| **position == zero).count(), positions.len())
-            }
+            Self::Levels { positions, codebook } => (codebook.zeros(positions), positions.len()),
             Self::Values(values) => (values.iter().filter(|value| **value == 0.0).count(), values.len()),
         }
     }

@@ -22,6 +22,7 @@ pub fn builtin() -> Catalogue<Method> {
         &super::cerwu::METHOD,
         &super::nnc::METHOD,
         &super::epr::METHOD,
+        &super::checkpoint::METHOD,
     ];
     Catalogue::new("quantizer", "ecqx ls quantizers", methods)
 }

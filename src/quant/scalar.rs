@@ -228,11 +228,12 @@ fn multiple_of(level: i32, state: usize, dependent: bool) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
 
+    /// Normal weights, most of them small beside the step.
     fn values() -> Vec<f32> {
-        (0..6000u32)
-            .map(|i| ((i.wrapping_mul(2_654_435_761) >> 8) as f32 / 8_388_608.0 - 1.0).powi(3) * 0.2)
-            .collect()
+        let mut rng = Rng::stream(1, "weights");
+        (0..6000).map(|_| 0.05 * rng.normal()).collect()
     }
 
     fn error(values: &[f32], integers: &[i32], qp: i32) -> f64 {

@@ -32,6 +32,7 @@ use super::context::Context;
 use super::log::Log;
 use super::measure::{Width, layer_records, sizes};
 use super::provenance;
+use super::quantized_checkpoint;
 use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{Dataset, Split};
@@ -171,9 +172,14 @@ fn fill(
 
     let checkpoints =
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
+    let (parameters, notes_of_file) = match quantized_checkpoint::load(context, run, &network)? {
+        Some(loaded) => loaded,
+        None => (parameters, Vec::new()),
+    };
     let (quantized, allocation) =
         quantize(context, run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
     record.warnings.extend(notes.into_iter().map(|note| format!("baseline: {note}")));
+    record.warnings.extend(notes_of_file);
     record.interrupted = checkpoints.sessions();
     record.provenance.checkpoint_seconds = checkpoints.total_cost().as_secs_f64();
     let sparsity = crate::train::quantized::sparsity(&quantized.tensors);
@@ -184,6 +190,9 @@ fn fill(
     let names: Vec<String> = quantized.tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let coding = quantized.coding.map(|coding| (coding, names.as_slice()));
     let (bytes, tensor_bytes) = model_file::write_coded(&tensors, &EncodeOptions::default(), coding)?;
+    if run.quantizer.weights().is_some() {
+        warnings.extend(quantized_checkpoint::warnings(&quantized.tensors, &tensor_bytes));
+    }
     let layers = layer_records(&quantized.tensors, &tensor_bytes, allocation.as_ref());
     let weights: usize = layers.iter().map(|layer| layer.weights).sum();
     let entropies = layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));
@@ -220,7 +229,11 @@ fn quantize(
     let method = context.registry.quantizers.find(&run.quantizer.method)?;
     let given = &run.quantizer;
     let (mut quantizer, mut scope) = method.quantizer(given.bits, &given.parameters)?;
-    let names = quantizable(parameters, &scope);
+    // What another program left in full precision shows by itself.
+    let names = match method.reads_checkpoint() {
+        true => weight_names(parameters).map(str::to_owned).collect(),
+        false => quantizable(parameters, &scope),
+    };
     if names.is_empty() {
         return Err(Error::input(format!("{}: `exclude` leaves nothing to quantize", run.label())));
     }

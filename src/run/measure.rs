@@ -26,11 +26,11 @@ pub(super) fn layer_records(
             let (weights, zeros, levels_in_use, entropy, step) = match &tensor.content {
                 Content::Levels { positions, codebook } => {
                     let levels = codebook.levels_of(positions);
-                    let zeros = levels.iter().filter(|level| **level == 0).count();
+                    let zeros = codebook.zeros(positions);
                     let in_use = levels.iter().collect::<BTreeSet<_>>().len();
                     let step = match codebook {
                         Codebook::Uniform { step, .. } => Some(*step),
-                        Codebook::Explicit { .. } => None,
+                        Codebook::PerChannel { .. } | Codebook::Explicit { .. } => None,
                     };
                     let entropy = entropy_bits(&levels) / levels.len().max(1) as f64;
                     (levels.len(), zeros, in_use, Some(entropy), step)

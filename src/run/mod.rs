@@ -12,6 +12,7 @@ pub mod insight;
 mod log;
 mod measure;
 pub mod provenance;
+mod quantized_checkpoint;
 mod resume;
 pub mod scheduler;
 

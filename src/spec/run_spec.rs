@@ -2,6 +2,7 @@
 
 use super::identity::{canonical, identity};
 use super::label;
+use super::placeholder;
 use super::registry::Registry;
 use crate::data::DatasetSpec;
 use crate::io::yaml::{self, Expecting};
@@ -115,6 +116,11 @@ impl QuantizerSpec {
     /// What the method is called in tables: a program of the user's by its own name.
     pub fn name(&self) -> &str {
         self.parameters.get("label").and_then(Value::as_str).unwrap_or(&self.method)
+    }
+
+    /// The checkpoint that holds the quantized weights, for methods that read one.
+    pub fn weights(&self) -> Option<&str> {
+        self.parameters.get("weights").and_then(Value::as_str)
     }
 }
 
@@ -231,18 +237,24 @@ impl RunSpec {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
         };
+        // What somebody else quantized is not trained here.
+        let training = self.training.as_ref().filter(|_| !method.reads_checkpoint());
         // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
         let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
-        let calibrates = match self.training {
-            // What a program wants is not known before it runs.
-            _ if allocates || method.needs_calibration || method.runs_program() => true,
+        let calibrates = match &training {
+            _ if allocates || method.needs_calibration => true,
             None => method.needs_relevance || named.is_some(),
             Some(_) => {
                 named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
             }
         };
-        let quantizer =
+        let mut quantizer =
             QuantizerSpec { method: given.method.clone(), bits: given.bits, parameters, relevance };
+        if let (true, Some(pattern)) = (method.reads_checkpoint(), quantizer.weights()) {
+            let weights =
+                placeholder::fill(pattern, given.bits, self.seed, quantizer.parameters.get("options"))?;
+            quantizer.parameters.insert("weights".into(), weights.into());
+        }
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
@@ -255,7 +267,7 @@ impl RunSpec {
                 registry,
             )?,
             quantizer,
-            training: self.training.as_ref().map(|recipe| recipe.resolved(REST_WEIGHT_DECAY)),
+            training: training.map(|recipe| recipe.resolved(REST_WEIGHT_DECAY)),
             seed: self.seed,
             calibration_samples: calibrates.then(|| self.calibration_samples.unwrap_or(CALIBRATION_SAMPLES)),
             revisions: Some(revisions),
@@ -305,6 +317,15 @@ impl RunSpec {
     /// # Errors
     /// [`Error::Internal`] for a specification that was not resolved.
     pub fn id(&self, dataset_digest: &str, baseline_id: &str) -> Result<String> {
+        self.id_with(dataset_digest, baseline_id, None)
+    }
+
+    /// As [`id`](Self::id), with the digest of the file of [`weights`](QuantizerSpec::weights) where the method reads one:
+    /// where it lies does not matter.
+    ///
+    /// # Errors
+    /// As [`id`](Self::id).
+    pub fn id_with(&self, dataset_digest: &str, baseline_id: &str, weights: Option<&str>) -> Result<String> {
         self.check_resolved()?;
         let mut json = self.json()?;
         // The baseline's id stands for it: where a checkpoint lies does not matter, what it holds does. Likewise for the
@@ -316,6 +337,9 @@ impl RunSpec {
                 map.get_mut("quantizer").and_then(|q| q.get_mut("parameters"))
             {
                 parameters.retain(|name, _| !label::CHANGES_NOTHING.contains(&name.as_str()));
+                if let Some(digest) = weights {
+                    parameters.insert("weights".into(), digest.into());
+                }
             }
         }
         Ok(identity(&["run", &canonical(&json), dataset_digest, baseline_id]))

@@ -8,7 +8,9 @@ use super::ecqx;
 fn every_method_runs_end_to_end() {
     let folder = tempfile::tempdir().unwrap();
     let methods = ecqx::quant::builtin();
-    let names: Vec<&str> = methods.names().collect();
+    // A checkpoint of somebody else's has tests of its own.
+    let methods: Vec<_> = methods.iter().filter(|method| !method.reads_checkpoint()).collect();
+    let names: Vec<&str> = methods.iter().map(|method| method.name).collect();
     let mut quantizers = String::new();
     for name in &names {
         quantizers += &format!("  - {{method: {name}}}\n  - {{method: {name}, training: null}}\n");
@@ -17,6 +19,9 @@ fn every_method_runs_end_to_end() {
         "  - {method: magnitude, bits: [4], sparsity: 0.7, schedule: one_shot, exclude_ends: true}\n";
     quantizers += "  - {method: ecq, bits: [4], layer_bits: {\"fc1*\": 2}}\n";
     quantizers += "  - {method: ecqx, bits: [4], relevance: [{lrp: {composite: epsilon_plus}}, random, uniform, fisher]}\n";
+    for (name, more) in [("uniform", ""), ("lsq", ""), ("ecq", ", step: mse"), ("ecqx", ", step: learned")] {
+        quantizers += &format!("  - {{method: {name}, bits: [4], granularity: channel{more}}}\n");
+    }
     let yaml = format!(
         "name: methods\n\
          dataset: {{name: embedded-audio, samples: {{train: 192, validation: 64, test: 64}}}}\n\
@@ -41,7 +46,7 @@ fn every_method_runs_end_to_end() {
         assert!(record["sizes"]["file"].as_f64().unwrap_or(1.0) > 0.0, "{label}");
         seen.push((method, record["bits"].as_u64()));
     }
-    for method in methods.iter() {
+    for method in methods {
         let bits: Vec<Option<u64>> = match method.bits {
             ecqx::quant::Bits::Required(..) => (2..=5).map(Some).collect(),
             _ => vec![None],

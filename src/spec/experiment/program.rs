@@ -60,6 +60,23 @@ pub(super) fn complete(
     Ok(())
 }
 
+/// Checks what an entry says of a checkpoint: that it names one, and its name in tables.
+///
+/// # Errors
+/// [`Error::Input`] naming the parameter.
+pub(super) fn check_checkpoint(parameters: &Map<String, Value>, methods: &Catalogue<Method>) -> Result<()> {
+    if !parameters.contains_key("weights") {
+        return Err(Error::input_hint(
+            "the method needs the checkpoint of each run",
+            "such as 'weights: runs/mine_w{bits}_s{seed}.pt'",
+        ));
+    }
+    match parameters.get("label") {
+        Some(Value::String(label)) => check_label(label, methods),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a word of a command names a file beside the experiment. Absolute paths are interpreters: other machines have
 /// others.
 fn is_file_of(folder: &Path, word: &str) -> bool {
