@@ -11,13 +11,17 @@ PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)
 
-.PHONY: help results build reproduce test test-engines check lint bench bench-reference doc clean
+.PHONY: help results build wheel reproduce test test-engines check lint bench bench-reference doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary
 	$(CARGO) build --release --locked
+
+wheel: ## Build the wheel (program and Python package) in target/wheels, with maturin in a virtual environment
+	test -x target/wheel-venv/bin/maturin || { python3 -m venv target/wheel-venv && target/wheel-venv/bin/pip install --quiet maturin; }
+	target/wheel-venv/bin/maturin build --release --out target/wheels
 
 reproduce: build ## Run the experiments for the data that is there, then write tables and figures
 	ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)

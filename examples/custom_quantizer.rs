@@ -20,6 +20,7 @@ pub static METHOD: Method = Method {
     about: "signed powers of two times a learned scale",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[Parameter::number("shrink", "first scale over the largest |w|", (0.01, 1.0), 1.0)],
     strength: None,
     role: Role::Rival,

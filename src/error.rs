@@ -59,6 +59,9 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// A program of the user's did not do what it was asked.
+    #[error("{0}")]
+    Program(String),
     /// The store was moved or removed while it was in use.
     #[error("{}: the store is not there any more", .0.display())]
     StoreGone(PathBuf),

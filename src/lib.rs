@@ -11,6 +11,7 @@ pub mod codec;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod external;
 pub mod insight;
 pub mod io;
 pub mod model;

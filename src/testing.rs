@@ -10,8 +10,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
 
 use crate::quant::Method;
+use crate::quant::calibration::{CalibrationData, CalibrationKind, LayerCalibration, Moments};
 use crate::quant::quantizer::{QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 /// Bits per weight at which methods are checked that have a bit width.
 const BITS: u32 = 3;
@@ -27,7 +28,11 @@ pub fn tensor(values: &[f32]) -> WeightTensor<'_> {
 /// # Panics
 /// When it cannot be built.
 pub fn quantizer(method: &Method) -> Box<dyn Quantizer> {
-    let built = method.quantizer(method.bits.range().map(|_| BITS), &Map::new());
+    quantizer_with(method, &Map::new())
+}
+
+fn quantizer_with(method: &Method, parameters: &Map<String, Value>) -> Box<dyn Quantizer> {
+    let built = method.quantizer(method.bits.range().map(|_| BITS), parameters);
     match built {
         Ok((quantizer, _)) => quantizer,
         Err(error) => panic!("{}: {error}", method.name),
@@ -40,6 +45,27 @@ fn relevance_for(quantizer: &dyn Quantizer, weights: &[WeightTensor<'_>]) -> Opt
         (tensor.name.to_owned(), (0..tensor.values.len()).map(|i| (i as f32 * 0.7).sin()).collect())
     };
     quantizer.wants_relevance().then(|| weights.iter().map(of).collect())
+}
+
+/// Gives a method that calibrates made-up inputs: every weight its own, neighbours correlated.
+fn calibrate(quantizer: &mut dyn Quantizer, weights: &[WeightTensor<'_>]) {
+    let Some(needs) = quantizer.wants_calibration() else { return };
+    for (index, tensor) in weights.iter().enumerate() {
+        let size = tensor.values.len();
+        let near = |row: usize, column: usize| 0.5f64.powi(row.abs_diff(column).min(60) as i32);
+        let moments = (0..size * size).map(|at| near(at / size, at % size)).collect();
+        let data = match needs.kind {
+            CalibrationKind::Moments => {
+                CalibrationData::Moments(Moments { size, columns: 8, groups: vec![moments] })
+            }
+            CalibrationKind::Inputs => {
+                let values = (0..8 * size).map(|i| (i as f32 * 0.3).sin()).collect();
+                CalibrationData::Inputs { shape: vec![8, size], values }
+            }
+        };
+        let layer = LayerCalibration { name: tensor.name.to_owned(), samples: 8, data };
+        quantizer.calibrate(index, *tensor, layer).unwrap();
+    }
 }
 
 /// Compares a gradient with the central difference of the loss: `loss(x)` at `at` ± `step`.
@@ -78,6 +104,7 @@ pub fn check_degenerate_layers(method: &Method) {
         let case = format!("{} on {values:?}", method.name);
         let mut quantizer = quantizer(method);
         quantizer.initialize(&weights).expect(&case);
+        calibrate(quantizer.as_mut(), &weights);
         let relevance = relevance_for(quantizer.as_ref(), &weights);
         let at = StepInfo { step: 1, total_steps: 2, epoch: 0, epochs: 1 };
         let found = quantizer.assign(&weights, relevance.as_ref(), at).expect(&case);
@@ -101,8 +128,16 @@ pub fn check_degenerate_layers(method: &Method) {
 /// # Panics
 /// When it does not.
 pub fn check_resume(method: &Method) {
+    check_resume_with(method, &Map::new());
+}
+
+/// As [`check_resume`], with some parameters.
+///
+/// # Panics
+/// As [`check_resume`].
+pub fn check_resume_with(method: &Method, parameters: &Map<String, Value>) {
     let values: Vec<f32> = (0..500).map(|i| ((i * 263 % 500) as f32 - 250.3).powi(3) / 2e7).collect();
-    let weights = [tensor(&values)];
+    let weights = [WeightTensor { name: "w", shape: &[5, 100], values: &values }];
     let at = |step: usize| StepInfo { step, total_steps: 8, epoch: step / 4, epochs: 2 };
     let step = |quantizer: &mut Box<dyn Quantizer>, last: Vec<QuantizedTensor>, number: usize| {
         let mut gradient: Vec<f32> = (0..500).map(|i| ((i + 31 * number) as f32).cos() * 0.1).collect();
@@ -111,14 +146,21 @@ pub fn check_resume(method: &Method) {
         let relevance = relevance_for(quantizer.as_ref(), &weights);
         quantizer.assign(&weights, relevance.as_ref(), at(number)).unwrap()
     };
-    let (mut straight, mut resumed) = (quantizer(method), quantizer(method));
+    let (mut straight, mut resumed) =
+        (quantizer_with(method, parameters), quantizer_with(method, parameters));
     straight.initialize(&weights).unwrap();
+    calibrate(straight.as_mut(), &weights);
     let mut last = straight.assign(&weights, None, at(0)).unwrap();
     for number in 1..4 {
         last = step(&mut straight, last, number);
     }
     // Through text, as a checkpoint does.
     let saved = serde_json::from_str(&straight.state().unwrap().to_string()).unwrap();
+    if resumed.wants_calibration().is_some() {
+        // What it learned of the inputs is learned again, not saved.
+        resumed.initialize(&weights).unwrap();
+        calibrate(resumed.as_mut(), &weights);
+    }
     resumed.restore(&saved).unwrap();
     let mut other = last.clone();
     for number in 4..8 {

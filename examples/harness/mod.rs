@@ -8,7 +8,7 @@ use ecqx::nn::{Network, Parameters};
 use ecqx::quant;
 use ecqx::relevance::{self, Context};
 use ecqx::rng::Rng;
-use ecqx::train::quantized::{QuantizationAware, quantizable, quantization_aware};
+use ecqx::train::quantized::{Calibration, QuantizationAware, quantizable, quantization_aware};
 use ecqx::train::{NoCheckpoints, Observer, TrainingSpec, full_precision};
 use serde_json::json;
 use std::sync::Mutex;
@@ -113,7 +113,7 @@ pub fn training(network: &Network, kind: &str, batch: usize, repeats: usize) -> 
             quantizer.as_mut(),
             Some(measure.as_mut()),
             &dataset,
-            &QuantizationAware { spec: &spec, seed: 1 },
+            &QuantizationAware { spec: &spec, seed: 1, calibration: Calibration::default() },
             &clock,
             &NoCheckpoints,
         )?;

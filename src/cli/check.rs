@@ -51,6 +51,13 @@ fn records(experiment: &Path, store: &Path, global: &Global) -> crate::Result<Ve
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let all = match args.files.as_slice() {
+        [] if !args.expected.is_dir() => {
+            return Err(crate::Error::input_hint(
+                format!("{}: no such folder: there are no expected numbers to compare with", args.expected.display()),
+                "name files of expected numbers, or their folder with --expected; the project's own are in its baselines/expected",
+            )
+            .into());
+        }
         [] => Expected::load_folder(&args.expected)?,
         files => files.iter().map(|file| Expected::load(file)).collect::<crate::Result<_>>()?,
     };

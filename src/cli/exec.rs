@@ -125,7 +125,7 @@ struct Screen {
 }
 
 impl Watch for Screen {
-    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: u64) -> Box<dyn View + 'a> {
+    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: Option<u64>) -> Box<dyn View + 'a> {
         Box::new(self.progress.start(experiment, label, seed))
     }
 
@@ -169,7 +169,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         wait_for_others: args.all,
         retries: args.options.retries(),
     };
-    let screen = Screen { progress: Progress::new(tasks.len()), all: args.all };
+    let screen = Screen { progress: Progress::new(&tasks), all: args.all };
     let ends = schedule(&context, &tasks, policy, &screen)?;
     screen.progress.finish();
     match args.all {

@@ -2,8 +2,9 @@
 //! process at once. Who ends processes by a signal (batch systems, a closing terminal) does not wait for an epoch: then
 //! runs stop after the step.
 
+use super::progress::Progress;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A signal has come.
@@ -23,6 +24,26 @@ pub(super) fn cancelled_now() -> bool {
     AT_ONCE.load(Ordering::Relaxed)
 }
 
+/// Where a line can be shown to the user without being drawn over.
+type Speaker = Box<dyn Fn(&str) + Send>;
+static SPEAKER: Mutex<Option<Speaker>> = Mutex::new(None);
+
+fn say(line: &str) {
+    match &*SPEAKER.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(speaker) => speaker(line),
+        None => eprintln!("{line}"),
+    }
+}
+
+/// Does `work` while what an interruption has to say appears above the bars of `progress`.
+pub(super) fn told_to<T>(progress: &Progress, work: impl FnOnce() -> T) -> T {
+    let speaker = progress.speaker();
+    *SPEAKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(speaker));
+    let result = work();
+    *SPEAKER.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    result
+}
+
 /// Listens to signals from now on.
 ///
 /// # Errors
@@ -35,14 +56,10 @@ pub(super) fn install() -> anyhow::Result<()> {
         }
         // The flag of a termination may be set a moment later.
         std::thread::sleep(Duration::from_millis(5));
-        eprintln!(
-            "{}",
-            match cancelled_now() {
-                true => "stopping after this step, with a checkpoint",
-                false =>
-                    "stopping at the end of the epoch; once more to stop at once (nothing finished is lost)",
-            }
-        );
+        say(match cancelled_now() {
+            true => "stopping after this step, with a checkpoint",
+            false => "stopping at the end of the epoch; once more to stop at once (nothing finished is lost)",
+        });
         // Last, so that even a run that is about to end has said why it stops.
         CANCELLED.store(true, Ordering::Relaxed);
     })?;

@@ -2,6 +2,7 @@
 //!
 //! A subcommand is added with its file, one `mod` line, one variant of `Command` and one arm of `dispatch`.
 
+mod allocation;
 mod app;
 mod check;
 mod decode;
@@ -12,13 +13,16 @@ mod exec;
 mod experiments;
 mod explain;
 mod explain_rules;
+mod init;
 mod inspect;
 mod interrupt;
+mod listing;
 mod ls;
 mod plan;
 mod progress;
 mod quantize;
 mod report;
+mod results;
 mod run;
 mod run_options;
 mod show;
@@ -117,9 +121,11 @@ impl Global {
 enum Command {
     Run(run::Args),
     Report(report::Args),
+    Results(results::Args),
     Plan(plan::Args),
     Validate(validate::Args),
     Ls(ls::Args),
+    Init(init::Args),
     Evaluate(evaluate::Args),
     Explain(Box<explain::Args>),
     Quantize(quantize::Args),
@@ -140,9 +146,11 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::run(&args, global),
         Command::Report(args) => report::run(&args, global),
+        Command::Results(args) => results::run(&args, global),
         Command::Plan(args) => plan::run(&args, global),
         Command::Validate(args) => validate::run(&args, global),
         Command::Ls(args) => ls::run(&args, global),
+        Command::Init(args) => init::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
         Command::Explain(args) => explain::run(&args, global),
         Command::Quantize(args) => quantize::run(&args, global),

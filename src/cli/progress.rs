@@ -1,10 +1,12 @@
 //! Progress of `ecqx run`: bars on a terminal, plain lines elsewhere; always on standard error.
 
 use crate::record::{EpochMetrics, Outcome, RunRecord};
-use crate::run::scheduler::View;
+use crate::run::BASELINE_PHASE as BASELINE;
+use crate::run::scheduler::{Task, View};
 use crate::train::Observer;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// All runs of a command.
 pub struct Progress {
@@ -12,6 +14,10 @@ pub struct Progress {
     overall: ProgressBar,
     terminal: bool,
     total: usize,
+    /// Characters of the longest name, so that results stand below each other.
+    width: usize,
+    /// Whether names carry their experiment.
+    with_experiment: bool,
 }
 
 /// One run.
@@ -19,6 +25,15 @@ pub struct RunBar<'a> {
     progress: &'a Progress,
     bar: ProgressBar,
     name: String,
+    /// What its epochs belong to while the run makes its own baseline.
+    in_baseline: AtomicBool,
+}
+
+/// What a run is called in a line.
+fn name(experiment: Option<&str>, label: &str, seed: Option<u64>) -> String {
+    let experiment = experiment.map_or(String::new(), |experiment| format!("{experiment}: "));
+    let seed = seed.map_or(String::new(), |seed| format!(" seed={seed}"));
+    format!("{experiment}{label}{seed}")
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -27,8 +42,15 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Progress {
-    /// Progress over `total` runs.
-    pub fn new(total: usize) -> Self {
+    /// Progress over these tasks.
+    pub fn new(tasks: &[Task]) -> Self {
+        let total = tasks.len();
+        let with_experiment = tasks.windows(2).any(|pair| pair[0].experiment != pair[1].experiment);
+        let names = tasks.iter().map(|task| {
+            let experiment = with_experiment.then_some(task.experiment.as_str());
+            name(experiment, &task.label(), task.seed()).chars().count()
+        });
+        let width = names.max().unwrap_or(0);
         let terminal = std::io::stderr().is_terminal();
         let bars = MultiProgress::new();
         let overall = match terminal {
@@ -37,34 +59,52 @@ impl Progress {
         };
         overall.set_length(total as u64);
         overall.set_style(style("{bar:30} {pos}/{len} runs  {elapsed} elapsed  {eta} left"));
-        Self { bars, overall, terminal, total }
+        Self { bars, overall, terminal, total, width, with_experiment }
     }
 
     /// A line that stays.
     pub fn note(&self, line: &str) {
-        if self.terminal {
-            // A broken terminal loses a line of progress, nothing else.
-            let _ = self.bars.println(line);
-        } else {
-            eprintln!("{line}");
+        self.speaker()(line);
+    }
+
+    /// What says a line that stays, from another thread.
+    pub fn speaker(&self) -> impl Fn(&str) + Send + use<> {
+        let (bars, terminal) = (self.bars.clone(), self.terminal);
+        move |line| {
+            if terminal {
+                // A broken terminal loses a line of progress, nothing else.
+                let _ = bars.println(line);
+            } else {
+                eprintln!("{line}");
+            }
         }
     }
 
-    /// Begins a run.
-    pub fn start(&self, experiment: &str, label: &str, seed: u64) -> RunBar<'_> {
-        let name = format!("{experiment}: {label} seed={seed}");
+    /// Begins a run, or a shared baseline where `seed` is `None`.
+    pub fn start(&self, experiment: &str, label: &str, seed: Option<u64>) -> RunBar<'_> {
+        let name = name(self.with_experiment.then_some(experiment), label, seed);
         let bar = match self.terminal {
             true => self.bars.insert_before(&self.overall, ProgressBar::new(0)),
             false => ProgressBar::hidden(),
         };
         bar.set_style(style("{spinner} {msg}  {pos}/{len}  {eta}"));
         bar.set_message(name.clone());
-        RunBar { progress: self, bar, name }
+        RunBar { progress: self, bar, name, in_baseline: AtomicBool::new(false) }
     }
 
     /// Removes the bars.
     pub fn finish(&self) {
         self.overall.finish_and_clear();
+    }
+}
+
+impl RunBar<'_> {
+    /// What is being trained: the run, or the baseline that it makes for itself.
+    fn now(&self) -> String {
+        match self.in_baseline.load(Ordering::Relaxed) && self.name != BASELINE {
+            true => format!("{BASELINE} for {}", self.name),
+            false => self.name.clone(),
+        }
     }
 }
 
@@ -74,19 +114,27 @@ impl View for RunBar<'_> {
         self.bar.finish_and_clear();
         let Some(record) = record else { return };
         self.progress.overall.inc(1);
-        let count = format!("[{}/{}]", self.progress.overall.position(), self.progress.total);
+        let total = self.progress.total.to_string();
+        let count = format!("[{:>width$}/{total}]", self.progress.overall.position(), width = total.len());
         let result = match &record.outcome {
-            Outcome::Done(measured) => format!(
-                "top-1 {:.2} %, zeros {:.1} %, {:.1} kB (ratio {:.1}), {}",
-                measured.test.top1,
-                100.0 * measured.sparsity,
-                measured.sizes.file as f64 / 1000.0,
-                measured.sizes.compression_ratio(),
-                super::duration::duration(record.seconds)
-            ),
+            Outcome::Done(measured) => {
+                let drop = record.baseline.as_ref().map_or(String::new(), |baseline| {
+                    // Rounded first, so that nothing lost has no sign.
+                    let change = ((measured.test.top1 - baseline.top1) * 100.0).round() / 100.0 + 0.0;
+                    format!("  {change:+6.2} pp")
+                });
+                format!(
+                    "top-1 {:6.2} %{drop}  sparsity {:5.1} %  {:>8.1} kB  ratio {:5.1}  {}",
+                    measured.test.top1,
+                    100.0 * measured.sparsity,
+                    measured.sizes.file as f64 / 1000.0,
+                    measured.sizes.compression_ratio(),
+                    super::duration::duration(record.seconds)
+                )
+            }
             Outcome::Failed(failure) => format!("FAILED: {}", failure.error),
         };
-        self.progress.note(&format!("{count} {}  {result}", self.name));
+        self.progress.note(&format!("{count} {:<width$}  {result}", self.name, width = self.progress.width));
         for warning in &record.warnings {
             self.progress.note(&format!("  warning: {warning}"));
         }
@@ -98,7 +146,7 @@ impl Observer for RunBar<'_> {
         self.bar.set_length(steps as u64);
         self.bar.set_position(step as u64);
         if epoch > 0 {
-            self.bar.set_message(format!("{}  epoch {epoch}/{epochs}  loss {loss:.3}", self.name));
+            self.bar.set_message(format!("{}  epoch {epoch}/{epochs}  loss {loss:.3}", self.now()));
         }
     }
 
@@ -108,7 +156,7 @@ impl Observer for RunBar<'_> {
                 |value: Option<f64>, digits: usize| value.map_or("–".into(), |v| format!("{v:.digits$}"));
             eprintln!(
                 "  {}  epoch {}  loss {}  validation top-1 {} %  {:.1} s",
-                self.name,
+                self.now(),
                 metrics.epoch,
                 number(metrics.train_loss, 3),
                 number(metrics.validation_top1, 2),
@@ -118,6 +166,7 @@ impl Observer for RunBar<'_> {
     }
 
     fn phase(&self, what: &str) {
+        self.in_baseline.store(what == BASELINE, Ordering::Relaxed);
         self.bar.set_message(format!("{}  {what}", self.name));
     }
 

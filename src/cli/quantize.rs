@@ -1,14 +1,19 @@
 //! `ecqx quantize`: post-training quantization of a checkpoint alone.
 
 use super::Global;
-use super::evaluate::options as key_values;
+use super::allocation::{self, Width, allocation};
+use super::evaluate::{network, options as key_values};
 use super::weights::{WeightsArgs, facts};
 use crate::codec::{EncodeOptions, model_file};
+use crate::data::{self, DatasetSpec};
 use crate::io::Output;
-use crate::model::checkpoint::{self, Checkpoint, Metadata, ReadOptions, StateDict};
+use crate::model::checkpoint::{self, Checkpoint, FitOptions, Metadata, ReadOptions, StateDict};
+use crate::quant::allocation::{Budget, CostBy};
 use crate::quant::quantizer::{
-    Content, QuantizedTensor, Relevances, StepInfo, WeightTensor, replace_undefined,
+    Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor, replace_undefined,
 };
+use crate::spec::run_spec::CALIBRATION_SAMPLES;
+use crate::train::calibration::{CalibrationSet, calibrate_quantizer};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
@@ -26,9 +31,18 @@ pub struct Args {
     /// Method: a name from `ecqx ls quantizers`
     #[arg(long)]
     method: String,
-    /// Bit width
-    #[arg(long, allow_negative_numbers = true)]
-    bits: Option<u32>,
+    /// Bit width; auto: one for each layer, within --budget or --budget-bytes
+    #[arg(long, allow_negative_numbers = true, value_parser = Width::parse, value_name = "BITS|auto")]
+    bits: Option<Width>,
+    /// Mean bits per quantized weight that --bits auto may take
+    #[arg(long, value_parser = super::number)]
+    budget: Option<f64>,
+    /// Bytes of all quantized weights, before entropy coding, that --bits auto may take
+    #[arg(long, value_name = "BYTES")]
+    budget_bytes: Option<u64>,
+    /// What a layer's bit width costs under --bits auto: relevance or fisher (from --relevance), or error [default: relevance]
+    #[arg(long, value_name = "WORD")]
+    allocate_by: Option<String>,
     /// Strength of the entropy term
     #[arg(long, value_parser = super::number)]
     lambda: Option<f64>,
@@ -41,6 +55,24 @@ pub struct Args {
     /// Relevance of the weights, under their names, as `ecqx explain` writes it
     #[arg(long, value_name = "FILE.safetensors")]
     relevance: Option<PathBuf>,
+    /// Model, for methods that calibrate: a name from `ecqx ls models`, or a YAML file that describes one
+    #[arg(long, requires = "dataset")]
+    model: Option<String>,
+    /// Options of the model, as KEY=VALUE
+    #[arg(long = "model-option", value_name = "KEY=VALUE", requires = "model")]
+    model_options: Vec<String>,
+    /// Data set whose training samples a method calibrates with: a name from `ecqx ls datasets`
+    #[arg(long, value_name = "NAME", requires = "model")]
+    dataset: Option<String>,
+    /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
+    #[arg(long, requires = "dataset")]
+    normalization: Option<String>,
+    /// How many training samples a method calibrates with
+    #[arg(long, value_name = "N", default_value_t = CALIBRATION_SAMPLES)]
+    samples: usize,
+    /// Which training samples
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
     /// Name pattern of weights that stay as they are (several times) [default: the method's]
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
@@ -69,6 +101,9 @@ impl Args {
         let own = [
             ("lambda", self.lambda.map(Value::from)),
             ("p", self.p.map(Value::from)),
+            ("budget", self.budget.map(Value::from)),
+            ("budget_bytes", self.budget_bytes.map(Value::from)),
+            ("allocate_by", self.allocate_by.clone().map(Value::from)),
             ("profile", self.profile.clone().map(Value::from)),
             ("exclude", (!self.exclude.is_empty()).then(|| self.exclude.clone().into())),
         ];
@@ -78,6 +113,30 @@ impl Args {
             }
         }
         Ok(parameters)
+    }
+
+    /// Shows a method that calibrates the inputs of every layer.
+    fn calibrate(
+        &self,
+        global: &Global,
+        quantizer: &mut dyn Quantizer,
+        weights: &[WeightTensor<'_>],
+    ) -> Result<()> {
+        let (Some(model), Some(name)) = (&self.model, &self.dataset) else {
+            return Err(Error::input_hint(
+                format!("method {} calibrates with training samples", self.method),
+                "give --model and --dataset; --samples and --seed say how many and which",
+            ));
+        };
+        let mut spec = DatasetSpec::named(name);
+        spec.normalization = self.normalization.clone().map(data::Normalization::Preset);
+        let dataset = data::open(&spec, &global.data_dir())?;
+        let network = network(model, &self.model_options, dataset.as_ref())?;
+        let fit = self.weights.path(global)?;
+        let checkpoint = self.weights.open(global)?;
+        let fitted = checkpoint.fit(&fit, &network, &global.device()?, FitOptions::default())?;
+        let set = CalibrationSet { samples: self.samples, seed: self.seed };
+        calibrate_quantizer(&network, &fitted.parameters, weights, quantizer, dataset.as_ref(), &set)
     }
 
     /// The format that was asked for, or that the output's name says.
@@ -133,7 +192,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     output.leaves_room_for(global.json)?;
     let format = args.format(&output)?;
     let method = global.registry.quantizers.find(&args.method)?;
-    let (mut quantizer, scope) = method.quantizer(args.bits, &args.parameters()?)?;
+    let resolved = method.resolve(&args.parameters()?)?;
+    let budget = Budget::of(&resolved);
+    if args.bits == Some(Width::Auto) && budget.is_none() {
+        return Err(Error::input_hint("--bits auto needs a budget", "give --budget or --budget-bytes").into());
+    }
+    let (mut quantizer, mut scope) = method.quantizer(args.bits.and_then(Width::bits), &resolved)?;
     let Checkpoint { tensors: state, notes, .. } = args.weights.open(global)?;
     let weights = state.iter().filter(|(name, tensor)| is_weight(name, tensor));
     let names = scope.select(weights.map(|(name, _)| name.as_str()));
@@ -156,7 +220,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         .map(|(name, values)| WeightTensor { name, shape: state[name].dims(), values })
         .collect();
     let mut metadata = Metadata::from_iter([(facts::WRITTEN_BY.to_owned(), "ecqx quantize".to_owned())]);
-    let relevance = match (&args.relevance, quantizer.wants_relevance()) {
+    let weighs = budget.is_some_and(|budget| matches!(budget.by, CostBy::Relevance | CostBy::Fisher));
+    let relevance = match (&args.relevance, quantizer.wants_relevance() || weighs) {
         (Some(path), true) => {
             let (relevance, facts) = relevance(path, &names, &state)?;
             warnings.extend(on_test_split(path, &facts));
@@ -167,6 +232,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         (Some(_), false) => {
             return Err(Error::input(format!("method {} uses no relevance", args.method)).into());
         }
+        // The allocation says what it needs itself.
+        (None, true) if !quantizer.wants_relevance() => None,
         (None, true) => {
             return Err(Error::input_hint(
                 format!("method {} needs --relevance FILE.safetensors", args.method),
@@ -175,8 +242,19 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             .into());
         }
     };
+    let allocation = match &budget {
+        Some(budget) => Some(allocation(method, &resolved, budget, &weights, relevance.as_ref())?),
+        None => None,
+    };
+    if let Some(allocation) = &allocation {
+        (quantizer, scope) = method.quantizer(allocation.widest(), &allocation.parameters(&resolved))?;
+    }
     quantizer.initialize(&weights)?;
-    let tensors = quantizer.assign(&weights, relevance.as_ref(), StepInfo::POST_TRAINING)?;
+    if quantizer.wants_calibration().is_some() {
+        args.calibrate(global, quantizer.as_mut(), &weights)?;
+    }
+    let used = relevance.as_ref().filter(|_| quantizer.wants_relevance());
+    let tensors = quantizer.assign(&weights, used, StepInfo::POST_TRAINING)?;
     let all = state.iter().filter(|(name, tensor)| is_weight(name, tensor)).map(|(name, _)| name.as_str());
     warnings.extend(quantizer.take_warnings().into_iter().chain(scope.warnings(all)));
     warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
@@ -190,20 +268,27 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         Format::Nnc => None,
     };
     let counters = leave_out_counters(&mut state);
-    let (model, full_precision) = model_file(&state)?;
+    let (model, full_precision) =
+        model_file(&state, quantizer.coding().map(|coding| (coding, names.as_slice())))?;
     output.write(whole.as_ref().unwrap_or(&model))?;
 
     let layers: Vec<Value> = tensors.iter().map(describe).collect();
     let total = Total::new(&tensors, model.len(), full_precision);
     if global.json {
-        let report = json!({
-            "method": args.method, "bits": args.bits, "layers": layers, "weights": total.weights,
+        let mut report = json!({
+            "method": args.method, "bits": args.bits.and_then(Width::bits), "layers": layers, "weights": total.weights,
             "zeros": total.zeros, "sparsity": total.sparsity(), "bytes": whole.as_ref().unwrap_or(&model).len(),
             "model_bytes": total.bytes, "full_precision_bytes": total.full_precision,
             "compression_ratio": total.ratio(), "notes": notes, "warnings": warnings,
         });
+        if let Some(allocation) = &allocation {
+            report["allocation"] = allocation::describe(allocation);
+        }
         println!("{report}");
     } else if !output.is_standard_output() {
+        if let Some(allocation) = &allocation {
+            allocation::print(allocation);
+        }
         print_table(&layers);
         if format == Format::Nnc && counters > 0 {
             println!("{counters} batch counters are not in the model file: inference does not use them");
@@ -235,12 +320,10 @@ pub(super) fn leave_out_counters(state: &mut StateDict) -> usize {
 }
 
 /// The model file of a quantized state dict, as a run would write it, and its bytes in full precision.
-fn model_file(state: &StateDict) -> Result<(Vec<u8>, usize)> {
+fn model_file(state: &StateDict, coding: Option<(FloatCoding, &[String])>) -> Result<(Vec<u8>, usize)> {
     let entries = checkpoint::entries(state)?;
-    let dependent_quantization = !model_file::has_pruned_floats(&entries);
-    let options = EncodeOptions { dependent_quantization, ..EncodeOptions::default() };
     let full_precision = 4 * entries.iter().map(model_file::Entry::count).sum::<usize>();
-    Ok((model_file::write_entries(&entries, &options)?.0, full_precision))
+    Ok((model_file::write_entries_coded(&entries, &EncodeOptions::default(), coding)?.0, full_precision))
 }
 
 /// What holds for the whole result, whatever its accuracy.
@@ -305,7 +388,7 @@ fn describe(tensor: &QuantizedTensor) -> Value {
     match &tensor.content {
         Content::Levels { positions, codebook } => {
             let levels = codebook.levels_of(positions);
-            let zeros = levels.iter().filter(|level| **level == 0).count();
+            let zeros = codebook.zeros(positions);
             let mut used = levels.clone();
             used.sort_unstable();
             used.dedup();

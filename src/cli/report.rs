@@ -126,10 +126,11 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     } else {
         report.nothing_compared.iter().for_each(|note| println!("{note}"));
         println!(
-            "{} ({failed} failed), {} in {}",
+            "{} ({failed} failed), {} in {}; the page to open: {}",
             count(records.len(), "run"),
             count(written.len(), "file"),
-            args.output.display()
+            args.output.display(),
+            args.output.join("report.html").display()
         );
     }
     Ok(super::DONE)

@@ -1,13 +1,17 @@
 //! `ecqx run`: do what experiments ask for; finished runs are skipped, failed ones become rows and are tried again.
 
 use super::Global;
+use super::duration::duration;
 use super::experiments::{self, Selection};
 use super::interrupt::{self, cancelled};
+use super::listing;
 use super::progress::Progress;
 use super::run_options::RunOptions;
 use crate::error::count;
-use crate::plan::{Depth, Planned, State};
+use crate::plan::{Depth, Planned, State, estimate};
 use crate::record::RunRecord;
+use crate::report::Methods;
+use crate::report::records::sort;
 use crate::run::scheduler::{End, Policy, Task, View, Watch, Work, schedule};
 use crate::store::Store;
 
@@ -33,7 +37,7 @@ pub struct Args {
 struct Screen<'a>(&'a Progress);
 
 impl Watch for Screen<'_> {
-    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: u64) -> Box<dyn View + 'a> {
+    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: Option<u64>) -> Box<dyn View + 'a> {
         Box::new(self.0.start(experiment, label, seed))
     }
 
@@ -81,12 +85,15 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     if !due.is_empty() {
         context.store.check_writable()?;
     }
-    let progress = Progress::new(due.len());
+    let progress = Progress::new(&due);
     progress.note(&format!(
         "{}: {skipped} finished earlier, {} to do",
         count(planned.len(), "run"),
         due.len()
     ));
+    if !due.is_empty() {
+        progress.note(&expected_time(&planned, args));
+    }
     if !given_up.is_empty() {
         progress.note(&format!(
             "{} without attempts left (--max-retries); --retry-failed tries again",
@@ -100,7 +107,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         wait_for_others: false,
         retries,
     };
-    let ends = schedule(&context, &due, policy, &Screen(&progress))?;
+    let ends = interrupt::told_to(&progress, || schedule(&context, &due, policy, &Screen(&progress)))?;
     progress.finish();
     let computed: Vec<RunRecord> = ends
         .into_iter()
@@ -132,8 +139,63 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             })
         );
     }
+    let now_done = skipped + computed.len() - failed.len();
+    if !global.json {
+        // What is done and what comes next, also after an interruption.
+        if !cancelled() {
+            finished(&planned, computed.clone(), global, args);
+        }
+        let all = count(planned.len(), "run");
+        match cancelled() {
+            true => eprintln!("{now_done} of {all} done; the same command continues"),
+            false if now_done < planned.len() => eprintln!("{now_done} of {all} done"),
+            false => {}
+        }
+    }
     if cancelled() {
         return Ok(super::INTERRUPTED);
     }
     Ok(if failed.is_empty() && given_up.is_empty() { super::DONE } else { super::FAILED })
+}
+
+/// How long it may take, from what the store has of these experiments.
+fn expected_time(planned: &[Planned], args: &Args) -> String {
+    match estimate::seconds_left(planned, &Default::default()) {
+        Some(seconds) => format!(
+            "expected time: about {} with {} at a time, from the finished runs here",
+            duration(seconds / f64::from(args.jobs)),
+            count(args.jobs as usize, "run")
+        ),
+        None => "expected time: unknown until a run of each data set and model is done".into(),
+    }
+}
+
+/// Rows of working points that fit a screen.
+const ROWS: usize = 24;
+
+/// A short table of all finished runs of the experiments, and what to do next.
+fn finished(planned: &[Planned], computed: Vec<RunRecord>, global: &Global, args: &Args) {
+    let methods = Methods::new(&global.registry);
+    let mut records = computed;
+    records.extend(planned.iter().filter_map(|planned| match &planned.state {
+        State::Done(record) => Some((**record).clone()),
+        _ => None,
+    }));
+    // New results stand before those of the same id that were done again; sorting keeps the first.
+    sort(&mut records, &methods);
+    let lines = listing::working_points(&records, &methods).lines();
+    if lines.len() < 2 {
+        return;
+    }
+    println!();
+    lines.iter().take(ROWS + 1).for_each(|line| println!("{line}"));
+    if lines.len() > ROWS + 1 {
+        println!("… {}: `ecqx results` lists them", count(lines.len() - ROWS - 1, "more row"));
+    }
+    let specs: Vec<String> = args.selection.specs.iter().map(|spec| spec.display().to_string()).collect();
+    let store = match args.selection.store.to_str() {
+        Some("store") => String::new(),
+        _ => format!(" --store {}", args.selection.store.display()),
+    };
+    println!("\nnext: ecqx report {}{store}", specs.join(" "));
 }

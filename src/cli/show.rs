@@ -1,6 +1,8 @@
 //! `ecqx show` and `ecqx diff`: one record, and what two differ in.
 
 use super::Global;
+use super::listing;
+use crate::error::{count, excerpt};
 use crate::record::RunRecord;
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};
@@ -8,11 +10,14 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Print the record of a run: settings, results, provenance
+/// Print a run: results, layers and epochs, settings; provenance with --all
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Id of the run, or its beginning
+    /// Id of the run or its beginning, or its label with or without 'seed=N'
     run: String,
+    /// Also print the provenance and every field of the record
+    #[arg(long)]
+    all: bool,
     /// Folder of results
     #[arg(long, default_value = "store")]
     store: PathBuf,
@@ -21,24 +26,22 @@ pub struct Args {
 /// Say in what two runs differ
 #[derive(Debug, clap::Args)]
 pub struct DiffArgs {
-    /// Id of a run, or its beginning
+    /// Id of a run or its beginning, or its label
     first: String,
-    /// Id of another run
+    /// Another run, named likewise
     second: String,
     /// Folder of results
     #[arg(long, default_value = "store")]
     store: PathBuf,
 }
 
-/// The one record whose id begins with `prefix`.
-fn find(store: &Store, prefix: &str) -> Result<RunRecord> {
+/// The one run that `name` means: an id, the beginning of one, or a label as `ecqx results` shows it, followed by
+/// `seed=N` where several seeds have it.
+fn find(store: &Store, name: &str) -> Result<RunRecord> {
     let mut ids = store.run_ids()?;
-    ids.retain(|id| id.starts_with(prefix));
+    ids.retain(|id| id.starts_with(name));
     match ids.as_slice() {
-        [] => Err(Error::input_hint(
-            format!("{}: no run's id begins with '{prefix}'", store.root().display()),
-            "the raw table of `ecqx report` lists them",
-        )),
+        [] => by_label(store, name),
         [id] => match store.find(id) {
             Lookup::Found(record) => Ok(*record),
             Lookup::Damaged(why) => Err(Error::input_hint(why, "`ecqx run` does a damaged run again")),
@@ -47,12 +50,48 @@ fn find(store: &Store, prefix: &str) -> Result<RunRecord> {
             }
             Lookup::Missing => Err(Error::input(format!("{id}: the run is being replaced; try again"))),
         },
-        several => Err(Error::input(format!(
-            "'{prefix}' is the beginning of {} ids: give more of it",
-            several.len()
-        ))),
+        several => {
+            Err(Error::input(format!("'{name}' is the beginning of {} ids: give more of it", several.len())))
+        }
     }
 }
+
+/// The one run with this label.
+fn by_label(store: &Store, name: &str) -> Result<RunRecord> {
+    let (label, seed) = match name.rsplit_once(" seed=") {
+        Some((label, seed)) => (label, seed.parse::<u64>().ok()),
+        None => (name, None),
+    };
+    let (mut records, _) = store.records()?;
+    records.retain(|record| {
+        (record.label == label && seed.is_none_or(|seed| seed == record.seed)) || record.label == name
+    });
+    if records.len() > 1 {
+        let ids: Vec<String> = records
+            .iter()
+            .take(MOST_SHOWN)
+            .map(|record| format!("{:.8} ({}, seed {})", record.id, record.experiment, record.seed))
+            .collect();
+        let more = if records.len() > MOST_SHOWN { ", …" } else { "" };
+        return Err(Error::input_hint(
+            format!("{} have the label '{label}': {}{more}", count(records.len(), "run"), ids.join(", ")),
+            "name one by the beginning of its id",
+        ));
+    }
+    records.pop().ok_or_else(|| {
+        Error::input_hint(
+            format!(
+                "{}: no run's id begins with '{1}', and none has the label '{1}'",
+                store.root().display(),
+                excerpt(name)
+            ),
+            "`ecqx results` lists them",
+        )
+    })
+}
+
+/// Runs that a message about several lists.
+const MOST_SHOWN: usize = 8;
 
 /// Leaves of a JSON value by their path.
 fn leaves(value: &Value, path: &str, out: &mut BTreeMap<String, String>) {
@@ -79,6 +118,21 @@ fn flat(record: &RunRecord) -> Result<BTreeMap<String, String>> {
     Ok(out)
 }
 
+/// Which run it is, and what came of it.
+fn headline(record: &RunRecord) {
+    println!("{}  {} seed={}  ({})", record.id, record.label, record.seed, record.outcome.name());
+    println!("{}: {} on {}, {}", record.experiment, record.model, record.dataset, record.selection);
+    let mut listing = listing::Listing::new(&listing::RESULT);
+    match record.error() {
+        Some(error) => println!("\nfailed after {}: {error}", count(record.attempts as usize, "attempt")),
+        None => {
+            listing.push(listing::result_cells(&[record]).to_vec());
+            println!();
+            listing.lines().iter().for_each(|line| println!("{line}"));
+        }
+    }
+}
+
 /// Runs `show`.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let record = find(&Store::existing(&args.store)?, &args.run)?;
@@ -86,11 +140,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         println!("{}", serde_json::to_string(&record)?);
         return Ok(super::DONE);
     }
-    let fields = flat(&record)?;
-    let is_table = |key: &str| ["layers.", "epochs.", "log."].iter().any(|table| key.starts_with(table));
-    for (key, value) in fields.iter().filter(|(key, _)| !is_table(key)) {
-        println!("{key:<36} {value}");
-    }
+    headline(&record);
     let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
     if !record.layers().is_empty() {
         println!(
@@ -127,6 +177,16 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         println!("\nend of the log");
     }
     record.log().iter().for_each(|line| println!("  {line}"));
+    let fields = flat(&record)?;
+    println!();
+    let is_table = |key: &str| ["layers.", "epochs.", "log."].iter().any(|table| key.starts_with(table));
+    let is_folded = |key: &str| !args.all && !["spec.", "warnings."].iter().any(|part| key.starts_with(part));
+    for (key, value) in fields.iter().filter(|(key, _)| !is_table(key) && !is_folded(key)) {
+        println!("{key:<36} {value}");
+    }
+    if !args.all {
+        println!("\n`ecqx show {:.8} --all` adds provenance and all fields", record.id);
+    }
     Ok(super::DONE)
 }
 

@@ -72,6 +72,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 fn check(context: &Context, experiment: &Experiment, grid: &Grid) -> Result<bool> {
     let named = |error: Error| error.at(experiment.path.display());
     context.checkpoint(&experiment.baseline).map_err(named)?;
+    let weights: BTreeSet<&str> = grid.runs.iter().filter_map(|run| run.quantizer.weights()).collect();
+    weights.into_iter().try_for_each(|name| context.checkpoint_file(name).map(drop).map_err(named))?;
     let Some(first) = grid.runs.first() else { return Ok(false) };
     let family = context.registry.datasets.find(&experiment.dataset.name)?;
     let is_there = (family.present)(&context.data_dir);

@@ -116,8 +116,7 @@ impl Layout {
     }
 }
 
-/// Successor of each of the eight states of dependent quantization, by parity of the level.
-pub(super) const NEXT_STATE: [[u8; 2]; 8] = [[0, 2], [7, 5], [1, 3], [6, 4], [2, 0], [5, 7], [3, 1], [4, 6]];
+pub(super) use crate::quant::scalar::NEXT_STATE;
 
 /// Estimated cost of a bin, in 1/32768 bit, by state.
 pub(super) struct Rates {

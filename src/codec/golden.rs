@@ -161,7 +161,7 @@ proptest! {
         let elements = vec![element("b", vec![values.len()], ElementData::Floats(values.clone()))];
         let decoded = decode(&encode(&elements, &options).unwrap()).unwrap();
         let ElementData::Floats(found) = &decoded[0].data else { panic!("not floats") };
-        let step = super::float::step_size(-75, 2);
+        let step = crate::quant::scalar::step_size(-75, 2);
         for (found, expected) in found.iter().zip(&values) {
             prop_assert!((found - expected).abs() <= 2.0 * step, "{} {}", found, expected);
         }

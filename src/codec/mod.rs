@@ -17,7 +17,6 @@ mod arithmetic;
 mod bits;
 pub mod comparison;
 mod context;
-mod float;
 #[cfg(test)]
 mod golden;
 pub mod model_file;

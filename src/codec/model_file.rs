@@ -2,23 +2,29 @@
 //!
 //! A quantized tensor is coded as its level indices under its own name. Side tensors, absent when empty, say what integers
 //! stand for: `.ecqx.steps` has one step size per tensor with a uniform codebook, in file order, as bit patterns of f32 in
-//! i32; `.ecqx.codebooks` has, per tensor with an explicit one, its position among the integer tensors, the position of
+//! i32; `.ecqx.channels` has, per tensor with a step per channel, its position among the integer tensors, how many
+//! consecutive weights belong to one channel, the number of channels, and the steps; `.ecqx.codebooks` has, per tensor with an explicit one, its position among the integer tensors, the position of
 //! zero, the number of values, and the values; `.ecqx.integers` has the positions of integer tensors that are no levels,
 //! where there are levels; `.ecqx.unsigned` those of integer tensors whose 32 bits have no sign. All else is floats.
 
-use super::{CodecError, Element, ElementData, EncodeOptions, decode, encode_with_sizes};
+use super::unit::encode_each;
+use super::{CodecError, Element, ElementData, EncodeOptions, decode};
 use crate::quant::codebook::Codebook;
-use crate::quant::quantizer::{Content, QuantizedTensor};
+use crate::quant::quantizer::{Content, FloatCoding, QuantizedTensor};
 use std::collections::{HashMap, HashSet};
 
 /// Step sizes of uniform codebooks.
 const STEPS: &str = ".ecqx.steps";
+/// Codebooks with a step per channel.
+const CHANNELS: &str = ".ecqx.channels";
 /// Explicit codebooks.
 const CODEBOOKS: &str = ".ecqx.codebooks";
 /// Integer tensors that are no levels.
 const INTEGERS: &str = ".ecqx.integers";
 /// Integer tensors without a sign.
 const UNSIGNED: &str = ".ecqx.unsigned";
+/// All of them, in the order in which they are written.
+const SIDES: [&str; 5] = [STEPS, CHANNELS, CODEBOOKS, INTEGERS, UNSIGNED];
 
 /// One tensor of a model file.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,9 +84,32 @@ pub fn write(
     tensors: &[QuantizedTensor],
     options: &EncodeOptions,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
-    // Dependent quantization can move an exact zero; pruned weights must keep theirs.
-    let dependent_quantization = options.dependent_quantization && !tensors.iter().any(is_pruned_float);
-    write_elements(tensors.iter().map(Ref::Tensor), &EncodeOptions { dependent_quantization, ..*options })
+    write_coded(tensors, options, None)
+}
+
+/// As [`write()`]; the named tensors are coded as `coding` says where they hold values: these are multiples of its step, and
+/// come back as they are.
+///
+/// # Errors
+/// As [`super::encode`].
+pub fn write_coded(
+    tensors: &[QuantizedTensor],
+    options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
+) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
+    let options = sparing_zeros(tensors.iter(), options, coding);
+    write_elements(tensors.iter().map(Ref::Tensor), &options, coding)
+}
+
+/// Without dependent quantization where it could move an exact zero: pruned weights must keep theirs.
+fn sparing_zeros<'t>(
+    mut tensors: impl Iterator<Item = &'t QuantizedTensor>,
+    options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
+) -> EncodeOptions {
+    let is_coded = |name: &String| coding.is_some_and(|(_, names)| names.contains(name));
+    let has_pruned = tensors.any(|tensor| is_pruned_float(tensor) && !is_coded(&tensor.name));
+    EncodeOptions { dependent_quantization: options.dependent_quantization && !has_pruned, ..*options }
 }
 
 /// As [`write()`], with integer tensors too and the options as they are.
@@ -91,11 +120,30 @@ pub fn write_entries(
     entries: &[Entry],
     options: &EncodeOptions,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
-    let borrowed = entries.iter().map(|entry| match entry {
+    write_elements(entries.iter().map(borrowed), options, None)
+}
+
+/// As [`write_coded`], with integer tensors too.
+///
+/// # Errors
+/// As [`super::encode`].
+pub fn write_entries_coded(
+    entries: &[Entry],
+    options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
+) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
+    let tensors = entries.iter().filter_map(|entry| match entry {
+        Entry::Tensor(tensor) => Some(tensor),
+        Entry::Integers { .. } => None,
+    });
+    write_elements(entries.iter().map(borrowed), &sparing_zeros(tensors, options, coding), coding)
+}
+
+fn borrowed(entry: &Entry) -> Ref<'_> {
+    match entry {
         Entry::Tensor(tensor) => Ref::Tensor(tensor),
         Entry::Integers { name, shape, values, unsigned } => Ref::Integers(name, shape, values, *unsigned),
-    });
-    write_elements(borrowed, options)
+    }
 }
 
 /// Whether a weight that stays in floats has exact zeros, as pruning leaves them.
@@ -118,8 +166,10 @@ enum Ref<'t> {
 fn write_elements<'t>(
     tensors: impl Iterator<Item = Ref<'t>>,
     options: &EncodeOptions,
+    coding: Option<(FloatCoding, &[String])>,
 ) -> Result<(Vec<u8>, HashMap<String, usize>), CodecError> {
-    let (mut steps, mut codebooks, mut elements) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut steps, mut channels, mut codebooks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut elements = Vec::new();
     let (mut plain, mut without_sign) = (Vec::new(), Vec::new());
     let mut position = 0;
     for tensor in tensors {
@@ -139,6 +189,10 @@ fn write_elements<'t>(
             }) => {
                 match codebook {
                     Codebook::Uniform { step, .. } => steps.push(step.to_bits() as i32),
+                    Codebook::PerChannel { steps, stride, .. } => {
+                        channels.extend([position, *stride as i32, steps.len() as i32]);
+                        channels.extend(steps.iter().map(|step| step.to_bits() as i32));
+                    }
                     Codebook::Explicit { values, zero } => {
                         codebooks.extend([position, *zero as i32, values.len() as i32]);
                         codebooks.extend(values.iter().map(|value| value.to_bits() as i32));
@@ -150,19 +204,27 @@ fn write_elements<'t>(
         position += i32::from(matches!(data, ElementData::Integers(_)));
         elements.push(Element { name: name.to_owned(), shape: shape.to_vec(), data });
     }
-    if steps.is_empty() && codebooks.is_empty() {
+    if steps.is_empty() && channels.is_empty() && codebooks.is_empty() {
         // Then every integer stands for itself, and nothing need say so.
         plain.clear();
     }
-    for (name, data) in [(STEPS, steps), (CODEBOOKS, codebooks), (INTEGERS, plain), (UNSIGNED, without_sign)]
-    {
+    for (name, data) in SIDES.into_iter().zip([steps, channels, codebooks, plain, without_sign]) {
         if !data.is_empty() {
             let element =
                 Element { name: name.into(), shape: vec![data.len()], data: ElementData::Integers(data) };
             elements.push(element);
         }
     }
-    let (bytes, sizes) = encode_with_sizes(&elements, options)?;
+    let of = |name: &str| match coding {
+        Some((coding, names)) if names.iter().any(|coded| coded == name) => EncodeOptions {
+            qp: coding.qp,
+            nonweight_qp: coding.qp,
+            dependent_quantization: coding.dependent,
+            ..*options
+        },
+        _ => *options,
+    };
+    let (bytes, sizes) = encode_each(&elements, options, &of)?;
     let sizes = elements.into_iter().map(|element| element.name).zip(sizes).collect();
     Ok((bytes, sizes))
 }
@@ -177,20 +239,19 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, CodecError> {
     let mut elements = Vec::new();
     for element in decode(bytes)? {
         match element.data {
-            ElementData::Integers(values)
-                if [STEPS, CODEBOOKS, INTEGERS, UNSIGNED].contains(&element.name.as_str()) =>
-            {
+            ElementData::Integers(values) if SIDES.contains(&element.name.as_str()) => {
                 drop(sides.insert(element.name, values));
             }
             _ => elements.push(element),
         }
     }
     let mut side = |name: &str| sides.remove(name).unwrap_or_default();
-    let (steps, codebooks) = (side(STEPS), side(CODEBOOKS));
-    let has_levels = !steps.is_empty() || !codebooks.is_empty();
+    let (steps, channels, codebooks) = (side(STEPS), side(CHANNELS), side(CODEBOOKS));
+    let has_levels = !steps.is_empty() || !channels.is_empty() || !codebooks.is_empty();
     let plain: HashSet<i32> = side(INTEGERS).into_iter().collect();
     let without_sign: HashSet<i32> = side(UNSIGNED).into_iter().collect();
     let mut explicit = parse_codebooks(&codebooks).ok_or_else(|| wrong(format!("{CODEBOOKS} is damaged")))?;
+    let mut channels = parse_channels(&channels).ok_or_else(|| wrong(format!("{CHANNELS} is damaged")))?;
     let mut steps = steps.into_iter().map(|bits| f32::from_bits(bits as u32));
     let mut entries = Vec::with_capacity(elements.len());
     let mut position = 0;
@@ -210,25 +271,24 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, CodecError> {
             entries.push(Entry::Integers { name, shape, values: levels, unsigned });
             continue;
         }
-        let codebook = match explicit.remove(&at) {
-            Some(codebook) => codebook,
-            None => {
+        let lowest = levels.iter().copied().min().unwrap_or(0).min(0);
+        let highest = levels.iter().copied().max().unwrap_or(0).max(0);
+        let codebook = match (explicit.remove(&at), channels.remove(&at)) {
+            (Some(codebook), _) => codebook,
+            (None, Some((stride, steps))) => {
+                if stride.checked_mul(steps.len()).is_none_or(|run| !levels.len().is_multiple_of(run)) {
+                    return Err(wrong(format!("tensor {name} does not fit its steps in {CHANNELS}")));
+                }
+                Codebook::PerChannel { steps, stride, lowest, highest }
+            }
+            (None, None) => {
                 let step = steps.next().filter(|step| step.is_finite() && *step > 0.0);
                 let step = step.ok_or_else(|| wrong(format!("tensor {name} has no step size in {STEPS}")))?;
-                let lowest = levels.iter().copied().min().unwrap_or(0).min(0);
-                let highest = levels.iter().copied().max().unwrap_or(0).max(0);
                 Codebook::Uniform { step, lowest, highest }
             }
         };
-        let (lowest, highest) = codebook.range();
-        let position = |level: &i32| {
-            let inside = (lowest..=highest).contains(level);
-            inside.then(|| u8::try_from(i64::from(*level) - i64::from(lowest)).ok()).flatten()
-        };
-        let positions = levels.iter().map(position).collect::<Option<_>>();
-        let positions = positions
+        let content = Content::of_levels(&levels, codebook)
             .ok_or_else(|| wrong(format!("tensor {name} has levels outside its codebook of at most 256")))?;
-        let content = Content::Levels { positions, codebook };
         entries.push(Entry::Tensor(QuantizedTensor { name, shape, content }));
     }
     Ok(entries)
@@ -247,13 +307,28 @@ pub fn take_unsigned(elements: &mut Vec<Element>) -> HashSet<String> {
     unsigned.map(|(element, _)| element.name.clone()).collect()
 }
 
+/// Stride and steps by position among the integer tensors; `None` when the layout is not ours.
+fn parse_channels(mut rest: &[i32]) -> Option<HashMap<i32, (usize, Vec<f32>)>> {
+    let mut channels = HashMap::new();
+    while let [position, stride, count, tail @ ..] = rest {
+        let (stride, count) = (usize::try_from(*stride).ok()?, usize::try_from(*count).ok()?);
+        let steps: Vec<f32> = tail.get(..count)?.iter().map(|&bits| f32::from_bits(bits as u32)).collect();
+        if stride == 0 || count == 0 || !steps.iter().all(|step| step.is_finite() && *step > 0.0) {
+            return None;
+        }
+        channels.insert(*position, (stride, steps));
+        rest = &tail[count..];
+    }
+    rest.is_empty().then_some(channels)
+}
+
 /// Explicit codebooks by position among the integer tensors; `None` when the layout is not ours.
 fn parse_codebooks(mut rest: &[i32]) -> Option<HashMap<i32, Codebook>> {
     let mut codebooks = HashMap::new();
     while let [position, zero, count, tail @ ..] = rest {
         let (zero, count) = (usize::try_from(*zero).ok()?, usize::try_from(*count).ok()?);
         let values: Vec<f32> = tail.get(..count)?.iter().map(|&bits| f32::from_bits(bits as u32)).collect();
-        if zero >= count || values.iter().any(|value| !value.is_finite()) {
+        if count > Codebook::MOST || zero >= count || values.iter().any(|value| !value.is_finite()) {
             return None;
         }
         codebooks.insert(*position, Codebook::Explicit { values, zero });
@@ -285,11 +360,48 @@ mod tests {
                     codebook: Codebook::Explicit { values: vec![-0.3, 0.0, 0.7], zero: 1 },
                 },
             ),
+            tensor(
+                "c.weight",
+                Content::Levels {
+                    positions: vec![2, 0, 3, 2],
+                    codebook: Codebook::PerChannel {
+                        steps: vec![0.123_456_79, 7e-12],
+                        stride: 2,
+                        lowest: -2,
+                        highest: 1,
+                    },
+                },
+            ),
+            tensor(
+                "d.weight",
+                Content::Levels {
+                    positions: vec![1, 0, 1, 1],
+                    codebook: Codebook::Explicit { values: vec![-0.3, 0.7], zero: 1 },
+                },
+            ),
         ];
         let (bytes, sizes) = write(&tensors, &EncodeOptions::default()).unwrap();
         let entries: Vec<Entry> = tensors.into_iter().map(Entry::Tensor).collect();
         assert_eq!(read(&bytes).unwrap(), entries);
         assert!(sizes["a.weight"] > 0);
+    }
+
+    /// Steps per channel that do not fit the tensor, or are none, are refused, and every step costs bytes.
+    #[test]
+    fn steps_per_channel() {
+        let file = |count: usize, steps: Vec<f32>, stride| {
+            let codebook = Codebook::PerChannel { steps, stride, lowest: -1, highest: 1 };
+            let positions = (0..count).map(|i| (i * i % 3) as u8).collect();
+            let content = Content::Levels { positions, codebook };
+            let tensor = QuantizedTensor { name: "w".into(), shape: vec![count], content };
+            write(&[tensor], &EncodeOptions::default()).unwrap().0
+        };
+        let steps = |count: usize| (1..=count).map(|i| (i as f32).sqrt() / 97.0).collect::<Vec<_>>();
+        assert!(read(&file(600, steps(200), 3)).is_ok());
+        assert!(file(600, steps(200), 3).len() > file(600, steps(2), 300).len() + 3 * 190);
+        for damaged in [file(600, steps(7), 3), file(6, vec![0.0, 1.0], 3), file(6, vec![f32::NAN], 6)] {
+            assert!(read(&damaged).unwrap_err().to_string().contains(CHANNELS));
+        }
     }
 
     /// Integers that are no levels stand for themselves, with and without levels beside them, up to 32 bits with and

@@ -2,7 +2,8 @@
 
 use super::arithmetic::{Decoder, Encoder};
 use super::bits::{BitReader, BitWriter};
-use super::{CodecError, Element, ElementData, float, tensor};
+use super::{CodecError, Element, ElementData, tensor};
+use crate::quant::scalar;
 use rayon::prelude::*;
 
 const START: u32 = 0;
@@ -103,6 +104,15 @@ pub fn encode_with_sizes(
     elements: &[Element],
     options: &EncodeOptions,
 ) -> Result<(Vec<u8>, Vec<usize>), CodecError> {
+    encode_each(elements, options, &|_| *options)
+}
+
+/// As [`encode_with_sizes`], with options for each tensor by name, all of one density, which is that of `options`.
+pub(super) fn encode_each(
+    elements: &[Element],
+    options: &EncodeOptions,
+    of: &(dyn Fn(&str) -> EncodeOptions + Sync),
+) -> Result<(Vec<u8>, Vec<usize>), CodecError> {
     let mut start = header(START);
     start.fixed(8, 0);
     let mut parameters = header(PARAMETER_SET);
@@ -118,8 +128,10 @@ pub fn encode_with_sizes(
     for part in [start, parameters, topology] {
         stream.extend(unit(&part.into_bytes())?);
     }
-    let units: Vec<Vec<u8>> =
-        elements.par_iter().map(|element| encode_element(element, options)).collect::<Result<_, _>>()?;
+    let units: Vec<Vec<u8>> = elements
+        .par_iter()
+        .map(|element| encode_element(element, &of(&element.name)))
+        .collect::<Result<_, _>>()?;
     let sizes = units.iter().map(Vec::len).collect();
     units.iter().for_each(|unit| stream.extend_from_slice(unit));
     Ok((stream, sizes))
@@ -143,7 +155,7 @@ fn encode_element(element: &Element, options: &EncodeOptions) -> Result<Vec<u8>,
         ElementData::Integers(values) => (std::borrow::Cow::Borrowed(values.as_slice()), None),
         ElementData::Floats(values) => {
             let qp = if element.shape.len() > 1 { options.qp } else { options.nonweight_qp };
-            let (integers, qp) = float::quantize(values, qp, density, dependent)
+            let (integers, qp) = scalar::quantize(values, qp, density, dependent)
                 .ok_or_else(|| wrong("a value is not finite or far too large".into()))?;
             let limit = 1 << (5 + density);
             if !(-limit..limit).contains(&qp) {
@@ -348,7 +360,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Element>, CodecError> {
             let (integers, qp) = unit.integers(bytes)?;
             let data = match qp {
                 None => ElementData::Integers(integers),
-                Some(qp) => ElementData::Floats(float::dequantize(&integers, qp, unit.density)),
+                Some(qp) => ElementData::Floats(scalar::dequantize(&integers, qp, unit.density)),
             };
             Ok(Element { name: unit.name, shape: unit.shape, data })
         })

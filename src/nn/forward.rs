@@ -94,6 +94,42 @@ impl Network {
         able && self.relu_follows(index)
     }
 
+    /// Runs several batches side by side in evaluation mode, layer by layer. `visit` sees each layer that has a weight with its
+    /// input of every batch before it runs, and may change the weight. Values that no later layer reads are dropped.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and those of `visit`.
+    pub fn visit(
+        &self,
+        parameters: &Parameters,
+        batches: Vec<Tensor>,
+        visit: &mut dyn FnMut(&Layer, &[Tensor]) -> Result<()>,
+    ) -> Result<()> {
+        let mut last_use = vec![0; self.layers.len() + 1];
+        for (index, sources) in self.sources.iter().enumerate() {
+            sources.iter().for_each(|&source| last_use[source] = index);
+        }
+        // By position, then by batch.
+        let mut values: Vec<Vec<Tensor>> = vec![batches];
+        let mut mode = Mode::Evaluation(ConvAlgorithm::Auto);
+        for (index, (layer, sources)) in self.layers.iter().zip(&self.sources).enumerate() {
+            if matches!(layer.operation, Operation::Linear { .. } | Operation::Conv2d { .. }) {
+                visit(layer, &values[sources[0]])?;
+            }
+            let mut out = Vec::with_capacity(values[sources[0]].len());
+            for batch in 0..values[sources[0]].len() {
+                let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source][batch]).collect();
+                // Detached, or the tensor would keep its inputs alive.
+                out.push(run_layer(layer, parameters, &inputs, &mut mode, false)?.0.detach());
+            }
+            for &source in sources.iter().filter(|&&source| last_use[source] == index) {
+                values[source] = Vec::new();
+            }
+            values.push(out);
+        }
+        Ok(())
+    }
+
     /// The logits alone, in evaluation mode: each value is dropped as soon as no later layer reads it.
     ///
     /// # Errors

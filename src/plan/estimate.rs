@@ -52,7 +52,7 @@ pub fn seconds_left(planned: &[Planned], in_flight: &HashMap<String, Vec<EpochMe
             (_, Some(epochs)) => (epochs, None),
             _ => continue,
         };
-        let method = (model(p), p.run.quantizer.method.clone());
+        let method = (model(p), p.run.quantizer.name().to_owned());
         by_method.entry(method).or_insert_with(Timings::default).add(epochs, total);
         by_model.entry(model(p)).or_insert_with(Timings::default).add(epochs, total);
     }
@@ -61,7 +61,7 @@ pub fn seconds_left(planned: &[Planned], in_flight: &HashMap<String, Vec<EpochMe
         let epochs = p.run.training.as_ref().map_or(0, |training| training.epochs);
         let done = in_flight.get(&p.id).map_or(0, |epochs| epochs.iter().filter(|e| e.epoch > 0).count());
         let epochs = epochs.saturating_sub(done);
-        let own = by_method.get(&(model(p), p.run.quantizer.method.clone()));
+        let own = by_method.get(&(model(p), p.run.quantizer.name().to_owned()));
         let cost = own
             .and_then(|timings| timings.cost(epochs))
             .or_else(|| by_model.get(&model(p)).and_then(|timings| timings.cost(epochs)))?;

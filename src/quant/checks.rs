@@ -1,10 +1,13 @@
 //! What the tests of several methods share, and the checks of [`crate::testing`] on every built-in method.
 
 use super::builtin;
-use super::quantizer::Content;
+use super::codebook::Codebook;
+use super::quantizer::{Content, StepInfo, WeightTensor};
 use super::ste::SteScale;
 use super::ternary_levels::TernaryLevels;
-use crate::testing::{check_degenerate_layers, check_gradient, check_resume};
+use crate::testing::{check_degenerate_layers, check_gradient, check_resume, check_resume_with};
+
+use serde_json::json;
 
 pub(super) use crate::testing::tensor;
 
@@ -42,6 +45,31 @@ pub(super) fn finite_difference_of_levels(lay: impl Fn(&[f32]) -> TernaryLevels)
 #[test]
 fn degenerate_layers_are_survived() {
     builtin().iter().for_each(check_degenerate_layers);
+}
+
+/// An interrupted run goes on as if nothing had happened with a step per channel, fixed or learned; each channel then has
+/// its own.
+#[test]
+fn state_round_trips_with_a_step_per_channel() {
+    for (name, more) in
+        [("uniform", json!({})), ("lsq", json!({})), ("ecq", json!({})), ("ecqx", json!({"step": "learned"}))]
+    {
+        let mut parameters = more;
+        parameters["granularity"] = "channel".into();
+        let methods = builtin();
+        let (method, parameters) = (methods.find(name).unwrap(), parameters.as_object().unwrap());
+        check_resume_with(method, parameters);
+        let values: Vec<f32> =
+            (0..40).map(|i| (i as f32 * 0.7).sin() * if i < 20 { 1.0 } else { 9.0 }).collect();
+        let weights = [WeightTensor { name: "w", shape: &[2, 20], values: &values }];
+        let (mut quantizer, _) = method.quantizer(Some(4), parameters).unwrap();
+        quantizer.initialize(&weights).unwrap();
+        let found = quantizer.assign(&weights, None, StepInfo::POST_TRAINING).unwrap();
+        let Content::Levels { codebook: Codebook::PerChannel { steps, .. }, .. } = &found[0].content else {
+            panic!("{name}: no step per channel")
+        };
+        assert!(steps.len() == 2 && steps[1] > 4.0 * steps[0], "{name}: {steps:?}");
+    }
 }
 
 /// An interrupted run goes on as if nothing had happened in every method.

@@ -22,6 +22,7 @@ pub(super) static METHOD: Method = Method {
     about: "entropy-constrained trained ternarization: levels −a, 0, +c that are learned",
     bits: Bits::None,
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[
         LAMBDA,
         PROFILE,

@@ -3,7 +3,7 @@
 use super::codebook::Codebook;
 use super::entropy::{EntropyCosts, EntropyTerm, costs, decay};
 use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
-use super::learned::mean_magnitude;
+use super::granularity::{GRANULARITY, Granularity};
 use super::method::{Method, PROFILE, Role, Setup};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::scope::{Bits, Scope};
@@ -22,7 +22,8 @@ pub(super) static METHOD: Method = Method {
     about: "entropy-constrained quantization on a uniform codebook",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
-    parameters: &[LAMBDA, PROFILE, PMF, LAMBDA_MAX, STE_SCALE, STEP],
+    needs_calibration: false,
+    parameters: &[LAMBDA, PROFILE, PMF, LAMBDA_MAX, STE_SCALE, STEP, GRANULARITY],
     strength: Some("lambda"),
     role: Role::Ablation,
     revision: 1,
@@ -35,6 +36,7 @@ pub(super) struct Core {
     term: EntropyTerm,
     ste_scale: SteScale,
     step_rule: StepRule,
+    granularity: Granularity,
     /// One per tensor; `None` where there is no valid step size and everything is zero.
     pub codebooks: Vec<Option<Codebook>>,
     /// Learned steps, one per tensor where steps are learned.
@@ -52,6 +54,7 @@ pub(super) struct CoreState {
 #[derive(Deserialize)]
 struct GridSettings {
     step: StepRule,
+    granularity: Granularity,
 }
 
 impl Core {
@@ -63,6 +66,7 @@ impl Core {
             term: settings.term(),
             ste_scale: settings.ste_scale,
             step_rule: grid.step,
+            granularity: grid.granularity,
             codebooks: Vec::new(),
             steps: Vec::new(),
             warnings: Vec::new(),
@@ -74,13 +78,13 @@ impl Core {
         self.codebooks.clear();
         self.steps.clear();
         for tensor in weights {
-            let codebook = self.step_rule.codebook(tensor.values, self.scope.required_bits(tensor.name)?);
+            let bits = self.scope.required_bits(tensor.name)?;
+            let codebook = self.step_rule.codebook(tensor, bits, self.granularity);
             if codebook.is_none() {
                 self.warn(tensor.name, "no finite weight differs from zero: the layer is all zeros");
             }
             if self.step_rule == StepRule::Learned {
-                let typical = mean_magnitude(tensor.values.iter().copied());
-                self.steps.push(codebook.as_ref().and_then(|codebook| LearnedStep::new(codebook, typical)));
+                self.steps.push(codebook.as_ref().map(|codebook| LearnedStep::new(codebook, tensor.values)));
             }
             self.codebooks.push(codebook);
         }
@@ -95,18 +99,22 @@ impl Core {
         }
     }
 
-    /// Assigns all tensors at once: `assign` gives the positions of tensor `index` from its costs without relevance, and
-    /// a warning. Tensors without a codebook become zeros.
+    /// Assigns all tensors at once: `assign` gives the positions of tensor `index` from its weights, its codebook and its
+    /// costs without relevance, and a warning. Tensors without a codebook become zeros.
+    ///
+    /// With a step per channel, errors count in units of the channel's step and there is one distribution per tensor: the
+    /// weights are brought to one scale, of which a batch norm behind the layer leaves nothing anyway.
     pub fn assign(
         &mut self,
         weights: &[WeightTensor<'_>],
-        assign: impl Fn(usize, &Codebook, &EntropyCosts) -> (Vec<u8>, Option<&'static str>) + Sync,
+        assign: impl Fn(usize, &[f32], &Codebook, &EntropyCosts) -> (Vec<u8>, Option<&'static str>) + Sync,
     ) -> Vec<QuantizedTensor> {
         let largest = weights.iter().map(|tensor| tensor.values.len()).max().unwrap_or(0);
         let of_tensor = |(index, tensor): (usize, &WeightTensor<'_>)| {
             let codebook = self.codebooks.get(index).and_then(Option::as_ref)?;
-            let costs = costs(tensor.values, codebook, &self.term, decay(tensor.values.len(), largest));
-            let (positions, warning) = assign(index, codebook, &costs);
+            let (values, pooled) = (codebook.equalised(tensor.values), codebook.pooled());
+            let costs = costs(&values, &pooled, &self.term, decay(values.len(), largest));
+            let (positions, warning) = assign(index, &values, &pooled, &costs);
             let content = Content::Levels { positions, codebook: codebook.clone() };
             Some((content, [costs.warning, warning]))
         };
@@ -177,10 +185,7 @@ impl Quantizer for Ecq {
         _: Option<&Relevances>,
         _: StepInfo,
     ) -> Result<Vec<QuantizedTensor>> {
-        let nearest = |index: usize, _: &Codebook, costs: &EntropyCosts| {
-            (costs.boundaries.assign(weights[index].values), None)
-        };
-        Ok(self.0.assign(weights, nearest))
+        Ok(self.0.assign(weights, |_, values, _, costs| (costs.boundaries.assign(values), None)))
     }
 
     fn backward(

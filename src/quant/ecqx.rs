@@ -2,8 +2,10 @@
 
 use super::ecq::{Core, CoreState};
 use super::entropy_settings::{LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
+use super::granularity::GRANULARITY;
 use super::method::{Method, PROFILE, Role, Setup};
 use super::quantizer::{QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor};
+use super::relevance_schedule::{RELEVANCE_EVERY, RELEVANCE_SAMPLES, RelevanceSchedule};
 use super::relevance_search::{Band, search};
 use super::scope::Bits;
 use super::state::{from_state, to_state};
@@ -22,6 +24,7 @@ pub(super) static METHOD: Method = Method {
     about: "explainability-driven entropy-constrained quantization: ECQ with relevance-weighted zeros",
     bits: Bits::Required(2, 8),
     needs_relevance: true,
+    needs_calibration: false,
     parameters: &[
         LAMBDA,
         Parameter::number("p", "width of the sparsity band", (0.0, 1.0), 0.1),
@@ -30,6 +33,7 @@ pub(super) static METHOD: Method = Method {
         LAMBDA_MAX,
         STE_SCALE,
         STEP,
+        GRANULARITY,
         Parameter::word(
             "band",
             "below: sparsity s−p…s of ECQ's s; above: s…s+p",
@@ -47,6 +51,8 @@ pub(super) static METHOD: Method = Method {
             "quantized",
         )
         .reference(Choice::Word("stepped")),
+        RELEVANCE_EVERY,
+        RELEVANCE_SAMPLES,
     ],
     strength: Some("lambda"),
     role: Role::Proposed,
@@ -71,6 +77,7 @@ struct Ecqx {
     momentum: f32,
     keep_momentum: bool,
     relevance_of: RelevanceOf,
+    schedule: RelevanceSchedule,
     /// Signed relevance so far, per tensor.
     relevance: Vec<Vec<f32>>,
     /// Epoch of the last assignment with relevance.
@@ -94,6 +101,7 @@ impl Ecqx {
             momentum: own.momentum as f32,
             keep_momentum: own.keep_momentum,
             relevance_of: own.relevance_of,
+            schedule: setup.settings()?,
             relevance: Vec::new(),
             epoch: None,
         })
@@ -145,10 +153,10 @@ impl Quantizer for Ecqx {
             self.blend(weights, batch, at)?;
         }
         let (running, p, band) = (&self.relevance, self.p, self.band);
-        Ok(self.core.assign(weights, |index, codebook, costs| {
-            let values = weights[index].values;
-            // Without an entropy term the nearest level stays, whatever the relevance (as in the reference).
-            match relevance.and(running.get(index)).filter(|_| !costs.is_nearest()) {
+        Ok(self.core.assign(weights, |index, values, codebook, costs| {
+            // Between two relevance passes the running relevance stays. Without an entropy term the nearest level stays,
+            // whatever the relevance (as in the reference).
+            match running.get(index).filter(|_| !costs.is_nearest()) {
                 Some(running) => {
                     let found = search(values, codebook.zero(), costs, running, p, band);
                     (found.positions, found.warning)
@@ -160,6 +168,14 @@ impl Quantizer for Ecqx {
 
     fn wants_relevance(&self) -> bool {
         true
+    }
+
+    fn wants_relevance_at(&self, at: StepInfo) -> bool {
+        self.schedule.due(at)
+    }
+
+    fn relevance_samples(&self) -> Option<usize> {
+        self.schedule.samples()
     }
 
     fn relevance_of(&self) -> RelevanceOf {

@@ -18,6 +18,7 @@ pub(super) static METHOD: Method = Method {
     about: "k-means codebook on magnitude-pruned weights; centroids are tuned, the assignment stays",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[Parameter::number(
         "sparsity",
         "share of each layer's weights that is pruned first",

@@ -1,6 +1,6 @@
 //! Scalars that a method learns besides the weights (levels, step sizes): values, gathered gradients and Adam's moments.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -22,11 +22,26 @@ pub struct LearnedScalars {
 impl LearnedScalars {
     /// `values` of a tensor whose weights have mean magnitude `typical`.
     pub fn new(values: Vec<f32>, typical: f32) -> Self {
-        let relative = |value: &f32| match f64::from(value.abs()) / f64::from(typical) {
-            scale if scale.is_finite() => scale,
-            _ => 1.0,
+        Self::each(values.into_iter().map(|value| (value, typical)))
+    }
+
+    /// Values with the mean magnitude of the weights that each belongs to.
+    pub fn each(values: impl IntoIterator<Item = (f32, f32)>) -> Self {
+        let relative = |(value, typical): (f32, f32)| match f64::from(value.abs()) / f64::from(typical) {
+            scale if scale.is_finite() => (value, scale),
+            _ => (value, 1.0),
         };
-        let scales = values.iter().map(relative).collect();
+        let (values, scales): (Vec<f32>, Vec<f64>) = values.into_iter().map(relative).unzip();
+        Self::start(values, scales)
+    }
+
+    /// `values` that all move by the learning rate times `scale`, whatever their size.
+    pub fn with_scale(values: Vec<f32>, scale: f64) -> Self {
+        let scales = vec![scale; values.len()];
+        Self::start(values, scales)
+    }
+
+    fn start(values: Vec<f32>, scales: Vec<f64>) -> Self {
         let zeros = vec![0.0; values.len()];
         Self { values, scales, gradients: zeros.clone(), first: zeros.clone(), second: zeros, steps: 0 }
     }
@@ -56,6 +71,89 @@ impl LearnedScalars {
     /// The gathered gradients, for checks.
     pub fn gradients(&self) -> &[f64] {
         &self.gradients
+    }
+}
+
+/// Smallest share of its start that a learned step keeps: it must stay positive.
+const LEAST: f32 = 1e-3;
+
+/// Learned step sizes, one per tensor or channel, which stay positive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct LearnedSteps {
+    step: LearnedScalars,
+    /// The smallest that each becomes.
+    #[serde(deserialize_with = "one_or_more")]
+    least: Vec<f32>,
+}
+
+/// States from before there were steps per channel hold one number.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore {
+        One(f32),
+        More(Vec<f32>),
+    }
+    Ok(match OneOrMore::deserialize(deserializer)? {
+        OneOrMore::One(value) => vec![value],
+        OneOrMore::More(values) => values,
+    })
+}
+
+impl LearnedSteps {
+    /// Steps that start at these values, each with the mean magnitude of its weights.
+    pub fn new(steps: impl IntoIterator<Item = (f32, f32)>) -> Self {
+        let step = LearnedScalars::each(steps);
+        let least = step.values.iter().map(|step| (step * LEAST).max(f32::MIN_POSITIVE)).collect();
+        Self { step, least }
+    }
+
+    /// The present steps.
+    pub fn values(&self) -> &[f32] {
+        &self.step.values
+    }
+
+    /// Gathers the gradient of each step (LSQ, eq. 3 and section 2.2): the sum over its weights of `gradient · slope(w/s)`
+    /// over √(weights · highest). `slope_of` gives a weight's slope from its index and its position on the grid, `w/s`.
+    /// Runs of `stride` weights have one step.
+    pub fn gather(
+        &mut self,
+        weights: &[f32],
+        stride: usize,
+        highest: i32,
+        gradient: &[f32],
+        slope_of: impl Fn(usize, f32) -> f32,
+    ) {
+        let count = self.step.values.len().max(1);
+        let mut sums = vec![0.0f64; count];
+        let pairs = weights.chunks(stride).zip(gradient.chunks(stride));
+        for (run, (weights, gradient)) in pairs.enumerate() {
+            let Some(step) = self.step.values.get(run % count) else { return };
+            let of_weight = |(at, (w, g)): (usize, (&f32, &f32))| {
+                f64::from(*g) * f64::from(slope_of(run * stride + at, w / step))
+            };
+            sums[run % count] += weights.iter().zip(gradient).enumerate().map(of_weight).sum::<f64>();
+        }
+        let scale = 1.0 / ((weights.len() / count) as f64 * f64::from(highest.max(1))).sqrt();
+        sums.into_iter().enumerate().for_each(|(index, sum)| self.step.add_gradient(index, sum * scale));
+    }
+
+    /// One optimizer step.
+    pub fn update(&mut self, learning_rate: f64) {
+        self.step.update(learning_rate);
+        self.step.values.iter_mut().zip(&self.least).for_each(|(step, least)| *step = step.max(*least));
+    }
+
+    /// The gathered gradients, for checks.
+    #[cfg(test)]
+    pub fn gradients(&self) -> &[f64] {
+        self.step.gradients()
+    }
+
+    /// Adds to the gradient of a step, for checks.
+    #[cfg(test)]
+    pub fn add_gradient(&mut self, index: usize, gradient: f64) {
+        self.step.add_gradient(index, gradient);
     }
 }
 

@@ -1,7 +1,8 @@
-//! LSQ: a uniform grid per tensor whose step is learned (Esser et al. 2020, "Learned step size quantization").
+//! LSQ: a uniform grid per tensor or channel whose step is learned (Esser et al. 2020, "Learned step size quantization").
 
 use super::codebook::Codebook;
-use super::learned::{LearnedScalars, mean_magnitude};
+use super::granularity::{GRANULARITY, Granularity, GranularitySettings};
+use super::learned::{LearnedSteps, mean_magnitude};
 use super::method::{Method, Role};
 use super::per_tensor::{PerTensor, TensorQuantizer};
 use super::quantizer::{Content, StepInfo, WeightTensor};
@@ -16,95 +17,108 @@ pub(super) static METHOD: Method = Method {
     about: "learned step size: a uniform grid whose step is trained with the weights",
     bits: Bits::Required(2, 8),
     needs_relevance: false,
-    parameters: &[],
+    needs_calibration: false,
+    parameters: &[GRANULARITY],
     strength: None,
     role: Role::Rival,
     revision: 1,
-    build: |setup| Ok(PerTensor::boxed(setup, Lsq)),
+    build: |setup| {
+        let GranularitySettings { granularity } = setup.settings()?;
+        Ok(PerTensor::boxed(setup, Lsq(granularity)))
+    },
 };
 
-/// The grid of one tensor: levels `lowest … highest` times the learned step.
+/// The grid of one tensor: levels `lowest … highest` times a learned step, or one step per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Grid {
-    step: LearnedScalars,
+    #[serde(flatten)]
+    steps: LearnedSteps,
     lowest: i32,
     highest: i32,
-    /// The step never becomes smaller: it must stay positive.
-    least: f32,
+    /// Consecutive weights with one step; `None` where all have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stride: Option<usize>,
 }
 
-/// Smallest share of its start that a step keeps.
-const LEAST: f32 = 1e-3;
-
 impl Grid {
-    /// Signed weights: −2^(b−1) … 2^(b−1) − 1; weights without negative values: 0 … 2^b − 1. The step starts at
-    /// 2 · mean |w| / √highest (paper, section 2.1). `None` where no finite weight differs from zero.
-    fn new(weights: &[f32], bits: u32) -> Option<Self> {
-        let (lowest, highest) = match weights.iter().any(|&w| w < 0.0) {
+    /// Signed weights: −2^(b−1) … 2^(b−1) − 1; weights without negative values: 0 … 2^b − 1. A step starts at
+    /// 2 · mean |w| / √highest of its weights (paper, section 2.1). `None` where no finite weight differs from zero.
+    fn new(tensor: &WeightTensor<'_>, granularity: Granularity, bits: u32) -> Option<Self> {
+        let (lowest, highest) = match tensor.values.iter().any(|&w| w < 0.0) {
             true => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
             false => (0, (1 << bits) - 1),
         };
-        let typical = mean_magnitude(weights.iter().copied());
-        let step = 2.0 * typical / (highest as f32).sqrt();
-        (step > 0.0).then(|| Self {
-            step: LearnedScalars::new(vec![step], typical),
-            lowest,
-            highest,
-            least: (step * LEAST).max(f32::MIN_POSITIVE),
-        })
-    }
-
-    fn size(&self) -> f32 {
-        self.step.values[0]
+        let start = |weights: &[f32]| {
+            let typical = mean_magnitude(weights.iter().copied());
+            let step = 2.0 * typical / (highest as f32).sqrt();
+            (step > 0.0).then_some((step, typical))
+        };
+        // Channels without weights other than zero start where the whole tensor would.
+        let whole = start(tensor.values)?;
+        let steps = granularity.groups(tensor).map(|weights| start(weights).unwrap_or(whole));
+        let stride = (granularity == Granularity::Channel).then(|| granularity.stride(tensor));
+        Some(Self { steps: LearnedSteps::new(steps), lowest, highest, stride })
     }
 
     fn codebook(&self) -> Codebook {
-        Codebook::Uniform { step: self.size(), lowest: self.lowest, highest: self.highest }
+        let (lowest, highest) = (self.lowest, self.highest);
+        match self.stride {
+            Some(stride) => {
+                Codebook::PerChannel { steps: self.steps.values().to_vec(), stride, lowest, highest }
+            }
+            None => Codebook::Uniform { step: self.steps.values()[0], lowest, highest },
+        }
     }
 
-    fn level(&self, weight: f32) -> i32 {
+    fn stride(&self, count: usize) -> usize {
+        self.stride.unwrap_or(count).max(1)
+    }
+
+    fn positions(&self, weights: &[f32]) -> Vec<u8> {
+        let (low, high) = (self.lowest as f32, self.highest as f32);
+        let runs = weights.chunks(self.stride(weights.len())).zip(self.steps.values().iter().cycle());
         // A weight that is not a number becomes 0.
-        (weight / self.size()).clamp(self.lowest as f32, self.highest as f32).round_ties_even() as i32
+        let level = |weight: f32, step: f32| (weight / step).clamp(low, high).round_ties_even() as i32;
+        runs.flat_map(|(run, &step)| run.iter().map(move |&w| (level(w, step) - self.lowest) as u8)).collect()
     }
 
-    /// Gathers the gradient of the step (eq. 3, scaled by 1 / √(weights · highest), section 2.2) and stops the gradient of
+    /// Gathers the gradient of the steps (eq. 3, scaled by 1 / √(weights · highest), section 2.2) and stops the gradient of
     /// weights beyond the grid's ends (eq. 5).
     fn backward(&mut self, weights: &[f32], gradient: &mut [f32]) {
-        let size = self.size();
         let (low, high) = (self.lowest as f32, self.highest as f32);
-        let mut sum = 0.0f64;
-        for (&w, gradient) in weights.iter().zip(gradient.iter_mut()) {
-            let position = w / size;
-            let slope = if position <= low {
+        let stride = self.stride(weights.len());
+        self.steps.gather(weights, stride, self.highest, gradient, |_, place| {
+            if place <= low {
                 low
-            } else if position >= high {
+            } else if place >= high {
                 high
             } else {
-                position.round_ties_even() - position
-            };
-            sum += f64::from(*gradient) * f64::from(slope);
-            if position <= low || position >= high {
-                *gradient = 0.0;
+                place.round_ties_even() - place
+            }
+        });
+        let runs = weights.chunks(stride).zip(gradient.chunks_mut(stride));
+        for ((weights, gradient), step) in runs.zip(self.steps.values().iter().cycle()) {
+            for (w, gradient) in weights.iter().zip(gradient) {
+                let place = w / step;
+                if place <= low || place >= high {
+                    *gradient = 0.0;
+                }
             }
         }
-        let scale = 1.0 / (weights.len() as f64 * f64::from(self.highest)).sqrt();
-        self.step.add_gradient(0, sum * scale);
     }
 }
 
-struct Lsq;
+struct Lsq(Granularity);
 
 impl TensorQuantizer for Lsq {
     type Fitted = Grid;
 
     fn fit(&self, weights: &WeightTensor<'_>, bits: Option<u32>) -> Result<Option<Grid>> {
-        Ok(bits.and_then(|bits| Grid::new(weights.values, bits)))
+        Ok(bits.and_then(|bits| Grid::new(weights, self.0, bits)))
     }
 
     fn assign(&self, grid: &mut Grid, weights: &WeightTensor<'_>, _: StepInfo) -> Content {
-        let codebook = grid.codebook();
-        let position = |&w: &f32| codebook.position(grid.level(w));
-        Content::Levels { positions: weights.values.iter().map(position).collect(), codebook }
+        Content::Levels { positions: grid.positions(weights.values), codebook: grid.codebook() }
     }
 
     fn backward(&self, grid: &mut Grid, weights: &WeightTensor<'_>, _: &Content, gradient: &mut [f32]) {
@@ -112,63 +126,83 @@ impl TensorQuantizer for Lsq {
     }
 
     fn update(&self, grid: &mut Grid, learning_rate: f64) {
-        grid.step.update(learning_rate);
-        grid.step.values[0] = grid.size().max(grid.least);
+        grid.steps.update(learning_rate);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::check_gradient;
 
-    /// The step's gradient is the slope of the quantized weights with rounding's remainder held (straight-through), times
-    /// its scale; central differences over 1e-3 of the step, to 1e-3 of the value.
+    fn weights() -> Vec<f32> {
+        (0..300).map(|i| ((i * 71 % 300) as f32 - 150.3) / 97.0 * (1.0 + (i / 100) as f32)).collect()
+    }
+
+    fn grid(values: &[f32], granularity: Granularity) -> Grid {
+        Grid::new(&WeightTensor { name: "w", shape: &[3, 100], values }, granularity, 3).unwrap()
+    }
+
+    /// The gradient of each step is the slope of the quantized weights with rounding's remainder held (straight-through),
+    /// times its scale; central differences over 1e-3 of the step, to 1e-3 of the value. One step, and one per channel.
     #[test]
-    fn step_gradient_matches_finite_differences() {
-        let weights: Vec<f32> = (0..300).map(|i| ((i * 71 % 300) as f32 - 150.3) / 97.0).collect();
-        let mut grid = Grid::new(&weights, 3).unwrap();
-        let size = f64::from(grid.size());
-        let target = |i: usize| (i as f64 * 0.13).sin();
-        // What a weight becomes for a step s, with the remainder of the rounding at the present step.
-        let quantized = |w: f32, s: f64| {
-            let position = f64::from(w) / size;
-            let remainder = position.round_ties_even() - position;
-            match position {
-                p if p <= f64::from(grid.lowest) => s * f64::from(grid.lowest),
-                p if p >= f64::from(grid.highest) => s * f64::from(grid.highest),
-                _ => f64::from(w) + s * remainder,
+    fn step_gradients_match_finite_differences() {
+        let values = weights();
+        for granularity in [Granularity::Tensor, Granularity::Channel] {
+            let mut grid = grid(&values, granularity);
+            let stride = grid.stride(300);
+            let sizes: Vec<f64> = grid.steps.values().iter().map(|&step| f64::from(step)).collect();
+            assert_eq!(sizes.len(), 300 / stride);
+            let target = |i: usize| (i as f64 * 0.13).sin();
+            // What a weight becomes for a step s, with the remainder of the rounding at the present step.
+            let (lowest, highest) = (f64::from(grid.lowest), f64::from(grid.highest));
+            let quantized = |i: usize, s: f64| {
+                let w = f64::from(values[i]);
+                let place = w / sizes[i / stride];
+                match place {
+                    p if p <= lowest => s * lowest,
+                    p if p >= highest => s * highest,
+                    _ => w + s * (place.round_ties_even() - place),
+                }
+            };
+            let mut gradient: Vec<f32> =
+                (0..300).map(|i| (quantized(i, sizes[i / stride]) - target(i)) as f32).collect();
+            let before = gradient.clone();
+            grid.backward(&values, &mut gradient);
+            let scale = 1.0 / (stride as f64 * highest).sqrt();
+            for (channel, &size) in sizes.iter().enumerate() {
+                let loss = |s: f64| {
+                    let own = channel * stride..(channel + 1) * stride;
+                    0.5 * own.map(|i| (quantized(i, s) - target(i)).powi(2)).sum::<f64>()
+                };
+                let found = grid.steps.gradients()[channel] / scale;
+                check_gradient("a step", found, loss, size, 1e-3 * size, 1e-3);
             }
-        };
-        let loss = |s: f64| -> f64 {
-            let squares = weights.iter().enumerate().map(|(i, &w)| (quantized(w, s) - target(i)).powi(2));
-            0.5 * squares.sum::<f64>()
-        };
-        let h = 1e-3 * size;
-        let expected = (loss(size + h) - loss(size - h)) / (2.0 * h);
-        let mut gradient: Vec<f32> =
-            weights.iter().enumerate().map(|(i, &w)| (quantized(w, size) - target(i)) as f32).collect();
-        let before = gradient.clone();
-        grid.backward(&weights, &mut gradient);
-        let scale = 1.0 / (300.0 * f64::from(grid.highest)).sqrt();
-        let found = grid.step.gradients()[0] / scale;
-        assert!((found - expected).abs() <= 1e-3 * expected.abs(), "{found} {expected}");
-        // Inside the grid the gradient passes, beyond it stops.
-        for ((&w, after), before) in weights.iter().zip(&gradient).zip(before) {
-            let inside =
-                f64::from(w) / size > f64::from(grid.lowest) && f64::from(w) / size < f64::from(grid.highest);
-            assert_eq!(*after, if inside { before } else { 0.0 });
+            // Inside the grid the gradient passes, beyond it stops.
+            for (i, (after, before)) in gradient.iter().zip(before).enumerate() {
+                let place = f64::from(values[i]) / sizes[i / stride];
+                assert_eq!(*after, if place > lowest && place < highest { before } else { 0.0 });
+            }
         }
     }
 
-    /// However large the gradient, the step stays positive.
+    /// However large the gradient, the steps stay positive.
     #[test]
-    fn step_stays_positive() {
-        let weights = [0.5f32, -0.25, 0.1, -0.9];
-        let mut grid = Grid::new(&weights, 4).unwrap();
+    fn steps_stay_positive() {
+        let mut grid = grid(&weights(), Granularity::Channel);
         for _ in 0..50 {
-            grid.step.add_gradient(0, 1e9);
-            Lsq.update(&mut grid, 10.0);
+            (0..3).for_each(|channel| grid.steps.add_gradient(channel, 1e9));
+            Lsq(Granularity::Channel).update(&mut grid, 10.0);
         }
-        assert!(grid.size() > 0.0);
+        assert!(grid.steps.values().iter().all(|step| *step > 0.0));
+    }
+
+    /// A run that was interrupted by an ecqx without steps per channel goes on.
+    #[test]
+    fn earlier_states_are_read() {
+        let state = r#"{"step": {"values": [0.5], "scales": [2.0], "gradients": [0.0], "first": [0.1],
+            "second": [0.2], "steps": 3}, "lowest": -4, "highest": 3, "least": 0.0005}"#;
+        let grid: Grid = serde_json::from_str(state).unwrap();
+        assert_eq!(grid.codebook(), Codebook::Uniform { step: 0.5, lowest: -4, highest: 3 });
     }
 }

@@ -1,9 +1,10 @@
 //! A method's entry in the registry: what others need to know of it without knowing the method.
 
+use super::allocation::BUDGET_OPTIONS;
 use super::quantizer::Quantizer;
 use super::scope::{Bits, COMMON, Scope, resolve_common};
 use crate::error::suggestion;
-use crate::registry::{Named, Parameter, differences, resolve};
+use crate::registry::{Kind, Named, Parameter, differences, resolve};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,8 @@ pub struct Method {
     pub bits: Bits,
     /// Whether it needs the relevance of weights: `relevance:` is allowed then and `assign` gets it.
     pub needs_relevance: bool,
+    /// Whether it looks at inputs of layers: `calibration_samples` is part of a run then, and its seed says which.
+    pub needs_calibration: bool,
     /// Its parameters besides the common ones.
     pub parameters: &'static [Parameter],
     /// The parameter that trades accuracy for size.
@@ -112,8 +115,39 @@ impl Method {
         self.bits.check(self.name, bits)
     }
 
+    /// Whether it is a program of the user's that decides: what it uses and how it is called is the experiment's to say.
+    pub fn runs_program(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.kind == Kind::Command)
+    }
+
+    /// Whether a run's weights come from a checkpoint that the experiment names, and are only recognised here.
+    pub fn reads_checkpoint(&self) -> bool {
+        self.kind("weights") == Some(Kind::Text)
+    }
+
+    /// The kind of one of its own parameters.
+    pub fn kind(&self, parameter: &str) -> Option<Kind> {
+        self.parameters.iter().find(|known| known.name == parameter).map(|known| known.kind)
+    }
+
     fn has_profiles(&self) -> bool {
         self.parameters.iter().any(|parameter| parameter.name == PROFILE.name)
+    }
+
+    /// As [`check_bits`](Self::check_bits) with the method's parameters: a budget stands for the bit width.
+    ///
+    /// # Errors
+    /// [`Error::Input`] also for a bit width beside a budget.
+    pub fn check_bits_or_budget(&self, bits: Option<u32>, parameters: &Map<String, Value>) -> Result<()> {
+        let has_budget = BUDGET_OPTIONS.iter().any(|key| parameters.contains_key(*key));
+        match (has_budget, bits) {
+            (false, bits) => self.check_bits(bits),
+            (true, None) => Ok(()),
+            (true, Some(_)) => Err(Error::input_hint(
+                format!("method {}: a budget and a bit width exclude each other", self.name),
+                "leave the budget out, or write 'bits: auto'",
+            )),
+        }
     }
 
     /// The preset that `given` names; ours where it names none or the method has only one.
@@ -137,6 +171,19 @@ impl Method {
         resolved.shift_remove(PROFILE.name);
         resolved.extend(resolve_common(self.name, self.bits, given)?);
         Ok(resolved)
+    }
+
+    /// The relevance measure that resolved parameters name, such as the criterion of pruning; most methods name none.
+    pub fn named_measure<'a>(&self, resolved: &'a Map<String, Value>) -> Option<&'a str> {
+        let chosen = |parameter: &Parameter| {
+            resolved.get(parameter.name)?.as_str().filter(|word| parameter.measures.contains(word))
+        };
+        self.parameters.iter().find_map(chosen)
+    }
+
+    /// Whether `relevance:` may be given: it needs relevance, or one of its parameters can ask for it.
+    pub fn may_need_relevance(&self) -> bool {
+        self.needs_relevance || self.parameters.iter().any(|parameter| !parameter.measures.is_empty())
     }
 
     /// The preset from which `resolved` differs least, and what differs from it, in the order of the parameters.
@@ -170,7 +217,7 @@ impl Method {
         bits: Option<u32>,
         parameters: &Map<String, Value>,
     ) -> Result<(Box<dyn Quantizer>, Scope)> {
-        self.check_bits(bits)?;
+        self.check_bits_or_budget(bits, parameters)?;
         let mut parameters = self.resolve(parameters)?;
         let scope = Scope::new(self.name, bits, &parameters)?;
         parameters.retain(|name, _| !COMMON.contains(&name.as_str()));

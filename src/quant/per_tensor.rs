@@ -1,7 +1,9 @@
 //! Methods that treat every tensor on its own: they say what is done with one, [`PerTensor`] does the rest.
 
 use super::method::Setup;
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use super::quantizer::{
+    Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor,
+};
 use super::scope::Scope;
 use super::state::{from_state, to_state};
 use crate::Result;
@@ -37,6 +39,11 @@ pub trait TensorQuantizer: Send + Sync + 'static {
         gradient: &mut [f32],
     ) {
         let _ = (fitted, weights, quantized, gradient);
+    }
+
+    /// As [`Quantizer::coding`].
+    fn coding(&self) -> Option<FloatCoding> {
+        None
     }
 
     /// As [`Quantizer::update`], for one tensor.
@@ -109,6 +116,10 @@ impl<M: TensorQuantizer> Quantizer for PerTensor<M> {
             self.method.update(fitted, learning_rate);
         }
         Ok(())
+    }
+
+    fn coding(&self) -> Option<FloatCoding> {
+        self.method.coding()
     }
 
     fn take_warnings(&mut self) -> Vec<String> {

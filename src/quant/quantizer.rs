@@ -1,9 +1,11 @@
 //! The interface of every method: what a training loop or a post-training pass asks of a quantizer.
 
+use super::calibration::{CalibrationNeeds, LayerCalibration};
 use super::codebook::Codebook;
 use crate::Result;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// One weight tensor handed to a quantizer: full-precision values (during training the latent weights).
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +65,17 @@ impl Content {
         Self::Levels { positions: vec![0; count], codebook: Codebook::ZERO }
     }
 
+    /// Signed level indices of a codebook; `None` for one outside the codebook, or a codebook of more than 256 levels.
+    pub fn of_levels(levels: &[i32], codebook: Codebook) -> Option<Self> {
+        let (lowest, highest) = codebook.range();
+        let position = |level: &i32| {
+            let inside = (lowest..=highest).contains(level);
+            inside.then(|| u8::try_from(i64::from(*level) - i64::from(lowest)).ok()).flatten()
+        };
+        let positions = levels.iter().map(position).collect::<Option<_>>()?;
+        Some(Self::Levels { positions, codebook })
+    }
+
     /// Whether the tensor has levels of a codebook.
     pub fn has_levels(&self) -> bool {
         matches!(self, Self::Levels { .. })
@@ -71,10 +84,7 @@ impl Content {
     /// How many weights are zero, and how many there are.
     pub fn zeros_and_count(&self) -> (usize, usize) {
         match self {
-            Self::Levels { positions, codebook } => {
-                let zero = codebook.zero();
-                (positions.iter().filter(|position| **position == zero).count(), positions.len())
-            }
+            Self::Levels { positions, codebook } => (codebook.zeros(positions), positions.len()),
             Self::Values(values) => (values.iter().filter(|value| **value == 0.0).count(), values.len()),
         }
     }
@@ -86,6 +96,15 @@ impl Content {
             Self::Values(values) => values.clone(),
         }
     }
+}
+
+/// How the codec writes quantized tensors that hold values instead of levels: their values are multiples of its step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloatCoding {
+    /// Quantization parameter.
+    pub qp: i32,
+    /// Whether dependent quantization is used.
+    pub dependent: bool,
 }
 
 /// Where in the schedule an assignment happens.
@@ -123,9 +142,35 @@ pub enum RelevanceOf {
     Quantized,
 }
 
+/// What a method that asks somebody else has to know of its run.
+#[derive(Clone, Debug, Default)]
+pub struct RunInfo {
+    /// The run's bit width, where it has one.
+    pub bits: Option<u32>,
+    /// The run's seed.
+    pub seed: u64,
+    /// Optimizer steps in the whole run; 0 means post-training quantization.
+    pub total_steps: usize,
+    /// Names and shapes of the tensors to quantize, in their order.
+    pub tensors: Vec<(String, Vec<usize>)>,
+    /// Whether the run names a relevance measure.
+    pub has_relevance: bool,
+    /// Folders in which the user's files are looked for.
+    pub folders: Vec<PathBuf>,
+}
+
 /// A quantization method with its state. Tensors are addressed by their position in the list given to `initialize`,
 /// which stays the same for the whole run. Implementations are deterministic.
 pub trait Quantizer: Send {
+    /// Told once, before everything else, by runs of experiments (`ecqx quantize` has none).
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn begin(&mut self, run: &RunInfo) -> Result<()> {
+        let _ = run;
+        Ok(())
+    }
+
     /// Builds codebooks from the trained weights. The first assignment follows.
     ///
     /// # Errors
@@ -133,7 +178,8 @@ pub trait Quantizer: Send {
     fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()>;
 
     /// The assignment of the current latent weights, all of which have `shape.product()` values. `relevance` is given when
-    /// [`wants_relevance`](Self::wants_relevance) says so, except for the assignment before the first step.
+    /// [`wants_relevance_at`](Self::wants_relevance_at) says so; before the first step when
+    /// [`wants_relevance_first`](Self::wants_relevance_first) does.
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) for relevance of other tensors.
@@ -149,9 +195,62 @@ pub trait Quantizer: Send {
         false
     }
 
+    /// Whether the assignment of this step needs the relevance of its batch, for methods that want relevance.
+    fn wants_relevance_at(&self, at: StepInfo) -> bool {
+        let _ = at;
+        self.wants_relevance()
+    }
+
+    /// Whether the assignment before the first step needs the relevance of calibration samples.
+    fn wants_relevance_first(&self) -> bool {
+        false
+    }
+
+    /// How many samples of a training batch relevance is computed from; all where `None`.
+    fn relevance_samples(&self) -> Option<usize> {
+        None
+    }
+
     /// Which weights that relevance is about.
     fn relevance_of(&self) -> RelevanceOf {
         RelevanceOf::default()
+    }
+
+    /// Whether [`gather`](Self::gather) is to be called.
+    fn wants_gradients(&self) -> bool {
+        false
+    }
+
+    /// The gradients with respect to the quantized values of all tensors that have one, by index, before
+    /// [`backward`](Self::backward) is called for each: for methods that look at all of them at once.
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn gather(&mut self, weights: &[WeightTensor<'_>], gradients: Vec<(usize, Vec<f32>)>) -> Result<()> {
+        let _ = (weights, gradients);
+        Ok(())
+    }
+
+    /// What the method needs to know of each layer's inputs; `None` for nothing.
+    fn wants_calibration(&self) -> Option<CalibrationNeeds> {
+        None
+    }
+
+    /// Takes in the inputs of the layer of tensor `index`. Called once per tensor, in network order, after
+    /// [`initialize`](Self::initialize) and before the first assignment — and before [`restore`](Self::restore) in a resumed
+    /// run, so that nothing of it need be in the state. `weights` are the trained ones. A method that asks for sequential
+    /// inputs returns the tensor as later layers are to see it.
+    ///
+    /// # Errors
+    /// Those of the method.
+    fn calibrate(
+        &mut self,
+        index: usize,
+        weights: WeightTensor<'_>,
+        layer: LayerCalibration,
+    ) -> Result<Option<QuantizedTensor>> {
+        let _ = (index, weights, layer);
+        Ok(None)
     }
 
     /// Turns the gradient with respect to the quantized values of tensor `index` into the gradient for its latent
@@ -180,6 +279,11 @@ pub trait Quantizer: Send {
         Ok(())
     }
 
+    /// How tensors of [`Content::Values`] are written to the model file; `None` for the codec's default.
+    fn coding(&self) -> Option<FloatCoding> {
+        None
+    }
+
     /// Whether the latent weights (and other parameters) are trained at this step; EC2T's last epochs train levels only.
     fn trains_weights(&self, at: StepInfo) -> bool {
         let _ = at;
@@ -188,6 +292,11 @@ pub trait Quantizer: Send {
 
     /// Degenerate layers and other things the run's record must mention; drained by the call.
     fn take_warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Lines for the run's log; drained by the call.
+    fn take_log(&mut self) -> Vec<String> {
         Vec::new()
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// The built-in methods, the paper's first.
 pub fn builtin() -> Catalogue<Method> {
-    let methods: [&'static Method; 8] = [
+    let methods: &[&'static Method] = &[
         &super::ecqx::METHOD,
         &super::ecq::METHOD,
         &super::ec2t::METHOD,
@@ -18,8 +18,13 @@ pub fn builtin() -> Catalogue<Method> {
         &super::ternary::METHOD,
         &super::magnitude::METHOD,
         &super::kmeans::METHOD,
+        &super::optq::METHOD,
+        &super::cerwu::METHOD,
+        &super::nnc::METHOD,
+        &super::epr::METHOD,
+        &super::checkpoint::METHOD,
     ];
-    Catalogue::new("quantizer", "ecqx ls quantizers", &methods)
+    Catalogue::new("quantizer", "ecqx ls quantizers", methods)
 }
 
 /// Builds a built-in method's quantizer and the scope of tensors it applies to.

@@ -1,5 +1,6 @@
 //! Which tensors a method quantizes, and with how many bits: the options that all methods share.
 
+use super::allocation::{BUDGET_OPTIONS, Budget};
 use crate::registry;
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -7,8 +8,9 @@ use serde_json::{Map, Value};
 
 /// Name patterns that stay in full precision when an experiment names none, as in the reference.
 pub const DEFAULT_EXCLUDED: [&str; 2] = ["*aux_classifier*", "*downsample*"];
-/// Options that every method takes besides its own.
-pub const COMMON: [&str; 3] = ["exclude", "exclude_ends", "layer_bits"];
+/// Options that every method takes besides its own. Those of a budget are left out where there is none.
+pub const COMMON: [&str; 6] =
+    ["exclude", "exclude_ends", "layer_bits", BUDGET_OPTIONS[0], BUDGET_OPTIONS[1], BUDGET_OPTIONS[2]];
 
 /// Bit widths of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +66,18 @@ pub struct Scope {
     overrides: Vec<(GlobMatcher, u32)>,
 }
 
-/// The common options of `given` written out, in one form: `exclude` (a sorted list of name patterns), `exclude_ends`
-/// (whether the first and the last layer stay in full precision) and `layer_bits` (a list of pairs of pattern and bits,
-/// of which the last match counts).
+/// The common options of `all` written out, in one form: `exclude` (a sorted list of name patterns), `exclude_ends`
+/// (whether the first and the last layer stay in full precision), `layer_bits` (a list of pairs of pattern and bits, of
+/// which the last match counts) and, where there is one, the budget that decides the bits instead.
 ///
 /// # Errors
 /// [`Error::Input`] for an invalid pattern or bits out of range.
 pub(super) fn resolve_common(
     method: &str,
     range: Bits,
-    given: &Map<String, Value>,
+    all: &Map<String, Value>,
 ) -> Result<Map<String, Value>> {
-    let given = |key: &str| given.get(key);
+    let given = |key: &str| all.get(key);
     let wrong = |key: &str, what: &str, found: &Value| {
         Error::input(format!("method {method}: {key} must be {what}, found {}", registry::found(found)))
     };
@@ -102,11 +104,19 @@ pub(super) fn resolve_common(
             overrides.push(Value::from(vec![Value::from(text), bits.into()]));
         }
     }
-    Ok(Map::from_iter([
+    let mut resolved = Map::from_iter([
         ("exclude".to_owned(), Value::from(excluded)),
         ("exclude_ends".to_owned(), Value::from(ends)),
         ("layer_bits".to_owned(), Value::from(overrides)),
-    ]))
+    ]);
+    let budget = Budget::write_out(&format!("method {method}"), all)?;
+    if !budget.is_empty() && range == Bits::None {
+        return Err(Error::input(format!(
+            "method {method} takes no bit width: a budget has nothing to allocate"
+        )));
+    }
+    resolved.extend(budget);
+    Ok(resolved)
 }
 
 fn words(value: &Value) -> Option<Vec<String>> {

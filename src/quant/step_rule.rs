@@ -1,7 +1,10 @@
 //! How the step size of a uniform grid is found, and the gradient by which it may be learned.
 
 use super::codebook::Codebook;
-use super::learned::LearnedScalars;
+use super::granularity::Granularity;
+use super::learned::{LearnedSteps, mean_magnitude};
+use super::percentile_step::percentile_step;
+use super::quantizer::WeightTensor;
 use crate::nn::kernels::elementwise::vectorised;
 use crate::registry::{Choice, Parameter};
 use rayon::prelude::*;
@@ -29,8 +32,6 @@ pub(super) const STEP: Parameter = Parameter::word(
 )
 .added(Choice::Word("percentile"));
 
-/// Smallest share of its start that a learned step keeps: it must stay positive.
-const LEAST: f32 = 1e-3;
 /// Steps that are compared, as shares of the one that reaches the largest weight.
 const CANDIDATES: i32 = 128;
 /// Weights per piece of parallel work.
@@ -38,15 +39,17 @@ const PIECE: usize = 1 << 14;
 
 impl StepRule {
     /// The codebook of `bits` bits for trained weights; `None` where there is no valid step size.
-    pub fn codebook(self, weights: &[f32], bits: u32) -> Option<Codebook> {
-        let percentile = Codebook::from_weights(weights, bits)?;
-        match (self, percentile) {
-            (Self::Mse | Self::Learned, Codebook::Uniform { lowest, highest, .. }) => {
-                let step = smallest_error(weights, lowest, highest)?;
-                Some(Codebook::Uniform { step, lowest, highest })
-            }
-            (_, percentile) => Some(percentile),
-        }
+    pub fn codebook(
+        self,
+        tensor: &WeightTensor<'_>,
+        bits: u32,
+        granularity: Granularity,
+    ) -> Option<Codebook> {
+        let (lowest, highest) = Codebook::from_weights(tensor.values, bits)?.range();
+        granularity.codebook(tensor, (lowest, highest), |weights| match self {
+            Self::Percentile => percentile_step(weights, lowest, highest),
+            Self::Mse | Self::Learned => smallest_error(weights, lowest, highest),
+        })
     }
 }
 
@@ -91,44 +94,34 @@ fn smallest_error(weights: &[f32], lowest: i32, highest: i32) -> Option<f32> {
     best(coarse - width, coarse + width)
 }
 
-/// A learned step.
+/// The learned steps of a codebook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct LearnedStep {
-    step: LearnedScalars,
-    least: f32,
-}
+#[serde(transparent)]
+pub(super) struct LearnedStep(LearnedSteps);
 
 impl LearnedStep {
-    /// Starts at the codebook's step; `None` for codebooks without one. `typical` is the weights' mean magnitude.
-    pub fn new(codebook: &Codebook, typical: f32) -> Option<Self> {
-        let Codebook::Uniform { step, .. } = *codebook else { return None };
-        let least = (step * LEAST).max(f32::MIN_POSITIVE);
-        Some(Self { step: LearnedScalars::new(vec![step], typical), least })
+    /// Starts at the codebook's steps.
+    pub fn new(codebook: &Codebook, weights: &[f32]) -> Self {
+        let groups = weights.chunks(codebook.stride(weights.len()));
+        let typical = groups.map(|weights| mean_magnitude(weights.iter().copied()));
+        Self(LearnedSteps::new(codebook.steps().iter().copied().zip(typical)))
     }
 
-    /// Gathers the gradient of the step: that of `k·s` with the rounding passed straight through, `k − w/s` inside the
+    /// Gathers the gradient of the steps: that of `k·s` with the rounding passed straight through, `k − w/s` inside the
     /// grid and `k` at its ends, over √(n·highest) (LSQ, section 2.2). `gradient` is that of the quantized weights, unscaled.
     pub fn backward(&mut self, codebook: &Codebook, positions: &[u8], weights: &[f32], gradient: &[f32]) {
-        let Codebook::Uniform { step, lowest, highest } = *codebook else { return };
+        let (lowest, highest) = codebook.range();
         let (low, high) = (lowest as f32, highest as f32);
-        let slope = |(&position, &w): (&u8, &f32)| {
-            let (level, place) = (f32::from(position) + low, w / step);
+        self.0.gather(weights, codebook.stride(weights.len()), highest, gradient, |at, place| {
+            let level = f32::from(positions[at]) + low;
             if place <= low || place >= high { level } else { level - place }
-        };
-        let slopes = positions.iter().zip(weights).map(slope);
-        let sum: f64 = slopes.zip(gradient).map(|(s, g)| f64::from(s) * f64::from(*g)).sum();
-        let scale = 1.0 / (weights.len() as f64 * f64::from(highest.max(1))).sqrt();
-        self.step.add_gradient(0, sum * scale);
+        });
     }
 
-    /// One optimizer step; writes the new step into the codebook.
+    /// One optimizer step; writes the new steps into the codebook.
     pub fn update(&mut self, codebook: &mut Codebook, learning_rate: f64) {
-        self.step.update(learning_rate);
-        let value = self.step.values[0].max(self.least);
-        self.step.values[0] = value;
-        if let Codebook::Uniform { step, .. } = codebook {
-            *step = value;
-        }
+        self.0.update(learning_rate);
+        codebook.set_steps(self.0.values());
     }
 }
 
@@ -142,57 +135,91 @@ mod tests {
         (0..4000).map(|i| ((i * 1999 % 4000) as f32 / 2000.0 - 1.0).powi(5)).collect()
     }
 
+    fn codebook(rule: StepRule, values: &[f32], bits: u32, granularity: Granularity) -> Option<Codebook> {
+        let shape = [4, values.len() / 4];
+        rule.codebook(&WeightTensor { name: "w", shape: &shape, values }, bits, granularity)
+    }
+
     /// The step of `mse` has no larger squared error than the percentile's or any other on a fine scale.
     #[test]
     fn mse_step_has_the_smallest_error() {
         let weights = weights();
+        let of_rule = |rule, weights: &[f32], bits| codebook(rule, weights, bits, Granularity::Tensor);
         for bits in [2, 3, 4] {
             let error = |codebook: &Codebook| {
                 let Codebook::Uniform { step, lowest, highest } = *codebook else { panic!("a grid") };
                 squared_error(&weights, step, lowest as f32, highest as f32)
             };
-            let found = StepRule::Mse.codebook(&weights, bits).unwrap();
+            let found = of_rule(StepRule::Mse, &weights, bits).unwrap();
             let Codebook::Uniform { lowest, highest, .. } = found else { panic!("a grid") };
-            assert!(error(&found) <= error(&StepRule::Percentile.codebook(&weights, bits).unwrap()));
+            assert!(error(&found) <= error(&of_rule(StepRule::Percentile, &weights, bits).unwrap()));
             for at in 1..2000 {
                 let other = Codebook::Uniform { step: at as f32 / 1500.0, lowest, highest };
                 assert!(error(&found) <= error(&other) * (1.0 + 1e-3), "{bits} bit: {found:?} {other:?}");
             }
         }
-        assert_eq!(StepRule::Mse.codebook(&[0.0; 8], 3), None);
-        assert!(StepRule::Mse.codebook(&[f32::NAN, 0.5, -0.25], 3).is_some());
+        assert_eq!(of_rule(StepRule::Mse, &[0.0; 8], 3), None);
+        assert!(of_rule(StepRule::Mse, &[f32::NAN, 0.5, -0.25, 0.0], 3).is_some());
     }
 
-    /// The gradient of the step is that of a quadratic loss in which the rounding's remainder is held.
+    /// A channel has the step that it would have alone in the range of the whole tensor; one without a step the tensor's.
     #[test]
-    fn step_gradient_matches_finite_differences() {
-        let weights = weights();
-        let codebook = StepRule::Learned.codebook(&weights, 3).unwrap();
-        let Codebook::Uniform { step, lowest, highest } = codebook else { panic!("a grid") };
-        // Levels as an entropy term assigns them: some one nearer to zero than the nearest.
-        let level = |i: usize, w: f32| {
-            let nearest = (w / step).round().clamp(lowest as f32, highest as f32) as i32;
-            if i.is_multiple_of(5) { nearest - nearest.signum() } else { nearest }
-        };
-        let positions: Vec<u8> =
-            weights.iter().enumerate().map(|(i, &w)| codebook.position(level(i, w))).collect();
-        let target = |i: usize| (i as f64 * 0.13).sin();
-        let at = f64::from(step);
-        let loss = |s: f64| -> f64 {
-            let quantized = |(i, &w): (usize, &f32)| {
-                let (k, place) = (f64::from(level(i, w)), f64::from(w) / at);
-                let inside = place > f64::from(lowest) && place < f64::from(highest);
-                let q = if inside { f64::from(w) + s * (k - place) } else { s * k };
-                (q - target(i)).powi(2)
+    fn steps_of_channels() {
+        let mut values: Vec<f32> =
+            weights().into_iter().enumerate().map(|(i, w)| w * (1 + i / 1000) as f32).collect();
+        values[1000..2000].fill(0.0);
+        for rule in [StepRule::Percentile, StepRule::Mse] {
+            let Some(Codebook::Uniform { step, lowest, highest }) =
+                codebook(rule, &values, 3, Granularity::Tensor)
+            else {
+                panic!("a grid")
             };
-            0.5 * weights.iter().enumerate().map(quantized).sum::<f64>()
-        };
-        let values = codebook.values_of(&positions);
-        let gradient: Vec<f32> =
-            values.iter().enumerate().map(|(i, &v)| (f64::from(v) - target(i)) as f32).collect();
-        let mut learned = LearnedStep::new(&codebook, 0.1).unwrap();
-        learned.backward(&codebook, &positions, &weights, &gradient);
-        let scale = 1.0 / (weights.len() as f64 * f64::from(highest)).sqrt();
-        check_gradient("step", learned.step.gradients()[0] / scale, loss, at, 1e-3 * at, 1e-3);
+            let found = codebook(rule, &values, 3, Granularity::Channel).unwrap();
+            let alone = |values: &[f32]| match rule {
+                StepRule::Percentile => percentile_step(values, lowest, highest),
+                _ => smallest_error(values, lowest, highest),
+            };
+            let steps = values.chunks(1000).map(|values| alone(values).unwrap_or(step)).collect();
+            assert_eq!(found, Codebook::PerChannel { steps, stride: 1000, lowest, highest });
+            assert_eq!(found.steps()[1], step);
+        }
+    }
+
+    /// The gradients of the steps are those of a quadratic loss in which the rounding's remainder is held.
+    #[test]
+    fn step_gradients_match_finite_differences() {
+        let weights = weights();
+        for granularity in [Granularity::Tensor, Granularity::Channel] {
+            let codebook = codebook(StepRule::Learned, &weights, 3, granularity).unwrap();
+            let (stride, (lowest, highest)) = (codebook.stride(weights.len()), codebook.range());
+            let steps = codebook.steps().to_vec();
+            // Levels as an entropy term assigns them: some one nearer to zero than the nearest.
+            let level = |i: usize| {
+                let place = weights[i] / steps[i / stride];
+                let nearest = place.round().clamp(lowest as f32, highest as f32) as i32;
+                if i.is_multiple_of(5) { nearest - nearest.signum() } else { nearest }
+            };
+            let positions: Vec<u8> = (0..weights.len()).map(|i| codebook.position(level(i))).collect();
+            let target = |i: usize| (i as f64 * 0.13).sin();
+            let values = codebook.values_of(&positions);
+            let gradient: Vec<f32> =
+                values.iter().enumerate().map(|(i, &v)| (f64::from(v) - target(i)) as f32).collect();
+            let mut learned = LearnedStep::new(&codebook, &weights);
+            learned.backward(&codebook, &positions, &weights, &gradient);
+            let scale = 1.0 / (stride as f64 * f64::from(highest)).sqrt();
+            for (channel, &step) in steps.iter().enumerate() {
+                let at = f64::from(step);
+                let loss = |s: f64| -> f64 {
+                    let squares = (channel * stride..(channel + 1) * stride).map(|i| {
+                        let (k, w) = (f64::from(level(i)), f64::from(weights[i]));
+                        let inside = w / at > f64::from(lowest) && w / at < f64::from(highest);
+                        let q = if inside { w + s * (k - w / at) } else { s * k };
+                        (q - target(i)).powi(2)
+                    });
+                    0.5 * squares.sum::<f64>()
+                };
+                check_gradient("a step", learned.0.gradients()[channel] / scale, loss, at, 1e-3 * at, 1e-3);
+            }
+        }
     }
 }

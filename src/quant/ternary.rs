@@ -18,6 +18,7 @@ pub(super) static METHOD: Method = Method {
     about: "ternary by a threshold on |w|, without an entropy term",
     bits: Bits::None,
     needs_relevance: false,
+    needs_calibration: false,
     parameters: &[
         Parameter::number(
             "threshold",

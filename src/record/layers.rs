@@ -21,6 +21,9 @@ pub struct LayerRecord {
     pub step: Option<f32>,
     /// Bytes of this tensor in the file.
     pub bytes: Option<usize>,
+    /// Bit width that a budget gave it; absent where all layers have the method's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u32>,
 }
 
 /// Sizes of the model, bytes.

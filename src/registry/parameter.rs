@@ -26,6 +26,14 @@ pub enum Kind {
     Switch,
     /// One of some words.
     Word(&'static [&'static str]),
+    /// Any text that is not empty.
+    Text,
+    /// A program and its arguments.
+    Command,
+    /// Files: a list in an experiment, a mapping from name to digest once it is resolved.
+    Files,
+    /// A mapping from any names to numbers, texts, true or false; in an experiment also lists of them, as axes.
+    Options,
 }
 
 /// A value as data.
@@ -72,11 +80,13 @@ pub struct Parameter {
     /// For a parameter that was added to a method with results: the value that stands for what the method did before.
     /// While it is the default it is left out of resolved settings, so that earlier results keep their ids.
     pub original: Option<Choice>,
+    /// Words that name a relevance measure: where one of them is chosen, the method needs that relevance.
+    pub measures: &'static [&'static str],
 }
 
 impl Parameter {
     const fn new(name: &'static str, about: &'static str, kind: Kind, default: Choice) -> Self {
-        Self { name, about, kind, default, reference: None, original: None }
+        Self { name, about, kind, default, reference: None, original: None, measures: &[] }
     }
 
     /// A number from `low` to `high`.
@@ -114,6 +124,26 @@ impl Parameter {
         Self::new(name, about, Kind::Word(words), Choice::Word(default))
     }
 
+    /// Any text.
+    pub const fn text(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, Kind::Text, Choice::Open)
+    }
+
+    /// A program of the user's, with its arguments.
+    pub const fn command(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, Kind::Command, Choice::Open)
+    }
+
+    /// Files whose content is part of a run's id.
+    pub const fn files(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, Kind::Files, Choice::Open)
+    }
+
+    /// Settings that are somebody else's to understand.
+    pub const fn options(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, Kind::Options, Choice::Open)
+    }
+
     /// With no default: what is left out stays out, and the method decides.
     pub const fn open(mut self) -> Self {
         self.default = Choice::Open;
@@ -132,6 +162,12 @@ impl Parameter {
         self
     }
 
+    /// With words that name relevance measures.
+    pub const fn measures(mut self, words: &'static [&'static str]) -> Self {
+        self.measures = words;
+        self
+    }
+
     /// Range and defaults in words, such as `0–10; default 0.05`.
     pub fn range(&self) -> String {
         let kind = match self.kind {
@@ -139,6 +175,9 @@ impl Parameter {
             Kind::Whole { low, high } => format!("{low}–{high}"),
             Kind::Switch => "true or false".into(),
             Kind::Word(words) => words.join(" | "),
+            Kind::Text => "text".into(),
+            Kind::Command | Kind::Files => "a list of texts".into(),
+            Kind::Options => "a mapping".into(),
         };
         let mut text = kind;
         if let Some(value) = self.default.value() {
@@ -184,6 +223,42 @@ impl Parameter {
                 Value::Bool(_) => Ok(value.clone()),
                 _ => Err(wrong("be true or false".into())),
             },
+            Kind::Text => match value.as_str() {
+                Some(text) if !text.is_empty() => Ok(value.clone()),
+                _ => Err(wrong("be a text".into())),
+            },
+            Kind::Command => match value.as_array() {
+                Some(words) if !words.is_empty() => {
+                    let word = |word: &Value| match word {
+                        Value::String(_) => Ok(word.clone()),
+                        // `--levels 4`
+                        Value::Number(_) | Value::Bool(_) => Ok(shown(word).into()),
+                        _ => Err(wrong("be a list of texts".into())),
+                    };
+                    words.iter().map(word).collect()
+                }
+                _ => Err(wrong("be a list: a program and its arguments".into())),
+            },
+            Kind::Files => match value.as_object() {
+                Some(files) if files.values().all(Value::is_string) => Ok(value.clone()),
+                _ => Err(wrong("be a mapping from names to digests, as a plan has it".into())),
+            },
+            Kind::Options => {
+                let options = value.as_object().ok_or_else(|| wrong("be a mapping".into()))?;
+                let one = |(name, value): (&String, &Value)| {
+                    Ok((
+                        name.clone(),
+                        plain(value).ok_or_else(|| {
+                            Error::input(format!(
+                                "{subject}: {}: '{name}' must be a number, a text, true or false, found {}",
+                                self.name,
+                                found(value)
+                            ))
+                        })?,
+                    ))
+                };
+                options.iter().map(one).collect::<Result<Map<_, _>>>().map(Value::Object)
+            }
             Kind::Word(words) => match value.as_str() {
                 Some(word) if words.contains(&word) => Ok(value.clone()),
                 other => Err(Error::Input {
@@ -197,6 +272,18 @@ impl Parameter {
                 }),
             },
         }
+    }
+}
+
+/// A value that is not made of others, numbers in one form: whole ones without a point.
+fn plain(value: &Value) -> Option<Value> {
+    match value {
+        Value::Bool(_) | Value::String(_) => Some(value.clone()),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if float.fract() == 0.0 && float.abs() < 9e15 => Some((float as i64).into()),
+            _ => Some(value.clone()),
+        },
+        _ => None,
     }
 }
 
@@ -285,6 +372,29 @@ mod tests {
 
     fn resolved(given: Value) -> Result<Map<String, Value>> {
         resolve("method m", &LIST, &[], given.as_object().expect("a map"), false)
+    }
+
+    /// A user's own settings have one form too, and what is none of its kind is refused.
+    #[test]
+    fn programs_have_parameters() {
+        let options = Parameter::options("options", "");
+        let normal =
+            options.normalise("m", &json!({"n": 3.0, "a": -0.0, "x": 0.5, "t": "u", "s": true})).unwrap();
+        assert_eq!(normal.to_string(), r#"{"n":3,"a":0,"x":0.5,"t":"u","s":true}"#);
+        assert!(
+            options
+                .normalise("m", &json!({"n": [1]}))
+                .unwrap_err()
+                .to_string()
+                .contains("'n' must be a number")
+        );
+        let command = Parameter::command("command", "");
+        assert_eq!(command.normalise("m", &json!(["a", "-n", 4])).unwrap(), json!(["a", "-n", "4"]));
+        for wrong in [json!([]), json!("a"), json!([["a"]])] {
+            assert!(command.normalise("m", &wrong).is_err());
+        }
+        assert!(Parameter::files("files", "").normalise("m", &json!(["a"])).is_err());
+        assert!(Parameter::text("label", "").normalise("m", &json!("")).is_err());
     }
 
     /// What means the same is the same: left out or written out, whole or with a point, in any order.

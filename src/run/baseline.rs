@@ -13,6 +13,9 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// What observers are told while a baseline is made; epochs that follow are the baseline's.
+pub const PHASE: &str = "baseline";
+
 /// Full-precision weights and what they reach.
 pub struct Baseline {
     /// The weights.
@@ -112,7 +115,7 @@ fn make(
     dataset: &dyn Dataset,
     observer: &dyn Observer,
 ) -> Result<()> {
-    observer.phase("baseline");
+    observer.phase(PHASE);
     let file = format!("baseline-{id}");
     let mut notes = Vec::new();
     let (parameters, epochs) = match &run.baseline {

@@ -82,7 +82,8 @@ impl Context {
         let dataset = self.dataset(&run.dataset)?;
         let source = self.source_digest(&run.baseline)?;
         let baseline = run.baseline_id(dataset.digest(), source.as_deref())?;
-        Ok((run.id(dataset.digest(), &baseline)?, baseline))
+        let weights = run.quantizer.weights().map(|name| self.file_digest(name)).transpose()?;
+        Ok((run.id_with(dataset.digest(), &baseline, weights.as_deref())?, baseline))
     }
 
     /// Builds the run's network.
@@ -114,7 +115,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Input`] that says where it was looked for.
-    pub(super) fn checkpoint_file(&self, checkpoint: &str) -> Result<PathBuf> {
+    pub fn checkpoint_file(&self, checkpoint: &str) -> Result<PathBuf> {
         let folders = [&self.data_dir].into_iter().chain(&self.checkpoint_dirs);
         let places = folders.map(|folder| folder.join(checkpoint)).chain([PathBuf::from(checkpoint)]);
         model::checkpoint::locate(checkpoint, places)
@@ -137,18 +138,28 @@ impl Context {
     /// # Errors
     /// When the file is not there or cannot be read.
     pub(super) fn source_digest(&self, baseline: &BaselineSpec) -> Result<Option<String>> {
-        let BaselineSpec::Checkpoint(name) = baseline else { return Ok(None) };
+        match baseline {
+            BaselineSpec::Checkpoint(name) => self.file_digest(name).map(Some),
+            BaselineSpec::Train { .. } => Ok(None),
+        }
+    }
+
+    /// Digest of a checkpoint's file. One that has not changed is read once per process.
+    ///
+    /// # Errors
+    /// When the file is not there or cannot be read.
+    pub(super) fn file_digest(&self, name: &str) -> Result<String> {
         let path = self.checkpoint_file(name)?;
         let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
         let changed = metadata.modified().map_err(Error::io(&path))?;
         let version = (path.clone(), metadata.len(), changed);
         let mut known = self.digests.lock().map_err(|_| Error::Internal("a worker panicked".into()))?;
         if let Some(digest) = known.get(&version) {
-            return Ok(Some(digest.clone()));
+            return Ok(digest.clone());
         }
         let digest = digest_of(&path)?;
         known.insert(version, digest.clone());
-        Ok(Some(digest))
+        Ok(digest)
     }
 
     /// Baselines that failed in a way that can't pass by itself, with the reason.

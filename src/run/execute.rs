@@ -26,26 +26,29 @@
 //! # Ok::<(), ecqx::Error>(())
 //! ```
 
+use super::allocate::allocated;
 use super::baseline::{self, Baseline};
 use super::context::Context;
 use super::log::Log;
-use super::measure::{layer_records, sizes};
+use super::measure::{Width, layer_records, sizes};
 use super::provenance;
+use super::quantized_checkpoint;
 use super::resume::StoredCheckpoints;
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
-use crate::quant::quantizer::{Content, QuantizedTensor, replace_undefined};
+use crate::quant::quantizer::{Content, QuantizedTensor, RunInfo, replace_undefined};
 use crate::record::{Failure, Measurements, Outcome, RunRecord, SCHEMA, SampleCounts};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
 use crate::store::{Files, Lookup};
+use crate::train::allocation::{Allocation, Measuring};
 use crate::train::quantized::{
     Calibration, QuantizationAware, Quantized, post_training, quantizable, quantization_aware, weight_names,
 };
-use crate::train::{Checkpoints, Observer, evaluate, evaluate_validation};
+use crate::train::{Checkpoints, Observer, TrainingSpec, evaluate, evaluate_validation};
 use crate::{Error, Result};
 use candle_core::Device;
 use std::collections::HashMap;
@@ -78,7 +81,7 @@ pub fn execute(
         experiment: experiment.into(),
         dataset: run.dataset.name.clone(),
         model: run.model_name(),
-        method: run.quantizer.method.clone(),
+        method: run.quantizer.name().into(),
         label: run.label(),
         bits: run.quantizer.bits,
         parameters: run.quantizer.parameters.clone(),
@@ -169,9 +172,14 @@ fn fill(
 
     let checkpoints =
         StoredCheckpoints::new(&context.store, &record.id, &digest, context.checkpoint_every, observer);
-    let quantized =
+    let (parameters, notes_of_file) = match quantized_checkpoint::load(context, run, &network)? {
+        Some(loaded) => loaded,
+        None => (parameters, Vec::new()),
+    };
+    let (quantized, allocation) =
         quantize(context, run, &network, &parameters, dataset.as_ref(), observer, &checkpoints, record)?;
     record.warnings.extend(notes.into_iter().map(|note| format!("baseline: {note}")));
+    record.warnings.extend(notes_of_file);
     record.interrupted = checkpoints.sessions();
     record.provenance.checkpoint_seconds = checkpoints.total_cost().as_secs_f64();
     let sparsity = crate::train::quantized::sparsity(&quantized.tensors);
@@ -179,12 +187,21 @@ fn fill(
 
     observer.phase("encoding");
     let tensors = file_tensors(&quantized.parameters, &quantized.tensors)?;
-    let (bytes, tensor_bytes) = model_file::write(&tensors, &EncodeOptions::default())?;
-    let layers = layer_records(&quantized.tensors, &tensor_bytes);
+    let names: Vec<String> = quantized.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let coding = quantized.coding.map(|coding| (coding, names.as_slice()));
+    let (bytes, tensor_bytes) = model_file::write_coded(&tensors, &EncodeOptions::default(), coding)?;
+    if run.quantizer.weights().is_some() {
+        warnings.extend(quantized_checkpoint::warnings(&quantized.tensors, &tensor_bytes));
+    }
+    let layers = layer_records(&quantized.tensors, &tensor_bytes, allocation.as_ref());
     let weights: usize = layers.iter().map(|layer| layer.weights).sum();
     let entropies = layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));
     let entropy = entropies.sum::<Option<f64>>().map(|bits| bits / weights.max(1) as f64);
-    let sizes = sizes(&quantized.tensors, &quantized.parameters, run.quantizer.bits, bytes.len())?;
+    let width = match &allocation {
+        Some(allocation) => Width::Allocated(allocation.total_bits()),
+        None => Width::Equal(run.quantizer.bits),
+    };
+    let sizes = sizes(&quantized.tensors, &quantized.parameters, width, bytes.len())?;
 
     // What is reported is what the file gives back.
     observer.phase("evaluating the decoded model");
@@ -208,20 +225,34 @@ fn quantize(
     observer: &dyn Observer,
     checkpoints: &dyn Checkpoints,
     record: &mut RunRecord,
-) -> Result<Quantized> {
+) -> Result<(Quantized, Option<Allocation>)> {
     let method = context.registry.quantizers.find(&run.quantizer.method)?;
-    let (mut quantizer, scope) = method.quantizer(run.quantizer.bits, &run.quantizer.parameters)?;
-    let names = quantizable(parameters, &scope);
+    let given = &run.quantizer;
+    let (mut quantizer, mut scope) = method.quantizer(given.bits, &given.parameters)?;
+    // What another program left in full precision shows by itself.
+    let names = match method.reads_checkpoint() {
+        true => weight_names(parameters).map(str::to_owned).collect(),
+        false => quantizable(parameters, &scope),
+    };
     if names.is_empty() {
         return Err(Error::input(format!("{}: `exclude` leaves nothing to quantize", run.label())));
     }
     let (parameters, undefined) = defined(parameters, &names)?;
     let parameters = &parameters;
+    let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
+    let calibration = Calibration { samples, seed: run.seed, batch_size: 64 };
+    let measuring = Measuring { network, parameters, dataset, calibration: &calibration };
+    let allocation = allocated(context, run, method, &measuring, observer)?;
+    if let Some(allocation) = &allocation {
+        let parameters = allocation.parameters(&given.parameters);
+        (quantizer, scope) = method.quantizer(allocation.widest(), &parameters)?;
+    }
+    quantizer.begin(&run_info(context, run, parameters, &names, dataset)?)?;
     let mut measure: Option<Box<dyn RelevanceMeasure>> = match quantizer.wants_relevance() {
         true => Some(relevance::build(
             &context.registry.measures,
-            run.quantizer.relevance.as_ref(),
-            relevance::Context { profile: method.profile(&run.quantizer.parameters), seed: run.seed },
+            given.relevance.as_ref(),
+            relevance::Context { profile: method.profile(&given.parameters), seed: run.seed },
         )?),
         false => None,
     };
@@ -229,12 +260,11 @@ fn quantize(
     let quantized = match &run.training {
         None => {
             observer.phase("quantizing");
-            let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
-            let calibration = Calibration { samples, batch_size: 64 };
             post_training(network, parameters, &names, quantizer.as_mut(), measure, dataset, &calibration)
         }
         Some(spec) => {
-            let settings = QuantizationAware { spec, seed: run.seed };
+            observer.phase("training");
+            let settings = QuantizationAware { spec, seed: run.seed, calibration };
             quantization_aware(
                 network,
                 parameters,
@@ -248,6 +278,7 @@ fn quantize(
             )
         }
     };
+    quantizer.take_log().iter().for_each(|line| observer.note(line));
     if let Ok(quantized) = &quantized {
         record.warnings.clone_from(&quantized.warnings);
     }
@@ -257,7 +288,27 @@ fn quantize(
             record.warnings.push(warning);
         }
     }
-    quantized
+    quantized.map(|quantized| (quantized, allocation))
+}
+
+/// What a method may ask of its run.
+fn run_info(
+    context: &Context,
+    run: &RunSpec,
+    parameters: &Parameters,
+    names: &[String],
+    dataset: &dyn Dataset,
+) -> Result<RunInfo> {
+    let shape = |name: &String| Ok((name.clone(), parameters.tensor(name)?.dims().to_vec()));
+    let steps = |spec: &TrainingSpec| spec.epochs * spec.steps(dataset.len(Split::Train));
+    Ok(RunInfo {
+        bits: run.quantizer.bits,
+        seed: run.seed,
+        total_steps: run.training.as_ref().map_or(0, steps),
+        tensors: names.iter().map(shape).collect::<Result<_>>()?,
+        has_relevance: run.quantizer.relevance.is_some(),
+        folders: context.checkpoint_dirs.clone(),
+    })
 }
 
 /// A copy in which weights that are not numbers are zero, and what to warn of.

@@ -46,7 +46,7 @@ pub fn gather(context: &Context, run: &RunSpec, contrast: Option<Contrast>) -> R
     let network = context.network(run, dataset.as_ref())?;
     let parameters = baseline::read(context, &id, &network)?.parameters;
     let samples = run.calibration_samples.unwrap_or(CALIBRATION_SAMPLES);
-    let calibration = Calibration { samples, batch_size: 64 };
+    let calibration = Calibration { samples, seed: run.seed, batch_size: 64 };
     let mut measure = relevance::build(&context.registry.measures, None, relevance::Context::default())?;
     let relevances = calibrate(&network, &parameters, measure.as_mut(), dataset.as_ref(), &calibration)?;
     let assignment = match contrast {

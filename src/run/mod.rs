@@ -2,6 +2,7 @@
 //! Nothing here prints; who looks on is told through [`crate::train::Observer`] and [`scheduler::Watch`].
 
 mod adopt;
+mod allocate;
 mod baseline;
 mod baseline_only;
 pub mod context;
@@ -11,10 +12,12 @@ pub mod insight;
 mod log;
 mod measure;
 pub mod provenance;
+mod quantized_checkpoint;
 mod resume;
 pub mod scheduler;
 
 pub use adopt::Adoption;
+pub use baseline::PHASE as BASELINE_PHASE;
 pub use baseline_only::make_baseline;
 pub use context::Context;
 pub use execute::{Executed, execute};

@@ -59,6 +59,14 @@ impl Task {
             Work::Baseline(_) => "baseline".into(),
         }
     }
+
+    /// The run's seed; none of a baseline.
+    pub fn seed(&self) -> Option<u64> {
+        match &self.work {
+            Work::Run(run) => Some(run.seed),
+            Work::Baseline(_) => None,
+        }
+    }
 }
 
 /// How often failed runs are tried again.
@@ -105,8 +113,8 @@ pub trait View: Observer {
 
 /// Watches all of it.
 pub trait Watch: Sync {
-    /// A piece of work begins.
-    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: u64) -> Box<dyn View + 'a>;
+    /// A piece of work begins; a baseline that several runs share has no seed of theirs.
+    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: Option<u64>) -> Box<dyn View + 'a>;
     /// Another process holds it.
     fn claimed(&self, id: &str, task: &Task);
     /// A run needs no computing: it has this record by now.
@@ -246,7 +254,7 @@ impl Shared<'_> {
             {
                 continue;
             }
-            let view = self.watch.begin(&task.experiment, "baseline", 0);
+            let view = self.watch.begin(&task.experiment, "baseline", None);
             let make = || make_baseline(self.context, &run.baseline_run(), &*view);
             // A panic comes again inside of a run, which records it.
             match catch_unwind(AssertUnwindSafe(make)) {
@@ -345,7 +353,7 @@ impl Shared<'_> {
         if let Some(end) = settled(waiting) {
             return Ok(Some(end));
         }
-        let view = self.watch.begin(&task.experiment, &run.label(), run.seed);
+        let view = self.watch.begin(&task.experiment, &run.label(), Some(run.seed));
         let executed = execute(self.context, run, &task.experiment, &*view)?;
         view.ended(Some(&executed.record));
         if executed.record.is_failed() {
@@ -371,7 +379,7 @@ impl Shared<'_> {
             self.watch.claimed(&id, task);
             return Ok(End::Claimed);
         }
-        let view = self.watch.begin(&task.experiment, "baseline", 0);
+        let view = self.watch.begin(&task.experiment, "baseline", None);
         let made = make_baseline(self.context, spec, &*view);
         view.ended(None);
         Ok(End::Baseline { id, test: made?, was_there })

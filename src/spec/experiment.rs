@@ -1,6 +1,7 @@
 //! An experiment's YAML file: read with unknown keys denied, then checked; every mistake is named with file, line and
 //! column.
 
+mod program;
 mod raw;
 
 use super::registry::Registry;
@@ -8,6 +9,7 @@ use super::run_spec::{BaselineSpec, CALIBRATION_SAMPLES, ModelSpec};
 use crate::data::DatasetSpec;
 use crate::error::{did_you_mean_or_all, number};
 use crate::io::yaml::{Document, Expecting, Place, Spanned};
+use crate::quant::allocation::BUDGET_OPTIONS;
 use crate::quant::scope::COMMON;
 use crate::train::TrainingSpec;
 use crate::{Error, Result};
@@ -305,7 +307,7 @@ impl Checker<'_> {
         &self,
         index: usize,
         entry: Spanned<RawEntry>,
-        bits: Option<&[u32]>,
+        bits: Option<&[Option<u32>]>,
         seeds: &[u64],
         training: Option<&TrainingSpec>,
     ) -> Result<Entry> {
@@ -322,14 +324,30 @@ impl Checker<'_> {
             method.value.clone(),
             self.registry.quantizers.find(&method.value).map_err(self.locate(method.at))?,
         );
+        // A budget decides the widths; given alone, it need not be said twice.
+        let is_auto = |bits: &[Option<u32>]| bits.contains(&None);
+        let budget = raw.parameters.iter().find(|(key, _)| BUDGET_OPTIONS.contains(&key.as_str()));
+        let own_auto = raw.bits.as_ref().is_some_and(|own| is_auto(&own.value.0));
+        match (budget, &raw.bits) {
+            (Some((key, value)), Some(own)) if !is_auto(&own.value.0) => {
+                let what = format!("{name}: {key} and bit widths exclude each other");
+                return Err(self.wrong_hint(value.at, what, "write 'bits: auto'"));
+            }
+            (None, own) if own_auto || (own.is_none() && bits.is_some_and(is_auto)) => {
+                let at = own.as_ref().map_or(at, |own| own.at);
+                let hint = "give 'budget' (mean bits per weight) or 'budget_bytes', or bit widths";
+                return Err(self.wrong_hint(at, format!("{name}: 'bits: auto' needs a budget"), hint));
+            }
+            _ => {}
+        }
         let bits: Vec<Option<u32>> = match (method.bits.range(), raw.bits) {
+            (Some(_), _) if budget.is_some() => vec![None],
             (None, Some(own)) => return Err(self.wrong(own.at, format!("{name} takes no bit width"))),
             (None, None) => vec![None],
-            (Some(_), Some(own)) => {
-                self.not_empty("bits", own.at, own.value.0)?.into_iter().map(Some).collect()
-            }
+            (Some(_), Some(own)) => self.not_empty("bits", own.at, own.value.0)?,
+            (Some(_), None) if method.runs_program() => bits.map_or_else(|| vec![None], <[_]>::to_vec),
             (Some(_), None) if method.bits.is_optional() => vec![None],
-            (Some(_), None) => bits.unwrap_or(&[]).iter().copied().map(Some).collect(),
+            (Some(_), None) => bits.unwrap_or(&[]).to_vec(),
         };
         if bits.is_empty() {
             return Err(self.wrong_hint(
@@ -350,7 +368,8 @@ impl Checker<'_> {
                 Some(recipe)
             }
         };
-        if let (Some(relevance), false) = (&raw.relevance, method.needs_relevance) {
+        let takes_relevance = method.may_need_relevance() || method.runs_program();
+        if let (Some(relevance), false) = (&raw.relevance, takes_relevance) {
             return Err(self.wrong(relevance.at, format!("{name} uses no relevance")));
         }
         let known = method.parameters.iter().map(|parameter| parameter.name).chain(COMMON);
@@ -366,7 +385,8 @@ impl Checker<'_> {
             ));
         }
         // Axes of the grid, before it is expanded.
-        let axes = raw.parameters.values().filter_map(|found| found.value.as_array().map(Vec::len));
+        let axes =
+            raw.parameters.iter().flat_map(|(key, found)| program::axes(method.kind(key), &found.value));
         let runs =
             axes.chain([bits.len(), seeds.len()]).fold(1usize, |product, n| product.saturating_mul(n.max(1)));
         if runs > MOST_RUNS {
@@ -374,7 +394,14 @@ impl Checker<'_> {
             return Err(self.wrong_hint(at, what, "shorten the lists"));
         }
         let place = self.place(at);
-        let parameters = raw.parameters.into_iter().map(|(key, found)| (key, found.value)).collect();
+        let mut parameters = raw.parameters.into_iter().map(|(key, found)| (key, found.value)).collect();
+        if method.runs_program() {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            program::complete(&mut parameters, folder, &self.registry.quantizers).map_err(self.locate(at))?;
+        }
+        if method.reads_checkpoint() {
+            program::check_checkpoint(&parameters, &self.registry.quantizers).map_err(self.locate(at))?;
+        }
         let relevance = raw.relevance.map(|relevance| relevance.value);
         Ok(Entry { method: name, place, bits, seeds, training, parameters, relevance })
     }

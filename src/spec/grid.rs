@@ -5,6 +5,7 @@ use super::identity::canonical;
 use super::registry::Registry;
 use super::run_spec::{QuantizerSpec, RunSpec};
 use crate::error::suggestion;
+use crate::registry::Kind;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -28,7 +29,7 @@ pub fn expand(experiment: &Experiment, registry: &Registry) -> Result<Grid> {
     let mut grid = Grid { runs: Vec::new(), duplicates: 0 };
     let mut seen = HashSet::new();
     for entry in &experiment.quantizers {
-        for parameters in combinations(entry)? {
+        for parameters in combinations(entry, registry)? {
             for relevance in relevances(entry) {
                 for &bits in &entry.bits {
                     let quantizer = QuantizerSpec {
@@ -79,30 +80,55 @@ fn relevances(entry: &Entry) -> Vec<Option<Value>> {
     }
 }
 
-/// All combinations of list-valued parameters.
-fn combinations(entry: &Entry) -> Result<Vec<Map<String, Value>>> {
+/// All combinations of list-valued parameters and options.
+fn combinations(entry: &Entry, registry: &Registry) -> Result<Vec<Map<String, Value>>> {
+    let method = registry.quantizers.find(&entry.method)?;
+    let is_list =
+        |key: &str| LISTS.contains(&key) || matches!(method.kind(key), Some(Kind::Command | Kind::Files));
     let mut all = vec![Map::new()];
     for (key, value) in &entry.parameters {
         let values = match value {
-            Value::Array(items) if !LISTS.contains(&key.as_str()) => items.clone(),
+            Value::Array(items) if !is_list(key) => items.clone(),
+            Value::Object(options) if method.kind(key) == Some(Kind::Options) => {
+                product(entry, options)?.into_iter().map(Value::Object).collect()
+            }
             single => vec![single.clone()],
         };
-        if values.is_empty() {
-            return Err(Error::input(format!("{}: {}: '{key}' is empty", entry.place, entry.method)));
-        }
-        all = all
-            .into_iter()
-            .flat_map(|base| {
-                values.iter().map(move |value| {
-                    let mut point = base.clone();
-                    point.insert(key.clone(), value.clone());
-                    point
-                })
-            })
-            .collect();
-        if all.len() > 1_000_000 {
-            return Err(Error::input(format!("{}: the grid has more than a million points", entry.place)));
-        }
+        all = extended(entry, all, key, &values)?;
     }
     Ok(all)
+}
+
+/// All combinations of the lists in a mapping.
+fn product(entry: &Entry, map: &Map<String, Value>) -> Result<Vec<Map<String, Value>>> {
+    let mut all = vec![Map::new()];
+    for (key, value) in map {
+        let values = match value {
+            Value::Array(items) => items.clone(),
+            single => vec![single.clone()],
+        };
+        all = extended(entry, all, key, &values)?;
+    }
+    Ok(all)
+}
+
+/// Every point with every value of `key`.
+fn extended(
+    entry: &Entry,
+    points: Vec<Map<String, Value>>,
+    key: &str,
+    values: &[Value],
+) -> Result<Vec<Map<String, Value>>> {
+    if values.is_empty() {
+        return Err(Error::input(format!("{}: {}: '{key}' is empty", entry.place, entry.method)));
+    }
+    if points.len().saturating_mul(values.len()) > 1_000_000 {
+        return Err(Error::input(format!("{}: the grid has more than a million points", entry.place)));
+    }
+    let with = |base: &Map<String, Value>, value: &Value| {
+        let mut point = base.clone();
+        point.insert(key.to_owned(), value.clone());
+        point
+    };
+    Ok(points.iter().flat_map(|base| values.iter().map(move |value| with(base, value))).collect())
 }

@@ -3,9 +3,12 @@
 use super::registry::Registry;
 use crate::Result;
 use crate::quant::{Method, Profile};
-use crate::registry::shown;
+use crate::registry::{Kind, shown};
 use crate::relevance;
 use serde_json::{Map, Value};
+
+/// Parameters that no result depends on: left out of ids and labels.
+pub(super) const CHANGES_NOTHING: [&str; 1] = ["timeout_seconds"];
 
 /// Method and bit width.
 pub(super) fn head(method: &str, bits: Option<u32>) -> String {
@@ -23,19 +26,27 @@ pub(super) fn label(
     relevance: Option<&Value>,
     registry: &Registry,
 ) -> Result<String> {
-    let mut label = head(method.name, bits);
+    let mut label = head(parameters.get("label").and_then(Value::as_str).unwrap_or(method.name), bits);
     let (profile, rest) = method.distinguishing(parameters);
     if profile == Profile::Reference {
         label += " profile=reference";
     }
     for (key, value) in rest {
         label += &match key.as_str() {
+            key if CHANGES_NOTHING.contains(&key) => continue,
+            key if matches!(method.kind(key), Some(Kind::Text | Kind::Command | Kind::Files)) => continue,
+            key if method.kind(key) == Some(Kind::Options) => {
+                let options = value.as_object().into_iter().flatten();
+                options.map(|(key, value)| format!(" {key}={}", shown(value))).collect()
+            }
             "lambda" => format!(" Λ={}", shown(&value)),
             _ => format!(" {key}={}", shown(&value)),
         };
     }
+    let named = method.named_measure(parameters).map(Value::from);
     if let Some(spec) = relevance
-        && *spec != relevance::resolve(&registry.measures, None, profile)?
+        && (method.runs_program()
+            || *spec != relevance::resolve(&registry.measures, named.as_ref(), profile)?)
     {
         label += &format!(" relevance={}", relevance::label(Some(spec)));
     }

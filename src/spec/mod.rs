@@ -26,6 +26,7 @@ pub mod experiment;
 pub mod grid;
 mod identity;
 mod label;
+mod placeholder;
 pub mod registry;
 pub mod run_spec;
 

@@ -1,6 +1,7 @@
 //! Everything that an experiment can name: the built-in methods, models, data sets and relevance measures, and a user's.
 
 use crate::data::{self, Family};
+use crate::external;
 use crate::model::{self, Model};
 use crate::quant::{self, Method};
 use crate::registry::Catalogue;
@@ -40,8 +41,10 @@ impl Default for Registry {
 impl Registry {
     /// What the library brings.
     pub fn builtin() -> Self {
+        let mut quantizers = quant::builtin();
+        quantizers.add(&external::METHOD);
         Self {
-            quantizers: quant::builtin(),
+            quantizers,
             models: model::builtin(),
             datasets: data::builtin(),
             measures: relevance::builtin(),

@@ -2,9 +2,12 @@
 
 use super::identity::{canonical, identity};
 use super::label;
+use super::placeholder;
 use super::registry::Registry;
 use crate::data::DatasetSpec;
 use crate::io::yaml::{self, Expecting};
+use crate::quant::Profile;
+use crate::quant::allocation::Budget;
 use crate::relevance;
 use crate::train::TrainingSpec;
 use crate::train::quantized::REST_WEIGHT_DECAY;
@@ -50,7 +53,8 @@ pub struct RunSpec {
     pub training: Option<TrainingSpec>,
     /// Seed of shuffling, augmentation and dropout.
     pub seed: u64,
-    /// Samples of the training split that a post-training relevance pass looks at; absent where there is none.
+    /// Samples of the training split that calibration or a post-training relevance pass looks at; absent where there is
+    /// neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_samples: Option<usize>,
     /// Of the program that resolved it.
@@ -106,6 +110,18 @@ pub struct QuantizerSpec {
     /// How relevance is computed, for methods that need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relevance: Option<Value>,
+}
+
+impl QuantizerSpec {
+    /// What the method is called in tables: a program of the user's by its own name.
+    pub fn name(&self) -> &str {
+        self.parameters.get("label").and_then(Value::as_str).unwrap_or(&self.method)
+    }
+
+    /// The checkpoint that holds the quantized weights, for methods that read one.
+    pub fn weights(&self) -> Option<&str> {
+        self.parameters.get("weights").and_then(Value::as_str)
+    }
 }
 
 /// What decides full-precision weights, for making them before the runs that share them.
@@ -191,7 +207,7 @@ impl RunSpec {
     pub fn resolve(&self, registry: &Registry) -> Result<Self> {
         let given = &self.quantizer;
         let method = registry.quantizers.find(&given.method)?;
-        method.check_bits(given.bits)?;
+        method.check_bits_or_budget(given.bits, &given.parameters)?;
         let revisions = Revisions { method: method.revision, numerics: NUMERICS };
         if let Some(other) = self.revisions.filter(|other| *other != revisions) {
             return Err(Error::input_hint(
@@ -202,25 +218,43 @@ impl RunSpec {
                 "plan again with the program that runs it",
             ));
         }
-        let relevance = match (method.needs_relevance, &given.relevance) {
-            (true, spec) => Some(relevance::resolve(
+        let parameters = method.resolve(&given.parameters)?;
+        let named = method.named_measure(&parameters);
+        let relevance = match (method.needs_relevance, named, &given.relevance) {
+            (true, _, spec) => Some(relevance::resolve(
                 &registry.measures,
                 spec.as_ref(),
                 method.profile(&given.parameters),
             )?),
-            (false, None) => None,
-            (false, Some(_)) => {
+            (false, Some(name), spec) => Some(named_relevance(registry, &given.method, name, spec.as_ref())?),
+            (false, None, None) => None,
+            (false, None, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
+                &registry.measures,
+                spec.as_ref(),
+                method.profile(&given.parameters),
+            )?),
+            (false, None, Some(_)) => {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
         };
-        let quantizer = QuantizerSpec {
-            method: given.method.clone(),
-            bits: given.bits,
-            parameters: method.resolve(&given.parameters)?,
-            relevance,
+        // What somebody else quantized is not trained here.
+        let training = self.training.as_ref().filter(|_| !method.reads_checkpoint());
+        // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
+        let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
+        let calibrates = match &training {
+            _ if allocates || method.needs_calibration => true,
+            None => method.needs_relevance || named.is_some(),
+            Some(_) => {
+                named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
+            }
         };
-        // Relevance over a fixed number of samples is for post-training quantization alone.
-        let calibrates = self.training.is_none() && method.needs_relevance;
+        let mut quantizer =
+            QuantizerSpec { method: given.method.clone(), bits: given.bits, parameters, relevance };
+        if let (true, Some(pattern)) = (method.reads_checkpoint(), quantizer.weights()) {
+            let weights =
+                placeholder::fill(pattern, given.bits, self.seed, quantizer.parameters.get("options"))?;
+            quantizer.parameters.insert("weights".into(), weights.into());
+        }
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,
@@ -233,7 +267,7 @@ impl RunSpec {
                 registry,
             )?,
             quantizer,
-            training: self.training.as_ref().map(|recipe| recipe.resolved(REST_WEIGHT_DECAY)),
+            training: training.map(|recipe| recipe.resolved(REST_WEIGHT_DECAY)),
             seed: self.seed,
             calibration_samples: calibrates.then(|| self.calibration_samples.unwrap_or(CALIBRATION_SAMPLES)),
             revisions: Some(revisions),
@@ -283,6 +317,15 @@ impl RunSpec {
     /// # Errors
     /// [`Error::Internal`] for a specification that was not resolved.
     pub fn id(&self, dataset_digest: &str, baseline_id: &str) -> Result<String> {
+        self.id_with(dataset_digest, baseline_id, None)
+    }
+
+    /// As [`id`](Self::id), with the digest of the file of [`weights`](QuantizerSpec::weights) where the method reads one:
+    /// where it lies does not matter.
+    ///
+    /// # Errors
+    /// As [`id`](Self::id).
+    pub fn id_with(&self, dataset_digest: &str, baseline_id: &str, weights: Option<&str>) -> Result<String> {
         self.check_resolved()?;
         let mut json = self.json()?;
         // The baseline's id stands for it: where a checkpoint lies does not matter, what it holds does. Likewise for the
@@ -290,6 +333,14 @@ impl RunSpec {
         if let Value::Object(map) = &mut json {
             map.shift_remove("baseline");
             map.shift_remove("dataset");
+            if let Some(Value::Object(parameters)) =
+                map.get_mut("quantizer").and_then(|q| q.get_mut("parameters"))
+            {
+                parameters.retain(|name, _| !label::CHANGES_NOTHING.contains(&name.as_str()));
+                if let Some(digest) = weights {
+                    parameters.insert("weights".into(), digest.into());
+                }
+            }
         }
         Ok(identity(&["run", &canonical(&json), dataset_digest, baseline_id]))
     }
@@ -298,7 +349,7 @@ impl RunSpec {
     /// seed. Method and bit width alone before it is resolved.
     pub fn label(&self) -> String {
         if self.label.is_empty() {
-            label::head(&self.quantizer.method, self.quantizer.bits)
+            label::head(self.quantizer.name(), self.quantizer.bits)
         } else {
             self.label.clone()
         }
@@ -310,7 +361,20 @@ impl RunSpec {
     }
 }
 
-/// Samples of a post-training relevance pass where an experiment gives no number.
+/// The relevance that a method's own parameter names, with every setting written out; `spec` may hold settings of it.
+fn named_relevance(registry: &Registry, method: &str, name: &str, spec: Option<&Value>) -> Result<Value> {
+    let named = Value::from(name);
+    let resolved = relevance::resolve(&registry.measures, Some(spec.unwrap_or(&named)), Profile::default())?;
+    match resolved.get(name) {
+        Some(_) => Ok(resolved),
+        None => Err(Error::input_hint(
+            format!("method {method}: its parameters name the relevance measure '{name}', relevance another"),
+            format!("leave relevance out, or give settings of '{name}'"),
+        )),
+    }
+}
+
+/// Samples of calibration or a post-training relevance pass where an experiment gives no number.
 pub const CALIBRATION_SAMPLES: usize = 256;
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //!
 //! Not here: what a quantizer or a relevance measure computes ([`crate::quant`], [`crate::relevance`]).
 
+pub mod allocation;
 pub mod batches;
+pub mod calibration;
 pub mod checkpoints;
 pub mod evaluate;
 pub mod full_precision;

@@ -1,7 +1,8 @@
 //! Quantization: the post-training pass and the quantization-aware loop of spec ECQ/ECQx — full-precision
 //! latent weights are trained through the quantized ones and assigned anew after every step.
 
-use super::batches;
+use super::batches::{self, Batch};
+use super::calibration::{CalibrationSet, calibrate_quantizer};
 use super::checkpoints::Checkpoints;
 use super::evaluate::evaluate_validation;
 use super::loop_state::{LatentWeights, LoopState};
@@ -12,13 +13,14 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
 use crate::data::{Dataset, Split};
-use crate::nn::{Network, Parameters, Role, ops};
+use crate::nn::{Gradients, Network, Parameters, Role, ops};
 use crate::quant::Scope;
 use crate::quant::quantizer::{
-    Content, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
+    Content, FloatCoding, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
 use crate::record::EpochMetrics;
 use crate::relevance::RelevanceMeasure;
+use candle_core::Tensor;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
 /// reference's value.
@@ -30,6 +32,8 @@ pub struct Quantized {
     pub parameters: Parameters,
     /// The quantized tensors in layer order.
     pub tensors: Vec<QuantizedTensor>,
+    /// How tensors that hold values are written to the file, where the method says so.
+    pub coding: Option<FloatCoding>,
     /// One entry per epoch; empty for post-training quantization.
     pub epochs: Vec<EpochMetrics>,
     /// Warnings of the quantizer that were drained for checkpoints; it may hold more.
@@ -71,12 +75,21 @@ pub fn sparsity(tensors: &[QuantizedTensor]) -> f64 {
     zeros as f64 / total.max(1) as f64
 }
 
-/// Samples of the training split in file order, in batches, for relevance after training.
+/// Samples of the training split: for relevance after training the first ones in file order, in batches; for methods that
+/// calibrate those that the seed draws.
 pub struct Calibration {
     /// How many samples.
     pub samples: usize,
+    /// Which samples calibration draws.
+    pub seed: u64,
     /// Samples per pass.
     pub batch_size: usize,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { samples: 256, seed: 0, batch_size: 64 }
+    }
 }
 
 /// Quantizes trained weights without training.
@@ -95,13 +108,16 @@ pub fn post_training(
     let parameters = parameters.deep_copy()?;
     let latent = LatentWeights::new(&parameters, names)?;
     quantizer.initialize(&latent.tensors())?;
+    let set = CalibrationSet { samples: calibration.samples, seed: calibration.seed };
+    calibrate_quantizer(network, &parameters, &latent.tensors(), quantizer, dataset, &set)?;
     let relevance = match relevance.filter(|_| quantizer.wants_relevance()) {
         Some(measure) => Some(calibrate(network, &parameters, measure, dataset, calibration)?),
         None => None,
     };
     let tensors = quantizer.assign(&latent.tensors(), relevance.as_ref(), StepInfo::POST_TRAINING)?;
     write(&parameters, &tensors)?;
-    Ok(Quantized { parameters, tensors, epochs: Vec::new(), warnings: Vec::new() })
+    let coding = quantizer.coding();
+    Ok(Quantized { parameters, tensors, coding, epochs: Vec::new(), warnings: Vec::new() })
 }
 
 /// Mean relevance of the first training samples, in file order, without augmentation.
@@ -130,12 +146,32 @@ pub fn calibrate(
     Ok(mean)
 }
 
+/// Gradients of the quantized tensors by index, copied.
+fn quantized_gradients(
+    parameters: &Parameters,
+    gradients: &Gradients,
+    names: &[String],
+) -> Result<Vec<(usize, Vec<f32>)>> {
+    trained(parameters, gradients)
+        .filter_map(|(name, _, gradient)| Some((names.iter().position(|known| known == name)?, gradient)))
+        .map(|(index, gradient)| Ok((index, gradient.flatten_all()?.to_vec1()?)))
+        .collect()
+}
+
+/// The first samples of a batch; all where `count` is `None`.
+fn first_samples(batch: &Batch, count: Option<usize>) -> Result<(Tensor, &[u32])> {
+    let count = count.map_or(batch.targets.len(), |count| count.min(batch.targets.len()));
+    Ok((batch.inputs.narrow(0, 0, count)?, &batch.targets[..count]))
+}
+
 /// What the quantization-aware loop needs besides network and quantizer.
 pub struct QuantizationAware<'a> {
     /// The recipe.
     pub spec: &'a TrainingSpec,
-    /// Seed of shuffling, augmentation and dropout.
+    /// Seed of shuffling, augmentation, dropout and calibration.
     pub seed: u64,
+    /// Samples for methods that calibrate, or that want relevance before the first step.
+    pub calibration: Calibration,
 }
 
 /// Quantization-aware training, starting from trained weights. Continues from what `checkpoints` has.
@@ -162,6 +198,12 @@ pub fn quantization_aware(
     let mut position = Position::begin(1, Vec::new(), None);
     let mut state = LoopState::new(parameters, names, spec)?;
     let mut is_new = true;
+    if quantizer.wants_calibration().is_some() {
+        // Of the trained weights, in a resumed run too: its state need not hold what can be had again.
+        quantizer.initialize(&state.latent.tensors())?;
+        let set = CalibrationSet { samples: settings.calibration.samples, seed: settings.seed };
+        calibrate_quantizer(network, parameters, &state.latent.tensors(), quantizer, dataset, &set)?;
+    }
     if let Some(snapshot) = checkpoints.load() {
         let restored = Position::restore(&snapshot, spec, steps).and_then(|found| {
             state.restore(&found, &snapshot, quantizer, relevance.as_deref_mut())?;
@@ -176,9 +218,17 @@ pub fn quantization_aware(
         }
     }
     if is_new {
-        quantizer.initialize(&state.latent.tensors())?;
+        if quantizer.wants_calibration().is_none() {
+            quantizer.initialize(&state.latent.tensors())?;
+        }
         let at = StepInfo { step: 0, total_steps: spec.epochs * steps, epoch: 0, epochs: spec.epochs };
-        state.tensors = quantizer.assign(&state.latent.tensors(), None, at)?;
+        let first = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance_first()) {
+            Some(measure) => {
+                Some(calibrate(network, &state.parameters, measure, dataset, &settings.calibration)?)
+            }
+            None => None,
+        };
+        state.tensors = quantizer.assign(&state.latent.tensors(), first.as_ref(), at)?;
         write(&state.parameters, &state.tensors)?;
     }
     let device = state.parameters.device().clone();
@@ -200,6 +250,10 @@ pub fn quantization_aware(
             let rate = learning_rate(spec, done, steps);
             current.rate = rate;
             let trains_weights = quantizer.trains_weights(at);
+            if quantizer.wants_gradients() {
+                quantizer
+                    .gather(&latent.tensors(), quantized_gradients(parameters, &pass.gradients, names)?)?;
+            }
             optimizer.begin_step();
             stepper.begin_step();
             for (name, weights, gradient) in trained(parameters, &pass.gradients) {
@@ -227,14 +281,16 @@ pub fn quantization_aware(
             let loss = pass.loss;
             drop(pass);
             quantizer.update(rate, at)?;
-            let relevances = match relevance.as_deref_mut().filter(|_| quantizer.wants_relevance()) {
+            let due = quantizer.wants_relevance() && quantizer.wants_relevance_at(at);
+            let relevances = match relevance.as_deref_mut().filter(|_| due) {
                 Some(measure) => {
                     if quantizer.relevance_of() == RelevanceOf::Background {
                         for (name, values) in names.iter().zip(&latent.values) {
                             parameters.set_values(name, values)?;
                         }
                     }
-                    Some(measure.relevance(network, parameters, &batch.inputs, &batch.targets)?)
+                    let (inputs, targets) = first_samples(&batch, quantizer.relevance_samples())?;
+                    Some(measure.relevance(network, parameters, &inputs, targets)?)
                 }
                 None => None,
             };
@@ -249,6 +305,7 @@ pub fn quantization_aware(
         let validation = evaluate_validation(network, &state.parameters, dataset, observer)?;
         let metrics = current.metrics(&position, validation.as_ref(), Some(sparsity(&state.tensors)));
         observer.epoch(&metrics);
+        quantizer.take_log().iter().for_each(|line| observer.note(line));
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
@@ -259,9 +316,10 @@ pub fn quantization_aware(
         position = Position::begin(epoch + 1, epochs, state.best.as_ref().map(|(top1, ..)| *top1));
         after_epoch(checkpoints, observer, || state.snapshot(&position, quantizer, relevance.as_deref()))?;
     }
-    let (epochs, warnings) = (position.epochs, state.warnings);
-    Ok(match state.best {
-        Some((_, parameters, tensors)) => Quantized { parameters, tensors, epochs, warnings },
-        None => Quantized { parameters: state.parameters, tensors: state.tensors, epochs, warnings },
-    })
+    let (epochs, warnings, coding) = (position.epochs, state.warnings, quantizer.coding());
+    let (parameters, tensors) = match state.best {
+        Some((_, parameters, tensors)) => (parameters, tensors),
+        None => (state.parameters, state.tensors),
+    };
+    Ok(Quantized { parameters, tensors, coding, epochs, warnings })
 }

@@ -3,7 +3,7 @@
 
 use super::checkpoints::{Checkpoints, Moment, NoCheckpoints};
 use super::full_precision;
-use super::quantized::{QuantizationAware, Quantized, quantizable, quantization_aware};
+use super::quantized::{Calibration, QuantizationAware, Quantized, quantizable, quantization_aware};
 use super::settings::TrainingSpec;
 use super::{Observer, Silent};
 use crate::data::{self, Dataset};
@@ -137,7 +137,7 @@ fn interrupted_baselines_are_equal() {
 }
 
 /// Levels, codebooks, weights, metrics and warnings of every method; ECQx also with a measure that has a state of its
-/// own, and with the reference's second optimizer.
+/// own, with the reference's second optimizer, and with relevance of every third batch; pruning by criteria.
 #[test]
 fn interrupted_quantizers_are_equal() {
     let (dataset, network, parameters) = setting();
@@ -145,6 +145,12 @@ fn interrupted_quantizers_are_equal() {
         ("ecqx", Some(4), json!({"lambda": 0.02}), Some(json!("random"))),
         ("ecqx", Some(3), json!({"lambda": 0.02, "profile": "reference"}), None),
         ("ecq", Some(2), json!({"lambda": 0.02, "step": "learned"}), None),
+        ("ecqx", Some(3), json!({"lambda": 0.02, "relevance_every": 3, "relevance_samples": 2}), None),
+        ("magnitude", None, json!({"criterion": "lrp"}), None),
+        ("magnitude", None, json!({"criterion": "lamp", "threshold": "global"}), None),
+        ("magnitude", Some(3), json!({"criterion": "fisher", "relevance_every": 2}), Some(json!("fisher"))),
+        ("magnitude", Some(3), json!({"criterion": "taylor", "schedule": "one_shot"}), Some(json!("taylor"))),
+        ("magnitude", None, json!({"criterion": "random"}), Some(json!("random"))),
     ];
     for method in quant::builtin().iter() {
         let settings = match method.name {
@@ -170,7 +176,11 @@ fn interrupted_quantizers_are_equal() {
                 quantizer.as_mut(),
                 Some(measure.as_mut()),
                 dataset.as_ref(),
-                &QuantizationAware { spec: &spec, seed: 3 },
+                &QuantizationAware {
+                    spec: &spec,
+                    seed: 3,
+                    calibration: Calibration { samples: 32, seed: 3, batch_size: 8 },
+                },
                 observer,
                 checkpoints,
             )?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Top-level modules from the top to the leaves. A module imports from those after it only.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "cli",
     "report",
     "engine",
@@ -14,6 +14,7 @@ const ORDER: [&str; 23] = [
     "spec",
     "store",
     "train",
+    "external",
     "model",
     "relevance",
     "codec",

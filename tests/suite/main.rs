@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed check is a panic")]
 
 mod architecture;
+mod checkpoint_method;
 mod checkpoints;
 mod codec;
 mod custom_quantizer;
@@ -12,17 +13,28 @@ mod errors;
 mod expected;
 mod experiments;
 mod explain;
+#[cfg(unix)]
+mod external;
+#[cfg(unix)]
+mod external_fuzz;
+#[cfg(unix)]
+mod external_python;
 mod failures;
 mod fuzz;
 mod fuzz_text;
 mod kill;
 mod methods;
 mod outputs;
+#[cfg(unix)]
+mod python;
 mod quantize;
 mod reference;
 mod report;
 mod results;
 mod revisions;
+mod terminal;
+#[cfg(unix)]
+mod tutorial;
 mod wording;
 
 use assert_cmd::Command;

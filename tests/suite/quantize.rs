@@ -33,7 +33,11 @@ fn every_method_writes_values_levels_and_steps() {
     let path = checkpoint(folder.path());
     let before = checkpoint::read(&path).unwrap();
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    for method in ecqx::quant::builtin().iter() {
+    // Calibrating methods need a model (below); the codec's own quantization has no levels of a codebook.
+    let plain = |method: &&ecqx::quant::Method| {
+        !method.needs_calibration && !method.reads_checkpoint() && method.name != "nnc"
+    };
+    for method in ecqx::quant::builtin().iter().filter(plain) {
         let mut arguments = vec!["--weights", "weights.safetensors", "--method", method.name];
         if method.bits.range().is_some() {
             arguments.extend(["--bits", "3"]);
@@ -191,5 +195,93 @@ fn pretrained_network_matches_the_reference() {
                 "{bits} bit, Λ {lambda}: {name}: {found}, expected {expected}"
             );
         }
+    }
+}
+
+/// Methods that calibrate say what they need; with model and data they quantize that model's weights, the same for the same
+/// samples; and the codec's own quantization takes the bytes that it says.
+#[test]
+fn calibration_and_codec_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = ecqx::data::open(
+        &serde_json::from_value(serde_json::json!({"name": "embedded-images"})).unwrap(),
+        std::path::Path::new("nowhere"),
+    )
+    .unwrap();
+    let options = ecqx::model::Options::new();
+    let network =
+        ecqx::model::build("cnn-small", dataset.input_shape(), dataset.classes().len(), &options).unwrap();
+    let parameters = ecqx::nn::init::initialise(&network, &Device::Cpu, 3).unwrap();
+    let tensors: Vec<(&str, &Tensor)> =
+        parameters.iter().map(|(name, parameter)| (name, parameter.var.as_tensor())).collect();
+    checkpoint::write_safetensors(&folder.path().join("cnn.safetensors"), tensors).unwrap();
+
+    let base = ["--weights", "cnn.safetensors", "--bits", "3", "--method", "optq"];
+    let (code, _, err) = quantize(folder.path(), &base);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("--model") && err.contains("--dataset"), "{err}");
+    let model = ["--model", "cnn-small", "--dataset", "embedded-images", "--samples", "48"];
+    let of = |seed: &str| {
+        let (code, json, err) = quantize(folder.path(), &[&base[..], &model[..], &["--seed", seed]].concat());
+        assert_eq!(code, 0, "{err}");
+        json["layers"].clone()
+    };
+    assert_eq!(of("1"), of("1"));
+    assert_ne!(of("1"), of("2"));
+
+    let sizes = ["-30", "-10"].map(|qp| {
+        let qp = format!("qp={qp}");
+        let arguments = ["--weights", "cnn.safetensors", "--method", "nnc", "--set", qp.as_str()];
+        let (code, json, err) = quantize(folder.path(), &arguments);
+        assert_eq!(code, 0, "{err}");
+        json["model_bytes"].as_u64().unwrap()
+    });
+    assert!(sizes[1] * 3 < 2 * sizes[0], "{sizes:?}");
+}
+
+/// `--bits auto` gives each layer its width within the budget and says what the others would have cost; relevance moves
+/// bits to the layer that has it; what is missing is said.
+#[test]
+fn bits_follow_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint(folder.path());
+    let before = checkpoint::read(&path).unwrap();
+    let scaled = |first: f64, second: f64| {
+        let tensors = [
+            ("fc1.weight", (&before["fc1.weight"] * first).unwrap()),
+            ("fc2.weight", (&before["fc2.weight"] * second).unwrap()),
+        ];
+        let by_name = tensors.iter().map(|(name, tensor)| (*name, tensor));
+        checkpoint::write_safetensors(&folder.path().join("relevance.safetensors"), by_name).unwrap();
+    };
+    let auto = ["--weights", "weights.safetensors", "--method", "uniform", "--bits", "auto"];
+    let run = |more: &[&str]| quantize(folder.path(), &[&auto[..], more].concat());
+    let widths = |json: &Value| -> Vec<u64> {
+        let layers = json["allocation"]["layers"].as_array().unwrap();
+        layers.iter().map(|layer| layer["bits"].as_u64().unwrap()).collect()
+    };
+    let (code, json, err) = run(&["--budget", "4", "--allocate-by", "error"]);
+    assert_eq!(code, 0, "{err}");
+    let found = widths(&json);
+    assert!(400 * found[0] + 200 * found[1] <= 4 * 600, "{json}");
+    assert_eq!(json["allocation"]["layers"][0]["costs"].as_object().unwrap().len(), 7);
+    let mut seen = Vec::new();
+    for (first, second) in [(1.0, 1e6), (1e6, 1.0)] {
+        scaled(first, second);
+        let (code, json, err) = run(&["--budget-bytes", "300", "--relevance", "relevance.safetensors"]);
+        assert_eq!(code, 0, "{err}");
+        seen.push(widths(&json));
+    }
+    assert!(seen[0][1] > seen[1][1] && seen[0][0] < seen[1][0], "{seen:?}");
+    for (more, expected) in [
+        (&["--budget", "4"][..], "--relevance"),
+        (&[], "--budget"),
+        (&["--budget", "1.5", "--allocate-by", "error"], "too small"),
+        (&["--budget", "4", "--allocate-by", "sensitivity"], "experiment"),
+        (&["--budget", "4", "--budget-bytes", "9", "--allocate-by", "error"], "exclude each other"),
+    ] {
+        let (code, _, err) = run(more);
+        assert_eq!(code, 2, "{more:?}: {err}");
+        assert!(err.contains(expected), "{more:?}: {err}");
     }
 }

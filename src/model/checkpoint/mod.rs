@@ -7,6 +7,7 @@ mod bitstream;
 mod dtype;
 mod fit;
 mod fold;
+mod folded;
 mod levels;
 mod locate;
 mod names;
@@ -26,7 +27,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 pub use fit::{FitOptions, Fitted, fit, fit_with};
-pub use levels::{SIDE_SUFFIXES, entries, from_entries, side_tensors};
+pub use folded::unfold_batch_norm;
+pub use levels::{SIDE_SUFFIXES, entries, from_entries, from_sides, side_tensors};
 pub use locate::locate;
 pub use names::{Rename, is_batch_counter};
 pub use safetensors_file::{to_safetensors, to_safetensors_with, write_safetensors};

@@ -50,6 +50,15 @@ pub fn forward(
     out
 }
 
+/// 2 X Xᵀ of each group: the columns of X are the windows that `x` is unfolded into, in the order of a weight's row.
+///
+/// # Panics
+/// When the slice does not fit `s`: a caller's defect.
+pub fn moments(s: &ConvShape, x: &[f32]) -> Vec<Vec<f64>> {
+    assert!(x.len() == s.batch * s.input_len());
+    unfold::moments(s, x)
+}
+
 /// `∂/∂x ⟨grad, conv(x, weight)⟩`.
 ///
 /// # Panics

@@ -269,3 +269,29 @@ pub(super) fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], grad_weigh
         grad_weight.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
     }
 }
+
+/// Samples that [`moments`] unfolds side by side.
+const SAMPLES: usize = 8;
+
+/// 2 X Xᵀ of each group (patch × patch, row-major), where the columns of X are the unfolded windows of all samples.
+pub(super) fn moments(s: &ConvShape, x: &[f32]) -> Vec<Vec<f64>> {
+    let (patch, positions) = (s.patch(), s.positions());
+    let in_group = s.input_len() / s.groups;
+    let mut sums = vec![vec![0.0f64; patch * patch]; s.groups];
+    let mut product = vec![0.0f32; patch * patch];
+    let mut columns = Vec::new();
+    // In this order whatever the number of threads; single products are short enough for f32.
+    for samples in x.chunks(s.input_len() * SAMPLES) {
+        let width = samples.len() / s.input_len() * positions;
+        columns.resize(patch * width, 0.0);
+        for (group, sum) in sums.iter_mut().enumerate() {
+            for (index, sample) in samples.chunks_exact(s.input_len()).enumerate() {
+                im2col(s, &sample[group * in_group..][..in_group], &mut columns, width, index * positions);
+            }
+            let columns = Matrix::new(&columns, patch, width);
+            multiply(&mut product, columns, columns.transposed(), false, true);
+            sum.iter_mut().zip(&product).for_each(|(sum, &value)| *sum += 2.0 * f64::from(value));
+        }
+    }
+    sums
+}

@@ -124,6 +124,23 @@ pub fn conv2d_finished(
     x.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op)
 }
 
+/// Second moments of a convolution's unfolded input: how many columns X has, and 2 X Xᵀ (in / groups · kernel height · kernel
+/// width, squared; row-major) of each group. Computed on the CPU wherever `x` is.
+///
+/// # Errors
+/// When the kernel does not fit x (batch, in, height, width).
+pub fn conv2d_moments(
+    x: &Tensor,
+    kernel: [usize; 2],
+    geometry: &Conv2dGeometry,
+) -> Result<(usize, Vec<Vec<f64>>)> {
+    let channels = x.dim(1)?;
+    let weight = [geometry.groups, channels / geometry.groups.max(1), kernel[0], kernel[1]];
+    let shape = geometry.shape(x.dims(), &weight)?;
+    let values = x.flatten_all()?.to_vec1::<f32>()?;
+    Ok((shape.batch * shape.output[1] * shape.output[2], kernel::moments(&shape, &values)))
+}
+
 /// Gradient of `⟨grad, conv(x, weight)⟩` with respect to x, which has the shape `input_shape`.
 ///
 /// # Errors

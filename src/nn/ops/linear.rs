@@ -2,6 +2,7 @@
 
 use super::{output, values};
 use crate::nn::kernels::epilogue::Epilogue;
+use crate::nn::kernels::gemm::{Matrix, multiply};
 use crate::nn::kernels::linear as kernel;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
@@ -35,6 +36,20 @@ fn finished(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> R
         None => out,
     };
     if relu { out.relu() } else { Ok(out) }
+}
+
+/// 2 Xᵀ X of x (batch, inputs) as one matrix (inputs, inputs), row-major, in a list as of one group. Computed on the CPU
+/// wherever `x` is.
+///
+/// # Errors
+/// When x has other axes.
+pub fn linear_moments(x: &Tensor) -> Result<Vec<Vec<f64>>> {
+    let (batch, inputs) = x.dims2()?;
+    let values = x.flatten_all()?.to_vec1::<f32>()?;
+    let mut product = vec![0.0f32; inputs * inputs];
+    let x = Matrix::new(&values, batch, inputs);
+    multiply(&mut product, x.transposed(), x, false, true);
+    Ok(vec![product.into_iter().map(|value| 2.0 * f64::from(value)).collect()])
 }
 
 /// Gradient with respect to x: `grad · W`, (batch, inputs).

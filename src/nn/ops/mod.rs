@@ -22,9 +22,10 @@ pub use batch_norm::{
 };
 pub use conv2d::{
     Conv2dGeometry, ConvAlgorithm, conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_finished,
+    conv2d_moments,
 };
 pub use in_place::{into_values, with_values};
-pub use linear::{linear, linear_backward_input, linear_backward_weight, linear_relu};
+pub use linear::{linear, linear_backward_input, linear_backward_weight, linear_moments, linear_relu};
 pub use loss::{softmax, softmax_cross_entropy, softmax_cross_entropy_backward};
 pub use pool::{
     Pool2dGeometry, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,

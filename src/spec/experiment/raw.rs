@@ -59,8 +59,8 @@ impl<'de> Deserialize<'de> for Seeds {
     }
 }
 
-/// `bits`: a bit width or a list of them.
-pub(super) struct Bits(pub Vec<u32>);
+/// `bits`: a bit width, a list of them, or `auto` (`None`): those that a budget allows.
+pub(super) struct Bits(pub Vec<Option<u32>>);
 
 impl<'de> Deserialize<'de> for Bits {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -68,12 +68,12 @@ impl<'de> Deserialize<'de> for Bits {
         impl<'de> Visitor<'de> for Forms {
             type Value = Bits;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a whole number or a list of them")
+                f.write_str("a whole number, a list of them, or auto")
             }
             fn visit_u64<E: Error>(self, bits: u64) -> Result<Bits, E> {
                 let small =
                     u32::try_from(bits).map_err(|_| E::invalid_type(Unexpected::Unsigned(bits), &self))?;
-                Ok(Bits(vec![small]))
+                Ok(Bits(vec![Some(small)]))
             }
             fn visit_f64<E: Error>(self, bits: f64) -> Result<Bits, E> {
                 match bits.fract() == 0.0 && bits.abs() < 1e9 {
@@ -84,6 +84,9 @@ impl<'de> Deserialize<'de> for Bits {
                 }
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Bits, E> {
+                if text == "auto" {
+                    return Ok(Bits(vec![None]));
+                }
                 match (text.parse::<u32>(), text.split_once('-')) {
                     (Ok(bits), _) => Err(E::custom(format!(
                         "must be a whole number or a list of them, found the text '{text}'\nwrite {bits}"
@@ -101,7 +104,7 @@ impl<'de> Deserialize<'de> for Bits {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Bits, A::Error> {
                 let mut bits = Vec::new();
                 while let Some(next) = items.next_element()? {
-                    bits.push(next);
+                    bits.push(Some(next));
                 }
                 Ok(Bits(bits))
             }
