@@ -294,7 +294,7 @@ impl Plot {
             }
         }
         if full.is_some() {
-            write(area, "kB", (left - 14, top - 12), TEXT, (HPos::Right, VPos::Bottom))?;
+            write(area, "kB", (30, top - 12), TEXT, (HPos::Left, VPos::Bottom))?;
         }
         if let Some(letter) = letter {
             write(area, letter, (right - 16, top + 12), TEXT, (HPos::Right, VPos::Top))?;
