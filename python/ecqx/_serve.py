@@ -35,6 +35,8 @@ class _Served:
         self.quantizer = quantizer
         self.context = Context()
         self.bits = {}
+        # Sent once.
+        self.calibration = {}
         self.is_warned = False
 
     def answer(self, message):
@@ -67,25 +69,26 @@ class _Served:
         version = str(self.quantizer.version)
         return {"type": "hello", "protocol": PROTOCOL, "name": name, "version": version, "wants": wants}
 
-    def _of(self, name, relevance=None, calibration=None):
+    def _of(self, name, relevance=None):
         return replace(
             self.context,
             bits=self.bits.get(name, self.context.bits),
             relevance=None if relevance is None else relevance[name],
-            calibration=None if calibration is None else calibration.get(name),
+            calibration=self.calibration.get(name),
         )
 
     def _quantize(self, message):
         weights = load_file(message["weights"])
         relevance = load_file(message["relevance"]) if "relevance" in message else None
-        calibration = load_file(message["calibration"]) if "calibration" in message else None
+        if "calibration" in message:
+            self.calibration = load_file(message["calibration"])
         self.context = replace(self.context, step=message["step"], epoch=message["epoch"], weights=weights)
         output = {}
         # The file's order is its own; the run's is that of the layers.
         for name in self.context.shapes:
-            found = self.quantizer.quantize(name, weights[name], self._of(name, relevance, calibration))
+            found = self.quantizer.quantize(name, weights[name], self._of(name, relevance))
             output.update(_tensors(name, weights[name], found))
-        save_file(output, message["output"])
+        _save(output, message["output"])
 
     def _backward(self, message):
         gradients = load_file(message["gradients"])
@@ -94,7 +97,7 @@ class _Served:
             if name in gradients:
                 found = self.quantizer.backward(name, gradients[name], self._of(name))
                 output[name] = _shaped(name, _array(found, np.float32), gradients[name])
-        save_file(output, message["output"])
+        _save(output, message["output"])
 
     def _state(self, message):
         state = self.quantizer.state()
@@ -113,6 +116,25 @@ class _Served:
             state = json.loads((file.metadata() or {}).get("rest", "{}"))
             state.update({name: file.get_tensor(name) for name in file.keys()})
         self.quantizer.restore(state)
+
+
+_KINDS = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64"}
+
+
+def _save(tensors, path):
+    """A safetensors file over the one of the step before: new pages would cost several times the copying."""
+    header, start = {}, 0
+    for name, array in tensors.items():
+        span = [start, start + array.nbytes]
+        header[name] = {"dtype": _KINDS[array.dtype.name], "shape": list(array.shape), "data_offsets": span}
+        start = span[1]
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with open(path, "r+b" if os.path.exists(path) else "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for array in tensors.values():
+            file.write(array.tobytes() if array.size == 0 else array.data)
+        file.truncate()
 
 
 def _array(value, dtype=None):

@@ -2,7 +2,7 @@
 
 use crate::quant::Method;
 use crate::quant::allocation::{Budget, CostBy, LayerCosts};
-use crate::quant::quantizer::{Relevances, StepInfo, WeightTensor};
+use crate::quant::quantizer::{Quantizer, Relevances, StepInfo, WeightTensor};
 use crate::train::allocation::{Allocation, weighted_error};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -35,13 +35,15 @@ impl Width {
     }
 }
 
-/// The widths within the budget. `relevance` is that of the file on the command line.
+/// The widths within the budget. `relevance` is that of the file on the command line, `calibrate` shows a method that
+/// calibrates the inputs of every layer.
 pub(super) fn allocation(
     method: &Method,
     resolved: &Map<String, Value>,
     budget: &Budget,
     weights: &[WeightTensor<'_>],
     relevance: Option<&Relevances>,
+    calibrate: &dyn Fn(&mut dyn Quantizer) -> Result<()>,
 ) -> Result<Allocation> {
     match budget.by {
         CostBy::Sensitivity => {
@@ -72,6 +74,7 @@ pub(super) fn allocation(
     for bits in low..=high {
         let (mut quantizer, _) = method.quantizer(Some(bits), &own)?;
         quantizer.initialize(weights)?;
+        calibrate(quantizer.as_mut())?;
         let used = relevance.filter(|_| quantizer.wants_relevance());
         let quantized = quantizer.assign(weights, used, StepInfo::POST_TRAINING)?;
         for ((layer, tensor), quantized) in layers.iter_mut().zip(weights).zip(&quantized) {

@@ -128,7 +128,7 @@ enum Command {
     Init(init::Args),
     Evaluate(evaluate::Args),
     Explain(Box<explain::Args>),
-    Quantize(quantize::Args),
+    Quantize(Box<quantize::Args>),
     Encode(encode::Args),
     Decode(decode::Args),
     Inspect(inspect::Args),

@@ -242,17 +242,21 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             .into());
         }
     };
+    let calibrate = |quantizer: &mut dyn Quantizer| match quantizer.wants_calibration() {
+        Some(_) => args.calibrate(global, quantizer, &weights),
+        None => Ok(()),
+    };
     let allocation = match &budget {
-        Some(budget) => Some(allocation(method, &resolved, budget, &weights, relevance.as_ref())?),
+        Some(budget) => {
+            Some(allocation(method, &resolved, budget, &weights, relevance.as_ref(), &calibrate)?)
+        }
         None => None,
     };
     if let Some(allocation) = &allocation {
         (quantizer, scope) = method.quantizer(allocation.widest(), &allocation.parameters(&resolved))?;
     }
     quantizer.initialize(&weights)?;
-    if quantizer.wants_calibration().is_some() {
-        args.calibrate(global, quantizer.as_mut(), &weights)?;
-    }
+    calibrate(quantizer.as_mut())?;
     let used = relevance.as_ref().filter(|_| quantizer.wants_relevance());
     let tensors = quantizer.assign(&weights, used, StepInfo::POST_TRAINING)?;
     let all = state.iter().filter(|(name, tensor)| is_weight(name, tensor)).map(|(name, _)| name.as_str());

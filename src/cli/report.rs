@@ -8,6 +8,7 @@ use crate::io::write_output;
 use crate::plan::{self, Depth};
 use crate::record::RunRecord;
 use crate::report::assemble::{Ingredients, NamedDrawing, Report, assemble, kinds};
+use crate::report::choice::Rule;
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
 use crate::report::figure::{Drawing, Group};
@@ -45,6 +46,9 @@ pub struct Args {
     /// Folder of published numbers (YAML files) to show beside the results
     #[arg(long, value_name = "DIR", default_value = "baselines/published")]
     published: PathBuf,
+    /// Draw published numbers as hollow points in figures of accuracy over size, as `published: true` in an experiment does
+    #[arg(long)]
+    draw_published: bool,
     /// Folder of expected numbers (YAML files) to compare the results with
     #[arg(long, value_name = "DIR", default_value = "baselines/expected")]
     expected: PathBuf,
@@ -54,6 +58,18 @@ pub struct Args {
     /// Split whose mean accuracy chooses the best working points; test accuracy is reported either way
     #[arg(long, value_name = "SPLIT", default_value = "validation")]
     choose_on: Split,
+    /// Working point that stands for a method at a bit width in the table for papers: the most accurate, or the smallest
+    /// with no or at most one point lost
+    #[arg(long, value_name = "RULE", default_value = "one-point")]
+    operating_point: Operating,
+}
+
+/// How an operating point is chosen.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Operating {
+    Accuracy,
+    NoLoss,
+    OnePoint,
 }
 
 /// A split that working points can be chosen on.
@@ -87,6 +103,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             Split::Validation => ChooseOn::Validation,
             Split::Test => ChooseOn::Test,
         },
+        rule: match args.operating_point {
+            Operating::Accuracy => Rule::MostAccurate,
+            Operating::NoLoss => Rule::NoLoss,
+            Operating::OnePoint => Rule::OnePoint,
+        },
+        draw_published: args.draw_published || plan::draws_published(&args.specs, &global.registry)?,
         figures: kinds(&global.figures, &plan::figures(&args.specs, &global.registry)?),
         published: &published::load(&args.published, &methods)?,
         insight: &insight,

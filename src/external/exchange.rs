@@ -2,7 +2,31 @@
 
 use crate::{Error, Result};
 use serde_json::{Map, json};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
+
+/// Writes over what stands there: new pages for every step would cost several times the copying.
+fn overwrite(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)
+}
+
+/// Makes what an earlier step left in a program's output no answer to the next question, without giving up its pages.
+///
+/// # Errors
+/// [`Error::Io`] when it can't be written.
+pub(super) fn invalidate(path: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).open(path) {
+        Ok(mut file) => file.write_all(&UNANSWERED).map_err(Error::io(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+/// How an output begins that nobody wrote: as no safetensors file does, whose header is not empty.
+pub(super) const UNANSWERED: [u8; 8] = [0; 8];
 
 /// Writes tensors of the same names and shapes again and again.
 #[derive(Default)]
@@ -29,7 +53,7 @@ impl TensorFile {
         let (places, _) = self.bytes[self.head..].as_chunks_mut::<4>();
         let values = tensors.iter().flat_map(|(_, _, values)| values.iter());
         places.iter_mut().zip(values).for_each(|(place, value)| *place = value.to_le_bytes());
-        std::fs::write(path, &self.bytes).map_err(Error::io(path))
+        overwrite(path, &self.bytes).map_err(Error::io(path))
     }
 
     fn lay_out(&mut self, tensors: &[(&str, &[usize], &[f32])]) {

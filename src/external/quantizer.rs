@@ -1,9 +1,12 @@
 //! The quantizer that passes every question on to a program.
 
-use super::exchange::TensorFile;
+use super::exchange::{TensorFile, invalidate};
 use super::process::{Program, Start};
 use super::reply;
 use crate::quant::Setup;
+use crate::quant::calibration::{
+    CalibrationData, CalibrationKind, CalibrationNeeds, LayerCalibration, Moments,
+};
 use crate::quant::quantizer::{
     Content, QuantizedTensor, Quantizer, Relevances, RunInfo, StepInfo, WeightTensor,
 };
@@ -32,7 +35,15 @@ struct Settings {
     files: Map<String, Value>,
     #[serde(default)]
     options: Map<String, Value>,
+    calibration: Calibration,
     timeout_seconds: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Calibration {
+    Inputs,
+    Hessian,
 }
 
 fn default_label() -> String {
@@ -43,6 +54,7 @@ fn default_label() -> String {
 #[derive(Default)]
 struct Wants {
     relevance: bool,
+    calibration: bool,
     backward: bool,
 }
 
@@ -55,6 +67,8 @@ struct External {
     wants: Wants,
     /// Whether the program has seen weights or a state.
     is_used: bool,
+    /// Calibration data of the layers, until the program has it.
+    calibration: Vec<(String, Vec<usize>, Vec<f32>)>,
     /// Gradients for the latent weights that `gather` got.
     gradients: Vec<(usize, Vec<f32>)>,
     files: [TensorFile; 3],
@@ -86,6 +100,7 @@ pub(super) fn build(setup: Setup) -> Result<Box<dyn Quantizer>> {
         program: RefCell::default(),
         wants: Wants::default(),
         is_used: false,
+        calibration: Vec::new(),
         gradients: Vec::new(),
         files: Default::default(),
         warnings: Vec::new(),
@@ -180,11 +195,12 @@ impl External {
                 if run.has_relevance && !wants.contains(&"relevance") {
                     self.warn("it does not want relevance: 'relevance' in its entry has no effect");
                 }
-                if wants.contains(&"calibration") {
-                    self.warn("calibration data is not handed over by this version");
-                }
-                self.wants =
-                    Wants { relevance: wants.contains(&"relevance"), backward: wants.contains(&"backward") };
+                let wants = |what: &str| wants.contains(&what);
+                self.wants = Wants {
+                    relevance: wants("relevance"),
+                    calibration: wants("calibration"),
+                    backward: wants("backward"),
+                };
                 *self.program.get_mut() = Some(program);
                 Ok(())
             }
@@ -278,6 +294,17 @@ impl Quantizer for External {
             relevance_file.write(&path, &tensors)?;
             message["relevance"] = json!(path);
         }
+        if !self.calibration.is_empty() {
+            let path = program.file("calibration.safetensors");
+            let tensors: Vec<_> = self
+                .calibration
+                .iter()
+                .map(|(name, shape, values)| (name.as_str(), shape.as_slice(), values.as_slice()))
+                .collect();
+            TensorFile::default().write(&path, &tensors)?;
+            message["calibration"] = json!(path);
+            self.calibration = Vec::new();
+        }
         message["output"] = json!(output);
         let what = format!("quantize step {}", at.step);
         let found = answered(program, &what, &message, &output, weights, reply::quantized)?;
@@ -287,6 +314,37 @@ impl Quantizer for External {
 
     fn wants_relevance(&self) -> bool {
         self.wants.relevance
+    }
+
+    fn wants_calibration(&self) -> Option<CalibrationNeeds> {
+        let kind = match self.settings.calibration {
+            Calibration::Inputs => CalibrationKind::Inputs,
+            Calibration::Hessian => CalibrationKind::Moments,
+        };
+        self.wants.calibration.then_some(CalibrationNeeds { kind, sequential: false })
+    }
+
+    fn calibrate(
+        &mut self,
+        index: usize,
+        weights: WeightTensor<'_>,
+        layer: LayerCalibration,
+    ) -> Result<Option<QuantizedTensor>> {
+        if index == 0 {
+            self.calibration.clear();
+        }
+        let (shape, values) = match layer.data {
+            CalibrationData::Inputs { shape, values } => (shape, values),
+            CalibrationData::Moments(Moments { size, groups, .. }) => {
+                let shape = match groups.len() {
+                    1 => vec![size, size],
+                    count => vec![count, size, size],
+                };
+                (shape, groups.iter().flatten().map(|value| *value as f32).collect())
+            }
+        };
+        self.calibration.push((weights.name.to_owned(), shape, values));
+        Ok(None)
     }
 
     fn wants_gradients(&self) -> bool {
@@ -349,7 +407,10 @@ impl Quantizer for External {
         let program = running(&mut program, &self.settings.label)?;
         let output = program.file("state");
         let what = "save its state";
-        remove(&output)?;
+        // What an earlier question left is nobody's state.
+        if output.exists() {
+            std::fs::remove_file(&output).map_err(Error::io(&output))?;
+        }
         program.ask(what, &json!({"type": "state", "output": output}), "done")?;
         let content = match output.exists() {
             true => Some(reply::read(&output, usize::MAX / 64).map_err(|why| program.failed(what, &why))?),
@@ -381,19 +442,11 @@ fn answered<T>(
     wanted: &[WeightTensor<'_>],
     read: impl Fn(&[u8], &[WeightTensor<'_>]) -> std::result::Result<T, String>,
 ) -> Result<T> {
-    remove(output)?;
+    invalidate(output)?;
     program.ask(what, message, "done")?;
     let weights = wanted.iter().map(|tensor| tensor.values.len()).sum();
     let found = reply::read(output, weights).and_then(|bytes| read(&bytes, wanted));
     found.map_err(|why| program.failed(what, &why))
-}
-
-/// Removes what an earlier step left, so that nobody takes it for an answer.
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(error)),
-        _ => Ok(()),
-    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,13 +1,14 @@
 //! What a program answers with: a safetensors file that is held to the tensors that were asked for. Nothing in it is
 //! trusted; every mistake is named with the tensor.
 
+use super::exchange::UNANSWERED;
+use crate::model::checkpoint::{StateDict, from_sides};
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor, WeightTensor};
+use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::path::Path;
 
-/// Levels of a codebook in a model file.
-const MOST_LEVELS: usize = 256;
 /// Bytes of an answer for each weight that are accepted (i64 levels beside f64 values), and bytes besides.
 const BYTES_PER_WEIGHT: u64 = 16;
 const MORE_BYTES: u64 = 16 << 20;
@@ -25,7 +26,11 @@ pub(super) fn read(path: &Path, weights: usize) -> Found<Vec<u8>> {
     if metadata.len() > most {
         return Err(format!("its output has {} bytes, more than {most}", metadata.len()));
     }
-    std::fs::read(path).map_err(|error| format!("its output can't be read: {error}"))
+    let bytes = std::fs::read(path).map_err(|error| format!("its output can't be read: {error}"))?;
+    match bytes.starts_with(&UNANSWERED) {
+        true => Err("it wrote no output file".into()),
+        false => Ok(bytes),
+    }
 }
 
 fn parse(bytes: &[u8]) -> Found<SafeTensors<'_>> {
@@ -73,14 +78,10 @@ fn content(file: &SafeTensors<'_>, weight: &WeightTensor<'_>) -> Found<Content> 
     match (plain, levels, step, codebook) {
         (Some(plain), None, None, None) => Ok(Content::Values(values(name, &plain, weight.shape)?)),
         (None, Some(levels), Some(step), None) => {
-            let levels = integers(name, &levels, weight.shape)?;
-            let steps = values(&format!("{name}.step"), &step, step.shape())?;
-            uniform(name, &steps, &levels)
+            with_levels(weight, &levels, step_of(name, &step)?, ".step")
         }
         (None, Some(levels), None, Some(codebook)) => {
-            let levels = integers(name, &levels, weight.shape)?;
-            let codebook = values(&format!("{name}.codebook"), &codebook, codebook.shape())?;
-            explicit(name, codebook, &levels)
+            with_levels(weight, &levels, codebook_of(name, &codebook)?, ".codebook")
         }
         (None, None, None, None) => Err(format!("its output has neither '{name}' nor '{name}.levels'")),
         (None, Some(_), None, None) => {
@@ -92,52 +93,49 @@ fn content(file: &SafeTensors<'_>, weight: &WeightTensor<'_>) -> Found<Content> 
     }
 }
 
-fn uniform(name: &str, steps: &[f32], levels: &[i32]) -> Found<Content> {
-    let &[step] = steps else {
-        return Err(format!("'{name}.step' must have one value, found {}", steps.len()));
+fn step_of(name: &str, step: &TensorView<'_>) -> Found<Vec<f32>> {
+    values(&format!("{name}.step"), step, step.shape())
+}
+
+fn codebook_of(name: &str, codebook: &TensorView<'_>) -> Found<Vec<f32>> {
+    let values = values(&format!("{name}.codebook"), codebook, codebook.shape())?;
+    match values.is_sorted() {
+        true => Ok(values),
+        false => Err(format!("'{name}.codebook' must ascend")),
+    }
+}
+
+/// Levels with their step, steps or codebook, read as everywhere else.
+fn with_levels(
+    weight: &WeightTensor<'_>,
+    levels: &TensorView<'_>,
+    values: Vec<f32>,
+    suffix: &str,
+) -> Found<Content> {
+    let name = weight.name;
+    let levels = integers(name, levels, weight.shape)?;
+    let count = values.len();
+    let beside = || -> crate::Result<Option<QuantizedTensor>> {
+        let state = StateDict::from_iter([
+            (format!("{name}.levels"), Tensor::from_vec(levels, weight.shape, &Device::Cpu)?),
+            (format!("{name}{suffix}"), Tensor::from_vec(values, count, &Device::Cpu)?),
+        ]);
+        from_sides(&state, name)
     };
-    if step <= 0.0 {
-        return Err(format!("'{name}.step' must be positive, found {step}"));
+    let found = beside().map_err(|error| error.to_string())?;
+    let content = found.ok_or_else(|| format!("its output has no tensor '{name}.levels'"))?.content;
+    if let Content::Levels { codebook, .. } = &content {
+        let (lowest, highest) = codebook.range();
+        let largest = match codebook {
+            Codebook::PerChannel { steps, .. } => steps.iter().copied().fold(0.0, f32::max),
+            Codebook::Uniform { step, .. } => *step,
+            Codebook::Explicit { .. } => 1.0,
+        };
+        if [lowest, highest].iter().any(|level| !(*level as f32 * largest).is_finite()) {
+            return Err(format!("'{name}': levels of {lowest} to {highest} times {largest} are not finite"));
+        }
     }
-    let (lowest, highest) = range(levels);
-    if i64::from(highest) - i64::from(lowest) >= MOST_LEVELS as i64 {
-        return Err(format!("'{name}.levels' spans {lowest} to {highest}, more than {MOST_LEVELS} levels"));
-    }
-    let codebook = Codebook::Uniform { step, lowest, highest };
-    if [lowest, highest].iter().any(|level| !codebook.value(*level).is_finite()) {
-        return Err(format!("'{name}': levels of {lowest} to {highest} times {step} are not finite"));
-    }
-    Ok(levels_of(codebook, levels))
-}
-
-/// Lowest and highest level, zero included.
-fn range(levels: &[i32]) -> (i32, i32) {
-    levels.iter().fold((0, 0), |(low, high), &level| (low.min(level), high.max(level)))
-}
-
-fn explicit(name: &str, values: Vec<f32>, levels: &[i32]) -> Found<Content> {
-    if values.len() > MOST_LEVELS {
-        return Err(format!("'{name}.codebook' has {} values, more than {MOST_LEVELS}", values.len()));
-    }
-    if values.windows(2).any(|pair| pair[0] > pair[1]) {
-        return Err(format!("'{name}.codebook' must ascend"));
-    }
-    let Some(zero) = values.iter().position(|value| *value == 0.0) else {
-        return Err(format!("'{name}.codebook' must hold 0, which is level 0"));
-    };
-    let codebook = Codebook::Explicit { values, zero };
-    let ((lowest, highest), found) = (codebook.range(), range(levels));
-    if found.0 < lowest || found.1 > highest {
-        return Err(format!(
-            "'{name}.levels' spans {} to {}, its codebook {lowest} to {highest}",
-            found.0, found.1
-        ));
-    }
-    Ok(levels_of(codebook, levels))
-}
-
-fn levels_of(codebook: Codebook, levels: &[i32]) -> Content {
-    Content::Levels { positions: levels.iter().map(|level| codebook.position(*level)).collect(), codebook }
+    Ok(content)
 }
 
 fn same_shape(name: &str, view: &TensorView<'_>, shape: &[usize]) -> Found<()> {

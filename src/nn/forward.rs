@@ -116,12 +116,12 @@ impl Network {
             if matches!(layer.operation, Operation::Linear { .. } | Operation::Conv2d { .. }) {
                 visit(layer, &values[sources[0]])?;
             }
-            let mut out = Vec::with_capacity(values[sources[0]].len());
-            for batch in 0..values[sources[0]].len() {
+            let of_batch = |batch: usize| {
                 let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source][batch]).collect();
                 // Detached, or the tensor would keep its inputs alive.
-                out.push(run_layer(layer, parameters, &inputs, &mut mode, false)?.0.detach());
-            }
+                Ok(run_layer(layer, parameters, &inputs, &mut mode, false)?.0.detach())
+            };
+            let out = (0..values[sources[0]].len()).map(of_batch).collect::<Result<Vec<_>>>()?;
             for &source in sources.iter().filter(|&&source| last_use[source] == index) {
                 values[source] = Vec::new();
             }

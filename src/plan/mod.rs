@@ -6,4 +6,6 @@ mod file;
 mod planned;
 
 pub use file::{Plan, PlannedBaseline, PlannedRun, Wave, parse};
-pub use planned::{Depth, Planned, Planning, Resolve, Selection, State, figures, load, plan};
+pub use planned::{
+    Depth, Planned, Planning, Resolve, Selection, State, draws_published, figures, load, plan,
+};

@@ -106,6 +106,18 @@ pub fn figures(specs: &[PathBuf], registry: &Registry) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether any of the experiments wants published numbers in its figures.
+///
+/// # Errors
+/// Those of [`Experiment::load`].
+pub fn draws_published(specs: &[PathBuf], registry: &Registry) -> Result<bool> {
+    let mut any = false;
+    for path in specs {
+        any |= Experiment::load(path, registry)?.published;
+    }
+    Ok(any)
+}
+
 /// The selected runs of all experiments with the experiments' names.
 fn wanted(selection: &Selection, resolve: &dyn Resolve) -> Result<Vec<(String, RunSpec)>> {
     let filter: Option<GlobMatcher> = selection

@@ -16,7 +16,7 @@ pub(super) fn damped(matrix: &[f64], size: usize, damping: f64) -> Vec<f64> {
 }
 
 /// Mean of the diagonal; 0 for none.
-pub(super) fn mean_diagonal(matrix: &[f64], size: usize) -> f64 {
+fn mean_diagonal(matrix: &[f64], size: usize) -> f64 {
     matrix.iter().step_by(size + 1).sum::<f64>() / size.max(1) as f64
 }
 

@@ -5,7 +5,7 @@
 use super::calibration::{CalibrationKind, CalibrationNeeds, LayerCalibration};
 use super::codebook::Codebook;
 use super::granularity::Granularity;
-use super::hessian::{damped, mean_diagonal, permuted, times_inverse, upper_of_inverse};
+use super::hessian::{damped, permuted, times_inverse, upper_of_inverse};
 use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::rate::{RateModel, neighbour};
 use super::scope::Scope;
@@ -48,7 +48,8 @@ pub(super) const STEP: Parameter = Parameter::word(
 );
 pub(super) const RATE_SCALE: Parameter = Parameter::word(
     "rate_scale",
-    "a bit costs the strength times the layer's mean H · Δ² (layer), or times 1 in squared error of outputs per sample (global)",
+    "layer: a bit costs the strength times what a wrong step of one weight costs the layer on average; global: the strength \
+     in half the squared error of the outputs per sample",
     &["layer", "global"],
     "layer",
 );
@@ -148,16 +149,20 @@ impl LayerWise {
         let samples = layer.samples.max(1) as f64;
         let matrices: Vec<Vec<f64>> =
             moments.groups.iter().map(|h| h.iter().map(|value| value / samples).collect()).collect();
-        let mean = matrices.iter().map(|h| mean_diagonal(h, size)).sum::<f64>() / groups as f64;
+        let factor = |this: &mut Self, added: f64| -> Vec<Group> {
+            matrices.iter().map(|matrix| this.group(matrix, size, added, weights.name)).collect()
+        };
+        let mut groups = factor(self, 0.0);
         let unit = match self.settings.rate_scale {
             RateScale::Global => 1.0,
-            RateScale::Layer if mean > 0.0 => mean * f64::from(step).powi(2),
-            RateScale::Layer => f64::from(step).powi(2),
+            RateScale::Layer => 0.5 * curvature(&groups, size) * f64::from(step).powi(2),
         };
         let lambda = self.strength * unit;
         let gamma = if self.quadratic && lambda > 0.0 { quadratic_rate(weights.values) } else { 0.0 };
-        let groups = matrices.iter().map(|matrix| self.group(matrix, size, lambda * gamma, weights.name));
-        Ok(Layer { size, groups: groups.collect(), lambda, gamma })
+        if gamma > 0.0 {
+            groups = factor(self, lambda * gamma);
+        }
+        Ok(Layer { size, groups, lambda, gamma })
     }
 
     fn group(&mut self, matrix: &[f64], size: usize, added: f64, name: &str) -> Group {
@@ -204,6 +209,13 @@ impl LayerWise {
         let positions = levels.into_iter().map(|level| codebook.position(level)).collect();
         Ok(Content::Levels { positions, codebook: codebook.clone() })
     }
+}
+
+/// What the other weights cannot undo: the mean of `1 / U_jj²`, by which an error in one weight counts.
+fn curvature(groups: &[Group], size: usize) -> f64 {
+    let diagonal = groups.iter().flat_map(|group| group.upper.iter().step_by(size + 1));
+    let (sum, count) = diagonal.fold((0.0, 0usize), |(sum, count), u| (sum + 1.0 / (u * u), count + 1));
+    sum / count.max(1) as f64
 }
 
 /// γ of a normal distribution's rate in bits, `w² / (2 σ² ln 2)` and a constant: `1 / (σ² ln 2)`.

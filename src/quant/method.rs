@@ -142,6 +142,10 @@ impl Method {
         let has_budget = BUDGET_OPTIONS.iter().any(|key| parameters.contains_key(*key));
         match (has_budget, bits) {
             (false, bits) => self.check_bits(bits),
+            (true, _) if self.runs_program() => Err(Error::input_hint(
+                format!("method {}: a budget cannot try every bit width of a program", self.name),
+                "give 'layer_bits'",
+            )),
             (true, None) => Ok(()),
             (true, Some(_)) => Err(Error::input_hint(
                 format!("method {}: a budget and a bit width exclude each other", self.name),

@@ -95,23 +95,20 @@ impl RateModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
 
     /// The estimate of a long tensor is near its entropy, and near what the codec's own bytes come to.
     #[test]
     fn estimates_are_near_the_entropy() {
-        let levels: Vec<i32> = (0..20_000u64)
-            .map(|i| {
-                let random =
-                    (i.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)) >> 33;
-                match random % 16 {
-                    0..=8 => 0,
-                    9..=11 => 1,
-                    12..=13 => -1,
-                    14 => 2,
-                    _ => -3,
-                }
-            })
-            .collect();
+        let mut rng = Rng::stream(1, "levels");
+        let level = |random: usize| match random {
+            0..=8 => 0,
+            9..=11 => 1,
+            12..=13 => -1,
+            14 => 2,
+            _ => -3,
+        };
+        let levels: Vec<i32> = (0..20_000).map(|_| level(rng.below(16))).collect();
         let (mut model, mut before, mut bits) = (RateModel::new(1), 0, 0.0);
         for &level in &levels {
             bits += model.bits(level, 0, before);

@@ -251,8 +251,7 @@ mod tests {
     /// logits have no gradient but the smoothing's.
     #[test]
     fn fitted_model_codes_its_own_levels() {
-        let weights: Vec<f32> =
-            (0..400).map(|i| GRID.step * ((i * i % 8) as i32 + GRID.lowest) as f32).collect();
+        let weights: Vec<f32> = (0..400).map(|i| GRID.step * (i * i % 8 + GRID.lowest) as f32).collect();
         let mut model = LevelModel::fitted(&GRID, &weights, 1.0);
         let lengths = model.bits();
         assert!((lengths.iter().map(|length| (-length).exp2()).sum::<f64>() - 1.0).abs() < 1e-6);

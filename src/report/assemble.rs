@@ -1,16 +1,17 @@
 //! Assembles a whole report: every table, every figure and the page, from records and what else is known. Nothing here reads or
 //! writes files.
 
-use super::choice::{Choice, ChooseOn};
+use super::choice::{Choice, ChooseOn, Rule};
 use super::figure::{Drawing, Figure, Figures, Group, Source};
-use super::html::{Page, Picture, html};
+use super::html::{Page, Picture, Verdict, html};
 use super::methods::{BASELINE, Methods};
 use super::published;
 use super::records::finished;
 use super::statistics::{Comparison, compare};
 use super::tables::{
     self, Table, WorkingPoint, at_equal_table, comparison, epochs, hypervolume_table, layers, main_table,
-    nothing_compared, origins, pareto, provenance, raw, timings, working_points, working_points_table,
+    nothing_compared, operating_points, origins, pareto, provenance, raw, timings, working_points,
+    working_points_table,
 };
 use crate::Result;
 use crate::insight::Insight;
@@ -27,10 +28,14 @@ pub struct Ingredients<'a> {
     pub methods: &'a Methods,
     /// On which split working points are chosen.
     pub choose_on: ChooseOn,
+    /// Which working point stands for a method at a bit width in the table for papers.
+    pub rule: Rule,
     /// Kinds of figures.
     pub figures: Vec<&'static Figure>,
     /// Published numbers.
     pub published: &'a [published::Source],
+    /// Whether figures of accuracy over size show them, as hollow marks.
+    pub draw_published: bool,
     /// Weights and data of a group, where they are at hand.
     pub insight: &'a (dyn Fn(&Group<'_>) -> Option<Insight> + Sync),
     /// The drawing of an earlier report for a figure that needs weights and data which are not at hand, by file stem.
@@ -71,30 +76,46 @@ pub fn kinds(figures: &Figures, names: &[String]) -> Vec<&'static Figure> {
 pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
     let records = from.records;
     let points = working_points(records, from.methods);
-    let compared = compare(&points, from.methods);
+    let compared = compare(&points, from.methods, from.choose_on);
     let present: IndexSet<&str> =
         points.iter().map(|p| p.method.as_str()).filter(|m| *m != BASELINE).collect();
     let present: Vec<&str> = present.into_iter().collect();
     let nothing = nothing_compared(&compared, from.methods, &present);
     let made = Made { points: &points, compared: &compared, nothing: nothing.as_deref() };
-    let (figures, all) = rayon::join(|| drawings(&from, &points), || all_tables(&from, &made));
+    let (figures, all) = rayon::join(|| drawings(&from, &points, &compared), || all_tables(&from, &made));
     let (all, drawn) = (all?, figures?);
     let (mut figures, mut pictures) = (Vec::new(), Vec::new());
     for (title, figure, named) in drawn {
-        pictures.push(Picture { title, about: figure.about.into(), svg: named.drawing.svg.clone() });
+        pictures.push(Picture {
+            title,
+            about: figure.about.into(),
+            stem: named.stem.clone(),
+            svg: named.drawing.svg.clone(),
+        });
         figures.push(named);
     }
     let overall = compared.iter().filter(|comparison| comparison.bits.is_none());
-    let verdicts = overall.map(|c| format!("{}, {}: {}", c.dataset, c.model, c.verdict()));
-    let verdicts: Vec<String> = verdicts.chain(nothing.clone()).collect();
+    let verdicts = overall.map(|c| Verdict {
+        title: format!("{} and {}: {}, {}", c.names[0], c.names[1], c.dataset, c.model),
+        accuracy: c.verdict(),
+        size: c.size_verdict(),
+    });
+    let alone = nothing.clone().map(|accuracy| Verdict { title: String::new(), accuracy, size: None });
+    let verdicts: Vec<Verdict> = verdicts.chain(alone).collect();
     let claims: Vec<String> = from
         .published
         .iter()
         .flat_map(|source| source.claims.iter().map(move |claim| format!("{claim} – {}", source.citation)))
         .collect();
     let shown: Vec<&Table> = all.iter().filter(|table| table.for_readers || table.name == "raw").collect();
-    let html =
-        html(&Page { records, verdicts: &verdicts, claims: &claims, tables: &shown, pictures: &pictures })?;
+    let html = html(&Page {
+        records,
+        methods: from.methods,
+        verdicts: &verdicts,
+        claims: &claims,
+        tables: &shown,
+        pictures: &pictures,
+    })?;
     Ok(Report { tables: all, figures, html, nothing_compared: nothing })
 }
 
@@ -108,13 +129,14 @@ struct Made<'a> {
 /// Every table, in report order.
 fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
     let (records, points, methods) = (from.records, made.points, from.methods);
-    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 14] = [
+    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 15] = [
+        &|| operating_points(points, methods, from.choose_on, from.rule).map(Some),
+        &|| comparison(made.compared, methods, from.choose_on, made.nothing).map(Some),
         &|| main_table(points, from.choose_on).map(Some),
-        &|| comparison(made.compared, methods, made.nothing).map(Some),
         &|| tables::published(points, from.choose_on, from.published),
         &|| Ok(from.checks.clone()),
-        &|| hypervolume_table(points, methods).map(Some),
-        &|| at_equal_table(points, methods).map(Some),
+        &|| hypervolume_table(points, methods, from.choose_on).map(Some),
+        &|| at_equal_table(points, methods, from.choose_on).map(Some),
         &|| pareto(points).map(Some),
         &|| working_points_table(points).map(Some),
         &|| origins(records).map(Some),
@@ -132,10 +154,11 @@ fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
 fn drawings(
     from: &Ingredients<'_>,
     points: &[WorkingPoint],
+    compared: &[Comparison],
 ) -> Result<Vec<(String, &'static Figure, NamedDrawing)>> {
     let needs_weights = from.figures.iter().any(|figure| matches!(figure.draw, Source::Weights(_)));
     let mut drawn = Vec::new();
-    for ((dataset, model), group) in groups(points, from) {
+    for ((dataset, model), group) in groups(points, compared, from) {
         let insight = needs_weights.then(|| (from.insight)(&group)).flatten();
         let draw = |figure: &&'static Figure| {
             let stem = file_name(&format!("{}-{dataset}-{model}", figure.name));
@@ -153,7 +176,11 @@ fn drawings(
 }
 
 /// Results by data set and model, in the order of the working points.
-fn groups<'a>(points: &'a [WorkingPoint], from: &Ingredients<'a>) -> IndexMap<(String, String), Group<'a>> {
+fn groups<'a>(
+    points: &'a [WorkingPoint],
+    compared: &'a [Comparison],
+    from: &Ingredients<'a>,
+) -> IndexMap<(String, String), Group<'a>> {
     let mut groups: IndexMap<(String, String), Group<'a>> = IndexMap::new();
     for point in points {
         let key = (point.dataset.clone(), point.model.clone());
@@ -161,6 +188,11 @@ fn groups<'a>(points: &'a [WorkingPoint], from: &Ingredients<'a>) -> IndexMap<(S
             title: format!("{}, {}", point.dataset, point.model),
             points: Vec::new(),
             records: Vec::new(),
+            comparisons: compared
+                .iter()
+                .filter(|c| c.dataset == point.dataset && c.model == point.model)
+                .collect(),
+            published: Vec::new(),
             methods: from.methods,
             choice: Choice::new(from.choose_on, &[]),
         });
@@ -168,6 +200,13 @@ fn groups<'a>(points: &'a [WorkingPoint], from: &Ingredients<'a>) -> IndexMap<(S
     }
     for group in groups.values_mut() {
         group.choice = Choice::new(from.choose_on, &group.points);
+    }
+    for source in from.published.iter().filter(|_| from.draw_published) {
+        for row in source.results.iter().filter(|row| row.is_filled()) {
+            if let Some(group) = groups.get_mut(&(row.dataset.clone(), row.model.clone())) {
+                group.published.push((&source.citation, row));
+            }
+        }
     }
     for record in finished(from.records) {
         if let Some(group) = groups.get_mut(&(record.dataset.clone(), record.model.clone())) {

@@ -23,6 +23,38 @@ impl ChooseOn {
     }
 }
 
+/// Which working point of a method at a bit width stands for it: one rule for a whole table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rule {
+    /// The most accurate.
+    MostAccurate,
+    /// The smallest without loss of mean accuracy.
+    NoLoss,
+    /// The smallest with at most one point lost.
+    #[default]
+    OnePoint,
+}
+
+impl Rule {
+    /// The rule in words, as a caption begins.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::MostAccurate => "most accurate setting",
+            Self::NoLoss => "smallest file without loss of accuracy",
+            Self::OnePoint => "smallest file with at most 1 point lost",
+        }
+    }
+
+    /// The point of `group` that it takes; `None` where none qualifies.
+    pub fn choose<'a>(self, choice: &Choice, group: &[&'a WorkingPoint]) -> Option<&'a WorkingPoint> {
+        match self {
+            Self::MostAccurate => choice.most_accurate(group),
+            Self::NoLoss => choice.smallest_within(group, 0.0),
+            Self::OnePoint => choice.smallest_within(group, 1.0),
+        }
+    }
+}
+
 /// From where a loss is counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Origin {
@@ -56,6 +88,16 @@ impl Choice {
                 Self { on, origin, forced: false }
             }
         }
+    }
+
+    /// The split that chooses: test where no record has a validation accuracy.
+    pub fn on(&self) -> ChooseOn {
+        self.on
+    }
+
+    /// Whether the point lost so much on the split that chooses that it counts as broken; what is not known counts as sound.
+    pub fn is_broken(&self, point: &WorkingPoint) -> bool {
+        self.loss(point).is_some_and(|loss| loss > DEPTH)
     }
 
     fn accuracy(&self, point: &WorkingPoint) -> Option<f64> {

@@ -62,9 +62,10 @@ const COLUMNS: &[Column] = &[
     metric("validation_top1_percent", "Validation %", 2, Better::Higher),
     plain("baseline_top1_percent", "Baseline %", 2),
     plain("baseline_validation_top1_percent", "Baseline, validation %", 2),
-    metric("drop_points", "Drop", 2, Better::Lower),
+    metric("change_points", "Δ, pp", 2, Better::Higher),
+    metric("drop_points", "Drop, pp", 2, Better::Lower),
     metric("loss_nats", "Loss", 4, Better::Lower),
-    metric("sparsity_percent", "Zeros %", 2, Better::Higher),
+    metric("sparsity_percent", "Sparsity %", 2, Better::Higher),
     plain("sparsity_std_points", "±", 2),
     metric("entropy_bits", "Entropy, bits", 3, Better::Lower),
     kilobytes("file_bytes", "Size, kB"),
@@ -96,17 +97,22 @@ const COLUMNS: &[Column] = &[
     plain("reference", "Method", 0),
     plain("other", "Compared with", 0),
     plain("parameters", "Parameters", 0),
-    plain("difference_points", "Difference, points", 2),
+    plain("difference_points", "Difference, pp", 2),
     plain("low_points", "95 % from", 2),
     plain("high_points", "95 % to", 2),
     plain("size_ratio", "Size ratio", 3),
     plain("size_ratio_low", "95 % from", 3),
     plain("size_ratio_high", "95 % to", 3),
     plain("verdict", "Verdict", 0),
+    plain("size_verdict", "Verdict on size", 0),
     plain("train_loss_nats", "Training loss", 4),
     plain("train_top1_percent", "Training %", 2),
     plain("validation_loss_nats", "Validation loss", 4),
     plain("weights", "Weights", 0),
+    plain("activation_bits", "Act. bits", 0),
+    plain("first_last", "First, last layer", 0),
+    plain("parameter_count", "Parameters", 0),
+    metric("bits_per_weight", "Bits/weight", 2, Better::Lower),
     plain("levels_in_use", "Levels", 0),
 ];
 
@@ -124,6 +130,13 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
+/// A difference with its sign, never `-0` or `+0`.
+pub fn signed(value: f64, decimals: usize) -> String {
+    let text = fixed(value, decimals);
+    let zero = text.chars().all(|c| c == '0' || c == '.');
+    if zero || text.starts_with('-') { text } else { format!("+{text}") }
+}
+
 /// A setting such as Λ or p without trailing zeros.
 pub fn short(value: f64) -> String {
     format!("{}", (value * 1e9).round() / 1e9)
@@ -138,6 +151,7 @@ mod tests {
     fn no_negative_zero() {
         assert_eq!(fixed(-0.001, 2), "0.00");
         assert_eq!(fixed(-0.01, 2), "-0.01");
+        assert_eq!([-0.004, 0.004, -0.3, 0.3].map(|v| signed(v, 2)), ["0.00", "0.00", "-0.30", "+0.30"]);
         assert_eq!(short(0.1 + 0.2), "0.3");
     }
 }

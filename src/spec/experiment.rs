@@ -49,6 +49,8 @@ struct Raw {
     quantizers: Vec<Spanned<RawEntry>>,
     #[serde(default)]
     figures: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    published: bool,
 }
 
 /// `baseline` as it stands.
@@ -88,6 +90,8 @@ pub struct Experiment {
     pub quantizers: Vec<Entry>,
     /// Figures the report draws; empty means the report's own choice.
     pub figures: Vec<String>,
+    /// Whether figures of accuracy over size show published numbers too.
+    pub published: bool,
 }
 
 /// One entry of `quantizers`.
@@ -230,6 +234,7 @@ impl Checker<'_> {
             calibration_samples: raw.calibration_samples,
             quantizers,
             figures: figures.into_iter().map(|figure| figure.value).collect(),
+            published: raw.published,
         })
     }
 

@@ -237,11 +237,12 @@ impl RunSpec {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }
         };
+        // What somebody else quantized is not trained here.
+        let training = self.training.as_ref().filter(|_| !method.reads_checkpoint());
         // A fixed number of samples is for assignments before or without training, and for the cost of bit widths.
         let allocates = Budget::of(&parameters).is_some_and(|budget| budget.by.needs_data());
-        let calibrates = match self.training {
-            // What a program wants is not known before it runs.
-            _ if allocates || method.needs_calibration || method.runs_program() => true,
+        let calibrates = match &training {
+            _ if allocates || method.needs_calibration => true,
             None => method.needs_relevance || named.is_some(),
             Some(_) => {
                 named.is_some() && method.quantizer(given.bits, &parameters)?.0.wants_relevance_first()
@@ -254,8 +255,6 @@ impl RunSpec {
                 placeholder::fill(pattern, given.bits, self.seed, quantizer.parameters.get("options"))?;
             quantizer.parameters.insert("weights".into(), weights.into());
         }
-        // What somebody else quantized is not trained here.
-        let training = self.training.as_ref().filter(|_| !method.reads_checkpoint());
         Ok(Self {
             dataset: self.dataset.clone(),
             model: self.model.resolve(registry)?,

@@ -91,7 +91,7 @@ fn a_killed_run_continues_to_the_same_file() {
     let entry = "{method: external, command: [python3, learned_clipping.py], options: {rate: 0.5, start: 1}}";
     place.write(
         "e.yaml",
-        &format!("{HEAD}bits: [4]\ntraining: {{epochs: 40, batch_size: 16}}\nquantizers:\n  - {entry}\n"),
+        &format!("{HEAD}bits: [4]\ntraining: {{epochs: 6, batch_size: 32}}\nquantizers:\n  - {entry}\n"),
     );
     let arguments =
         |store| ["run", "e.yaml", "--threads", "1", "--checkpoint-minutes", "0.001", "--store", store];
@@ -102,7 +102,7 @@ fn a_killed_run_continues_to_the_same_file() {
     let (start, mut first) = (Instant::now(), None);
     let store = place.folder.path().join("killed");
     // Some checkpoints of the run itself, after that of the baseline.
-    while first.is_none_or(|first: Instant| first.elapsed() < Duration::from_millis(700)) {
+    while first.is_none_or(|first: Instant| first.elapsed() < Duration::from_millis(150)) {
         assert!(start.elapsed() < Duration::from_secs(200), "no checkpoint of the run");
         let has_baseline =
             std::fs::read_dir(store.join("baselines")).is_ok_and(|mut all| all.next().is_some());

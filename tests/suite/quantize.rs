@@ -33,8 +33,7 @@ fn every_method_writes_values_levels_and_steps() {
     let path = checkpoint(folder.path());
     let before = checkpoint::read(&path).unwrap();
     let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    // Calibrating methods need a model (below); the codec's own quantization has no levels of a codebook, nor have
-    // these weights for who looks for some.
+    // Calibrating methods need a model (below); the codec's own quantization has no levels of a codebook.
     let plain = |method: &&ecqx::quant::Method| {
         !method.needs_calibration && !method.reads_checkpoint() && method.name != "nnc"
     };

@@ -81,27 +81,3 @@ fn records_stand_for_the_store() {
         std::fs::read(at.join("export/records.parquet")).unwrap() == std::fs::read(at.join(raw)).unwrap()
     );
 }
-
-/// Committed tables and data of figures are what a report makes of the committed records.
-#[test]
-fn committed_results_are_reproduced() {
-    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    let folders = std::fs::read_dir(&results).into_iter().flatten().flatten().map(|entry| entry.path());
-    for folder in folders.filter(|folder| folder.join("records.parquet").is_file()) {
-        let again = tempfile::tempdir().unwrap();
-        let (raw, output) = (folder.join("records.parquet"), again.path().to_str().unwrap());
-        // From the repository's root, where the published and the expected numbers are.
-        call(results.parent().unwrap(), &["report", "--raw", raw.to_str().unwrap(), "--output", output]);
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            let made = again.path().join(path.file_name().unwrap());
-            let is_data =
-                path.extension().is_some_and(|e| ["csv", "md", "tex", "parquet"].iter().any(|x| e == *x));
-            // Figures of weights need the store: their data are not made from records.
-            if is_data && made.is_file() {
-                assert!(std::fs::read(&path).unwrap() == std::fs::read(&made).unwrap(), "{}", path.display());
-            }
-        }
-        assert!(again.path().join("main.csv").is_file() && folder.join("main.csv").is_file());
-    }
-}

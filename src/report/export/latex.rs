@@ -2,7 +2,7 @@
 
 use super::{Exporter, best, cell, heading};
 use crate::Result;
-use crate::report::tables::Table;
+use crate::report::tables::{Table, operating_points};
 use indexmap::IndexMap;
 
 /// One `table*` environment for each group of equal data set, model and bit width, so that each fits a page; needs
@@ -10,7 +10,11 @@ use indexmap::IndexMap;
 pub struct Latex;
 
 /// Columns of sentences and digests, which no page is wide enough for.
-const HIDDEN: [&str; 5] = ["verdict", "configuration", "differs", "dataset_digest", "baseline_digest"];
+const HIDDEN: [&str; 6] =
+    ["verdict", "size_verdict", "configuration", "differs", "dataset_digest", "baseline_digest"];
+
+/// Tables that no page is wide enough for, or that have a form of their own.
+const TOO_WIDE: [&str; 5] = ["main", "pareto", "working_points", "origins", operating_points::NAME];
 
 /// Columns that become part of the caption where a table has them among those it compares within.
 const CAPTION: [&str; 3] = ["dataset", "model", "bits"];
@@ -22,6 +26,10 @@ impl Exporter for Latex {
 
     fn for_readers(&self) -> bool {
         true
+    }
+
+    fn takes(&self, table: &Table) -> bool {
+        !TOO_WIDE.contains(&table.name.as_str())
     }
 
     fn export(&self, table: &Table) -> Result<Vec<u8>> {
@@ -110,7 +118,7 @@ fn environment(
 }
 
 /// Characters that LaTeX reads as commands, and the few outside ASCII that our tables use.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\\' => "\\textbackslash{}".into(),

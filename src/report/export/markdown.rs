@@ -31,7 +31,11 @@ impl Exporter for Markdown {
         for row in 0..frame.height() {
             let mut cells = Vec::with_capacity(frame.width());
             for column in 0..frame.width() {
-                let shown = cell(frame, column, row)?.replace('|', "\\|").replace('\n', " ");
+                let shown = match cell(frame, column, row)? {
+                    empty if empty.is_empty() && table.dash => "–".into(),
+                    text => text,
+                };
+                let shown = shown.replace('|', "\\|").replace('\n', " ");
                 cells.push(if is_best(column, row) { format!("**{shown}**") } else { shown });
             }
             line(cells);

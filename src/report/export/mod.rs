@@ -3,11 +3,13 @@
 mod csv;
 mod latex;
 mod markdown;
+mod paper;
 mod parquet;
 
 pub use csv::Csv;
 pub use latex::Latex;
 pub use markdown::Markdown;
+pub use paper::{Narrow, Wide};
 pub use parquet::Parquet;
 
 use super::column::{Better, describe, fixed, short};
@@ -27,6 +29,11 @@ pub trait Exporter: Sync {
     /// Whether it is for people, and so left out for long tables of data.
     fn for_readers(&self) -> bool;
 
+    /// Whether `table` is written in it.
+    fn takes(&self, _table: &Table) -> bool {
+        true
+    }
+
     /// The file's content.
     ///
     /// # Errors
@@ -35,7 +42,7 @@ pub trait Exporter: Sync {
 }
 
 /// Every format.
-pub const ALL: &[&dyn Exporter] = &[&Csv, &Parquet, &Markdown, &Latex];
+pub const ALL: &[&dyn Exporter] = &[&Csv, &Parquet, &Markdown, &Latex, &Narrow, &Wide];
 
 /// Rows from which on a table is too long to be read, and written for programs alone.
 pub const LONG: usize = 1000;
@@ -48,9 +55,12 @@ pub const LONG: usize = 1000;
 pub fn write(table: &Table, formats: &[&dyn Exporter], folder: &Path) -> Result<Vec<PathBuf>> {
     let path = |format: &dyn Exporter| folder.join(format!("{}.{}", table.name, format.extension()));
     let readable = table.for_readers && table.frame.height() <= LONG;
+    let wants = |format: &dyn Exporter| format.takes(table) && (readable || !format.for_readers());
     let (wanted, unwanted): (Vec<&dyn Exporter>, Vec<&dyn Exporter>) =
-        formats.iter().copied().partition(|format| readable || !format.for_readers());
-    for format in unwanted {
+        formats.iter().copied().partition(|format| wants(*format));
+    let wanted_paths: Vec<PathBuf> = wanted.iter().map(|format| path(*format)).collect();
+    // Two formats may share a name, of which one takes the table.
+    for format in unwanted.into_iter().filter(|format| !wanted_paths.contains(&path(*format))) {
         // It is usually not there.
         let _ = std::fs::remove_file(path(format));
     }

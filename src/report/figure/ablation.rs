@@ -1,7 +1,6 @@
-//! Ablations as small multiples: what changing one setting does, all others as in the reference point.
+//! Ablations as dots: what changing one setting does, all others as in the reference point.
 
-use super::accuracy::{baseline, spot};
-use super::chart::{Chart, Line, Panel, Spot};
+use super::dot_plot::{Dot, DotPlot, Section};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
@@ -17,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) static ABLATIONS: Figure = Figure {
     name: "ablations",
-    about: "top-1 accuracy when one setting changes, a plot per setting; bars: standard deviation over seeds. Accuracy \
-            alone: sizes are in the table of working points",
+    about: "top-1 accuracy when one setting changes, a section per setting; dotted: the unchanged setting; bars: standard deviation over seeds. \
+            Accuracy alone: sizes are in the table of working points",
     draw: Source::Records(draw),
 };
 
@@ -142,7 +141,7 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
             .or_default()
             .push((point, settings(point, group.methods)));
     }
-    let mut panels: IndexMap<String, Panel> = IndexMap::new();
+    let mut sections: IndexMap<String, Section> = IndexMap::new();
     for ((method, bits), points) in &families {
         // The point from which most others are one step away; of several the first.
         let strengths = group.methods.strengths(method);
@@ -168,43 +167,30 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
                 Some(bits) => format!("{key} ({method}, {bits} bit)"),
                 None => format!("{key} ({method})"),
             };
-            let at_base: Vec<Spot> = list
-                .iter()
-                .enumerate()
-                .filter(|(_, (_, point))| point.configuration == base.configuration)
-                .map(|(index, (_, point))| spot(point, (index + 1) as f64, 0.0))
+            let dots = list
+                .into_iter()
+                .map(|(name, point)| {
+                    let (mean, std) = (point.top1.mean, point.top1.std);
+                    Dot {
+                        label: short_name(&name),
+                        detail: point.label.clone(),
+                        value: mean,
+                        bar: std.map(|std| (mean - std, mean + std)),
+                        seeds: point.top1.n,
+                        kind: usize::from(point.configuration != base.configuration),
+                    }
+                })
                 .collect();
-            let changed: Vec<Spot> = list
-                .iter()
-                .enumerate()
-                .filter(|(_, (_, point))| point.configuration != base.configuration)
-                .map(|(index, (_, point))| spot(point, (index + 1) as f64, 0.0))
-                .collect();
-            let names = list.into_iter().map(|(name, _)| short_name(&name)).collect();
-            let lines = vec![
-                Line {
-                    name: "as in the other plots".into(),
-                    style: Style::nth(0),
-                    spots: at_base,
-                    joined: false,
-                },
-                Line { name: "changed".into(), style: Style::nth(1), spots: changed, joined: false },
-            ];
-            panels.insert(title.clone(), Panel { names, ..Panel::new(title, lines) });
+            sections.insert(title.clone(), Section { title, dots, line: Some(base.top1.mean) });
         }
     }
-    let panels: Vec<Panel> =
-        panels.into_values().map(|panel| Panel { baseline: baseline(group), ..panel }).collect();
-    Chart {
+    DotPlot {
         title: &group.title,
-        x_label: "",
-        y_label: "top-1 accuracy, %",
-        panels,
-        baseline: "full precision",
-        backdrop: "",
-        logarithmic: false,
-        floor: None,
-        columns: ["position", "top1_percent"],
+        x_label: "top-1 accuracy, %",
+        sections: sections.into_values().collect(),
+        kinds: vec![("as in the other sections", Style::nth(0)), ("changed", Style::nth(1))],
+        range: None,
+        column: "top1_percent",
     }
     .draw()
 }

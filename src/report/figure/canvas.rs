@@ -1,4 +1,4 @@
-//! What all figures draw with: sizes, text, strokes. Lengths are in units of 1/20 mm at a column width of 8 cm.
+//! What all figures draw with: sizes, text, strokes. Lengths are in units of 1/20 mm at a column width of 8 cm (figures are printed 8.5 cm wide).
 
 use super::render::FONT;
 use crate::{Error, Result};
@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// Where figures are drawn.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Width of a drawing: 8 cm.
+/// Width of a drawing.
 pub(super) const WIDTH: u32 = 1600;
 /// Sizes of text. The backend divides them by 1.24: 7 points at 8 cm and a little more.
 pub(super) const TEXT: i32 = 60;

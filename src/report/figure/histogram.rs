@@ -162,7 +162,9 @@ mod tests {
         let methods = crate::report::Methods::new(&crate::Registry::builtin());
         let choice = Choice::new(ChooseOn::default(), &[]);
         let (points, records) = (Vec::new(), Vec::new());
-        let group = Group { title: "t".into(), points, records, methods: &methods, choice };
+        let (comparisons, published) = (Vec::new(), Vec::new());
+        let group =
+            Group { title: "t".into(), points, records, comparisons, published, methods: &methods, choice };
         let drawing = draw(&group, &insight).unwrap().unwrap();
         let count = |method: &str| -> usize {
             let rows = drawing.csv.lines().filter(|line| line.starts_with(&format!("{method},")));

@@ -7,8 +7,11 @@ mod axis;
 mod canvas;
 mod chart;
 mod depth;
+mod dot_plot;
+mod forest;
 mod heat_map;
 mod histogram;
+mod layers;
 mod legend;
 pub mod line_chart;
 mod magnitude;
@@ -16,10 +19,13 @@ mod render;
 mod series;
 mod style;
 mod subsample;
+mod trade_off;
 mod training;
 
 use super::choice::Choice;
 use super::methods::Methods;
+use super::published;
+use super::statistics::Comparison;
 use super::tables::WorkingPoint;
 use crate::Result;
 use crate::insight::Insight;
@@ -59,6 +65,10 @@ pub struct Group<'a> {
     pub records: Vec<&'a RunRecord>,
     /// What is known of their methods.
     pub methods: &'a Methods,
+    /// The reference method against the others.
+    pub comparisons: Vec<&'a Comparison>,
+    /// Published results to draw beside ours, each with its source.
+    pub published: Vec<(&'a str, &'a published::Row)>,
     /// How one working point is chosen to stand for several.
     pub choice: Choice,
 }
@@ -109,9 +119,10 @@ pub type Figures = Catalogue<Figure>;
 
 /// The built-in kinds, in the order of a report.
 pub fn builtin() -> Figures {
-    let figures: [&'static Figure; 11] = [
-        &accuracy::OVER_SPARSITY,
-        &accuracy::OVER_SIZE,
+    let figures: [&'static Figure; 12] = [
+        &trade_off::OVER_SIZE,
+        &trade_off::OVER_SPARSITY,
+        &forest::FOREST,
         &accuracy::EFFECT_OF_P,
         &depth::SPARSITY,
         &depth::ENTROPY,

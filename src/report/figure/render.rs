@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// The family that figures name; embedded, so that text is the same everywhere.
 pub(super) const FONT: &str = "Ubuntu";
 
-/// Pixels per unit of a figure's PNG: 380 per inch at a column width of 8 cm.
+/// Pixels per unit of a figure's PNG: 360 per inch at a column width of 8.5 cm.
 pub const PNG_SCALE: f32 = 0.75;
 
 fn wrong(what: impl std::fmt::Display) -> Error {
@@ -32,7 +32,7 @@ pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
     pixels.encode_png().map_err(wrong)
 }
 
-/// Converts an SVG to a one-page PDF 8 cm wide (for drawings of the usual width), with its text as text.
+/// Converts an SVG to a one-page PDF 8.5 cm wide (for drawings of the usual width), with its text as text.
 ///
 /// # Errors
 /// [`Error::Internal`] when the picture is none of ours.
@@ -42,7 +42,7 @@ pub fn pdf(svg: &str) -> Result<Vec<u8>> {
     let mut options = usvg::Options { font_family: FONT.into(), ..usvg::Options::default() };
     options.fontdb_mut().load_font_data(epaint_default_fonts::UBUNTU_LIGHT.to_vec());
     let tree = usvg::Tree::from_str(svg, &options).map_err(wrong)?;
-    // 1600 units on 8 cm.
-    let page = svg2pdf::PageOptions { dpi: 508.0 };
+    // 1600 units on 8.5 cm, the column of a two-column page.
+    let page = svg2pdf::PageOptions { dpi: 1600.0 / 8.5 * 2.54 };
     svg2pdf::to_pdf(&tree, svg2pdf::ConversionOptions::default(), page).map_err(wrong)
 }

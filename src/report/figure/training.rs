@@ -19,7 +19,7 @@ pub(super) static CURVES: Figure = Figure {
 pub(super) static COST: Figure = Figure {
     name: "time_and_memory",
     about: "wall time per training epoch (without training: per run) against peak memory of the process: \
-            medians over the runs of a method, whatever else the machine did",
+            medians over the runs of a method on the machine that made most of them, whatever else it did",
     draw: Source::Records(cost),
 };
 
@@ -98,7 +98,21 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 fn cost(group: &Group<'_>) -> Result<Option<Drawing>> {
     let mut methods: IndexMap<&str, Vec<&RunRecord>> = IndexMap::new();
+    // Times of two machines have nothing to do with each other: the one with the most runs is shown.
+    let mut machines: IndexMap<(&str, &str, &str, usize), usize> = IndexMap::new();
+    let machine = |record: &'_ &RunRecord| {
+        let p = &record.provenance;
+        (p.host.clone(), p.cpu.clone(), p.device.clone(), p.threads)
+    };
     for record in &group.records {
+        let p = &record.provenance;
+        *machines.entry((&p.host, &p.cpu, &p.device, p.threads)).or_default() += 1;
+    }
+    let most = machines.iter().rev().max_by_key(|(_, runs)| **runs);
+    let most = most.map(|((host, cpu, device, threads), _)| {
+        ((*host).to_owned(), (*cpu).to_owned(), (*device).to_owned(), *threads)
+    });
+    for record in group.records.iter().filter(|record| Some(machine(record)) == most) {
         methods.entry(&record.method).or_default().push(record);
     }
     let mut lines = Vec::new();

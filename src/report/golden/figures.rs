@@ -3,9 +3,11 @@
 use super::{methods, points, record, records};
 use crate::record::RunRecord;
 use crate::report::choice::{Choice, ChooseOn};
-use crate::report::figure::{Figure, Group, Source, builtin, pdf, png};
+use crate::report::figure::{Figure, Group, Source as FigureSource, builtin, pdf, png};
 use crate::report::methods::Methods;
+use crate::report::published::Source;
 use crate::report::records::finished;
+use crate::report::statistics::compare;
 use crate::report::tables::WorkingPoint;
 use serde_json::json;
 
@@ -16,6 +18,8 @@ fn group<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord], methods: &'a 
         choice: Choice::new(ChooseOn::Validation, &points),
         points,
         records: finished(records).collect(),
+        comparisons: Vec::new(),
+        published: Vec::new(),
         methods,
     }
 }
@@ -39,10 +43,10 @@ fn figures_show_their_csv() {
     let (points, methods) = (points(&records), methods());
     let mut drawn = 0;
     for kind in builtin().iter() {
-        let Source::Records(draw) = kind.draw else { continue };
-        let drawing = draw(&group(&points, &records, &methods))
-            .unwrap()
-            .unwrap_or_else(|| panic!("{} is empty", kind.name));
+        let FigureSource::Records(draw) = kind.draw else { continue };
+        let compared = compare(&points, &methods, ChooseOn::Validation);
+        let group = Group { comparisons: compared.iter().collect(), ..group(&points, &records, &methods) };
+        let drawing = draw(&group).unwrap().unwrap_or_else(|| panic!("{} is empty", kind.name));
         drawn += 1;
         let document = roxmltree::Document::parse(&drawing.svg).unwrap();
         let number =
@@ -82,7 +86,7 @@ fn figures_show_their_csv() {
         // Text stays text: the font is in the file.
         assert!(document.windows(9).any(|window| window == b"/FontFile"), "{}: no font", kind.name);
     }
-    assert_eq!(drawn, 8);
+    assert_eq!(drawn, 9);
 }
 
 /// Points, baseline and floor of the chart: each point above the floor is one marker, the others are counted below it.
@@ -90,12 +94,16 @@ fn figures_show_their_csv() {
 fn one_marker_per_point() {
     let records = records(3);
     let (points, methods) = (points(&records), methods());
-    let Source::Records(draw) = figure("accuracy_over_sparsity").draw else {
+    let FigureSource::Records(draw) = figure("accuracy_over_sparsity").draw else {
         panic!("it needs records alone")
     };
     let drawing = draw(&group(&points, &records, &methods)).unwrap().unwrap();
-    // ECQx is drawn as circles: two points and the legend's; the third lies 70 points below the baseline.
-    assert_eq!(drawing.svg.matches("<circle").count(), 3);
+    // 4 bit is drawn as circles: two points of each method and the legend's; the third ones lie 70 points below the baseline.
+    // No other point loses more than two points, so there is no enlarged plot.
+    assert_eq!(drawing.svg.matches("<circle").count(), 5);
+    // Each point tells what it is.
+    assert_eq!(drawing.svg.matches("<title>").count(), 4);
+    assert!(drawing.svg.contains("ecqx 4 bit Λ=0.1: 89.60 ± 0.20 %, 50.0 kB, 3 seed(s)"), "{}", drawing.svg);
     assert!(drawing.svg.contains("2 points below 75 % are not shown"));
     let lines = csv(&drawing.csv);
     assert_eq!(lines.len(), 1 + 6, "all points are in the CSV");
@@ -118,4 +126,23 @@ fn csv(text: &str) -> Vec<Vec<String>> {
         lines.push(cells);
     }
     lines
+}
+
+/// Published results are hollow marks beside ours, and nothing else of the picture changes.
+#[test]
+fn published_results_are_hollow() {
+    let (records, methods) = (records(3), methods());
+    let points = points(&records);
+    let yaml = "citation: C\nsetting: S\nresults:\n  - {dataset: cifar10, model: resnet20, method: other, label: theirs, \
+                top1_percent: 89.8, file_bytes: 40000}\n";
+    let source = Source::parse(yaml, std::path::Path::new("x.yaml"), &methods).unwrap();
+    let of = |published| {
+        let group = Group { published, ..group(&points, &records, &methods) };
+        let FigureSource::Records(draw) = figure("accuracy_over_size").draw else { panic!("records alone") };
+        draw(&group).unwrap().unwrap()
+    };
+    let (without, with) = (of(Vec::new()), of(vec![("C", &source.results[0])]));
+    assert!(!without.svg.contains("published") && with.svg.contains(">\npublished\n</text>"), "{}", with.svg);
+    assert!(with.csv.ends_with("\"published\",\"theirs (C)\",25,,89.8,,,\n"), "{}", with.csv);
+    assert!(with.csv.starts_with(&without.csv));
 }

@@ -4,11 +4,11 @@ mod figures;
 mod statistics;
 
 use super::archive;
-use super::choice::ChooseOn;
-use super::export::{Exporter as _, Latex, Markdown};
+use super::choice::{ChooseOn, Rule};
+use super::export::{Exporter, Latex, Markdown, Narrow, Wide};
 use super::methods::Methods;
 use super::statistics::{Comparison, compare};
-use super::tables::{WorkingPoint, main_table, published, raw, working_points};
+use super::tables::{WorkingPoint, main_table, operating_points, published, raw, working_points};
 use crate::record::{Metrics, Outcome, RunRecord};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn points(records: &[RunRecord]) -> Vec<WorkingPoint> {
 }
 
 fn compared(records: &[RunRecord]) -> Vec<Comparison> {
-    compare(&points(records), &methods())
+    compare(&points(records), &methods(), ChooseOn::Validation)
 }
 
 /// One finished run of a network of 1,000,000 bytes at full precision that reaches 90 %.
@@ -181,14 +181,14 @@ fn latex_compiles() {
     let folder = tempfile::tempdir().unwrap();
     let records = records(3);
     let points = points(&records);
-    let compared = compare(&points, &methods());
+    let compared = compare(&points, &methods(), ChooseOn::Validation);
     let tables = [
         main_table(&points, ChooseOn::Validation).unwrap(),
-        super::tables::comparison(&compared, &methods(), None).unwrap(),
+        super::tables::comparison(&compared, &methods(), ChooseOn::Validation, None).unwrap(),
         super::tables::working_points_table(&points).unwrap(),
         super::tables::pareto(&points).unwrap(),
-        super::tables::hypervolume_table(&points, &methods()).unwrap(),
-        super::tables::at_equal_table(&points, &methods()).unwrap(),
+        super::tables::hypervolume_table(&points, &methods(), ChooseOn::Validation).unwrap(),
+        super::tables::at_equal_table(&points, &methods(), ChooseOn::Validation).unwrap(),
     ];
     let body: String = tables.iter().map(|table| text(Latex.export(table).unwrap())).collect();
     assert!(body.is_ascii(), "a character that LaTeX may not know: {body}");
@@ -202,6 +202,64 @@ fn latex_compiles() {
         .output();
     match run {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(_) => eprintln!("pdflatex is not installed: not compiled"),
+    }
+}
+
+/// The table of a paper: full precision first, display names, a dash where nothing qualifies, settings below; both widths
+/// compile without an overfull box, where there is a LaTeX, also with the longest settings of the committed results.
+#[test]
+fn paper_table_fits_its_column() {
+    let mut records = records(3);
+    records.extend([1, 2, 3].map(|seed| record("lsq", 2, 0.0, seed, 60.0, 12_000)));
+    super::records::sort(&mut records, &methods());
+    let of = |records: &[RunRecord]| {
+        operating_points(&points(records), &methods(), ChooseOn::Validation, Rule::OnePoint).unwrap()
+    };
+    let table = of(&records);
+    let narrow = text(Narrow.export(&table).unwrap());
+    let rows: Vec<&str> =
+        narrow.lines().filter(|line| line.ends_with(r" \\") && line.contains('&')).collect();
+    assert_eq!(
+        rows,
+        [
+            r"Method & W & Top-1, \% & $\Delta$ & Sp., \% & kB & CR & $n$ \\",
+            r"Full precision & 32 & 90.00 & -- & -- & 1000.0 & 1.0 & -- \\",
+            r"ECQx & 4 & \textbf{89.60}\,$\pm$\,0.20 & \textbf{$-$0.40} & 30.00 & 50.0 & 20.0 & 3 \\",
+            r"ECQ & 4 & 89.00\,$\pm$\,0.00 & $-$1.00 & 30.00 & 50.0 & 20.0 & 3 \\",
+            r"LSQ & 2 & -- & -- & -- & -- & -- & -- \\",
+        ]
+    );
+    assert!(
+        narrow.contains("the smallest file with at most 1 point lost, chosen on validation accuracy"),
+        "{narrow}"
+    );
+    assert!(narrow.contains(r"ECQx: 4 bit: $\Lambda$="), "{narrow}");
+    let markdown = text(Markdown.export(&table).unwrap());
+    assert!(markdown.contains("| LSQ | 2 | – | – |"), "{markdown}");
+    let results = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let mut body = String::new();
+    for folder in ["speech-commands-mlp-gsc", "cifar10-resnet20", "speech-commands-ablations"] {
+        let real = archive::read(&results.join(folder).join("records.parquet")).unwrap();
+        for format in [&Narrow as &dyn Exporter, &Wide] {
+            body += &text(format.export(&of(&real)).unwrap());
+        }
+    }
+    assert!(body.is_ascii(), "a character that LaTeX may not know: {body}");
+    let folder = tempfile::tempdir().unwrap();
+    let document = format!(
+        "\\documentclass[twocolumn]{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{narrow}{body}\\end{{document}}\n"
+    );
+    std::fs::write(folder.path().join("t.tex"), document).unwrap();
+    let run = std::process::Command::new("pdflatex")
+        .args(["-interaction=nonstopmode", "-halt-on-error", "t.tex"])
+        .current_dir(folder.path())
+        .output();
+    match run {
+        Ok(output) => {
+            let log = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && !log.contains("Overfull"), "{log}");
+        }
         Err(_) => eprintln!("pdflatex is not installed: not compiled"),
     }
 }
@@ -235,7 +293,7 @@ fn published_rows_stay_apart() {
     let table = published(&points, ChooseOn::Validation, &sources).unwrap().unwrap();
     let markdown = text(Markdown.export(&table).unwrap());
     assert!(
-        markdown.contains("| cifar10 | resnet20 | ec2t | E |  | 99.90 |  |  |  |  | C | S |"),
+        markdown.contains("| cifar10 | resnet20 | ec2t | E |  |  |  |  |  | 99.90 |  |  |  |  |  | C | S |"),
         "{markdown}"
     );
     assert!(!markdown.contains("empty") && markdown.matches("| this report |").count() == 4, "{markdown}");

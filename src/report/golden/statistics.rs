@@ -1,11 +1,15 @@
 //! Comparisons, trade-offs and working points, on records whose statistics can be worked out by hand.
 
 use super::{Markdown, compared, methods, points, record, records, text};
-use crate::record::RunRecord;
+use crate::record::{Metrics, Outcome, RunRecord};
+use crate::report::choice::ChooseOn;
 use crate::report::export::Exporter as _;
 use crate::report::statistics::{at_equal, compare, hypervolumes};
 use crate::report::tables::{comparison, nothing_compared, raw};
 use serde_json::{Value, json};
+
+/// What the command line chooses by default.
+const ON: ChooseOn = ChooseOn::Validation;
 
 /// Differences at equal size, their interval and the verdict; broken networks do not count. Fewer than five seeds suggest
 /// at most.
@@ -27,6 +31,23 @@ fn paired_difference_and_verdict() {
     assert_eq!(
         five.verdict(),
         "At equal size ECQx is more accurate than ECQ (+0.80 pp, 95 % interval +0.41 … +1.19, 5 seeds)."
+    );
+    // Seed by seed 0.4, 0.6 and 0.8 points are as many octaves: a point of accuracy is one.
+    let ratio = three.size_ratio.unwrap();
+    assert!((ratio - 2f64.powf(-0.6)).abs() < 1e-9, "{ratio}");
+    let size = three.size_verdict().unwrap();
+    assert!(
+        size.starts_with(
+            "The runs suggest that at equal accuracy the files of ECQx are 34.0 % smaller than those of ECQ ("
+        ) || size
+            .starts_with("No difference in size between ECQx and ECQ at equal accuracy is shown (ratio 0.66"),
+        "{size}"
+    );
+    assert!(
+        overall(&records(1))
+            .size_verdict()
+            .unwrap()
+            .starts_with("One seed: at equal accuracy the files of ECQx are")
     );
     // Two seeds of one sign show nothing.
     assert!(
@@ -90,18 +111,18 @@ fn the_reference_can_be_chosen() {
     let records = records(3);
     let all = points(&records);
     let ecq = methods().with_reference("ecq", &records).unwrap();
-    let rows = compare(&all, &ecq);
+    let rows = compare(&all, &ecq, ON);
     assert!((rows[0].difference.unwrap() + 0.6).abs() < 1e-9);
     assert!(rows[0].verdict().starts_with("The runs suggest that ECQ is less accurate than ECQx"));
     let lsq = methods().with_reference("lsq", &records).unwrap();
-    let rows = compare(&all, &lsq);
+    let rows = compare(&all, &lsq, ON);
     assert!(rows.is_empty());
     let note = nothing_compared(&rows, &lsq, &["ecq", "ecqx"]).unwrap();
     assert_eq!(
         note,
         "No comparison: there is no run of LSQ. '--reference-method NAME' chooses one of ecq, ecqx."
     );
-    let table = comparison(&rows, &lsq, Some(&note)).unwrap();
+    let table = comparison(&rows, &lsq, ON, Some(&note)).unwrap();
     let markdown = text(Markdown.export(&table).unwrap());
     assert!(markdown.starts_with("LSQ against the other methods") && markdown.contains("--reference-method"));
 }
@@ -147,7 +168,7 @@ fn equal_settings_are_one_working_point() {
 /// Hypervolume: share of ln(size) from 10 kB to 1 MB times accuracy from 85 to 100 %.
 #[test]
 fn hypervolume_by_hand() {
-    let rows = hypervolumes(&points(&records(1)), &methods());
+    let rows = hypervolumes(&points(&records(1)), &methods(), ON);
     let ecq = rows.iter().find(|row| row.method == "ecq").unwrap();
     // 5 points from 100 kB on (half of the two decades), 4 points from 50 to 100 kB.
     let expected = (10f64.ln() * 5.0 + 2f64.ln() * 4.0) / (100f64.ln() * 15.0);
@@ -158,7 +179,7 @@ fn hypervolume_by_hand() {
 /// Interpolation between 50 kB and 100 kB in log size; nothing beyond a front's ends.
 #[test]
 fn at_equal_size_and_accuracy() {
-    let rows = at_equal(&points(&records(3)), &methods());
+    let rows = at_equal(&points(&records(3)), &methods(), ON);
     let find = |place: &str, method: &str| rows.iter().find(|r| r.place == place && r.method == method);
     let expected = 89.0 + (1e6f64 / 15.0 / 50_000.0).ln() / 2f64.ln();
     assert!((find("15 times smaller", "ecq").unwrap().value - expected).abs() < 1e-9);
@@ -166,4 +187,31 @@ fn at_equal_size_and_accuracy() {
     assert!(find("8 times smaller", "ecq").is_none());
     let half = find("0.5 points lost", "ecq").unwrap();
     assert!(half.is_size && (half.value - 50_000.0 * 2f64.sqrt()).abs() < 1e-6);
+}
+
+/// Which settings a curve runs through is decided on validation: one that is best on test alone is not on it, unless test
+/// is asked to choose.
+#[test]
+fn fronts_are_chosen_on_validation() {
+    let mut records = Vec::new();
+    for method in ["ecq", "ecqx"] {
+        // The middle one shines on test and is the worst on validation.
+        for (lambda, top1, validation, file) in
+            [(0.0, 90.0, 90.0, 100_000), (0.1, 95.0, 87.0, 67_000), (0.2, 89.0, 89.0, 50_000)]
+        {
+            for seed in 1..=2 {
+                let mut record = record(method, 4, lambda, seed, top1, file);
+                let Outcome::Done(measured) = &mut record.outcome else { panic!("it is done") };
+                measured.validation = Some(Metrics { top1: validation, ..measured.test.clone() });
+                records.push(record);
+            }
+        }
+    }
+    let at = |on| {
+        let rows = at_equal(&points(&records), &methods(), on);
+        rows.into_iter().find(|row| row.place == "15 times smaller" && row.method == "ecq").unwrap().value
+    };
+    let expected = 89.0 + (1e6f64 / 15.0 / 50_000.0).ln() / 2f64.ln();
+    assert!((at(ChooseOn::Validation) - expected).abs() < 1e-9);
+    assert!(at(ChooseOn::Test) > 94.0);
 }

@@ -1,7 +1,9 @@
-//! One method, the reference, against every other at equal size, paired by seed.
+//! One method, the reference, against every other at equal size and at equal accuracy, paired by seed.
 
-use super::curve::{Curve, shared_seeds};
-use super::{Interval, Point, Summary, pareto_front, size_at};
+use super::curve::{Curve, rising, shared_seeds};
+use super::{Interval, Point, Summary, size_at};
+use crate::report::choice::{Choice, ChooseOn};
+use crate::report::column::{fixed, signed};
 use crate::report::methods::{BASELINE, Methods};
 use crate::report::tables::WorkingPoint;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,8 @@ pub struct Comparison {
     pub size_ratio: Option<f64>,
     /// 95 % t-interval of it.
     pub size_interval: Option<Interval>,
+    /// Seeds of which both curves share a range of accuracies.
+    pub size_seeds: usize,
     /// Settings of both methods, bit width and strength aside; who has more chooses from more.
     pub variants: (usize, usize),
 }
@@ -50,14 +54,17 @@ impl Comparison {
         let word = if difference < 0.0 { "less" } else { "more" };
         let Some((low, high)) = self.interval else {
             return format!(
-                "One seed: {ours} is {:.2} pp {word} accurate than {theirs} at equal size{}; without an interval this is no \
+                "One seed: {ours} is {} pp {word} accurate than {theirs} at equal size{}; without an interval this is no \
                  evidence.",
-                difference.abs(),
+                fixed(difference.abs(), 2),
                 self.chosen()
             );
         };
         let tail = format!(
-            "({difference:+.2} pp, 95 % interval {low:+.2} … {high:+.2}, {} seeds{})",
+            "({} pp, 95 % interval {} … {}, {} seeds{})",
+            signed(difference, 2),
+            signed(low, 2),
+            signed(high, 2),
             self.seeds,
             self.chosen()
         );
@@ -70,6 +77,44 @@ impl Comparison {
                 format!("The runs suggest that {ours} is {word} accurate than {theirs} at equal size {tail}.")
             }
         }
+    }
+
+    /// What the data support of sizes at equal accuracy, in a sentence; `None` where no accuracy is common to both.
+    pub fn size_verdict(&self) -> Option<String> {
+        let [ours, theirs] = &self.names;
+        let ratio = self.size_ratio?;
+        let word = if ratio > 1.0 { "larger" } else { "smaller" };
+        // Above twice a ratio is easier to read than a percentage.
+        let by = match ratio {
+            0.5..=2.0 => format!("{} % {word}", fixed(100.0 * (ratio - 1.0).abs(), 1)),
+            _ => format!("{} times {word}", fixed(ratio.max(1.0 / ratio), 1)),
+        };
+        let Some((low, high)) = self.size_interval else {
+            return Some(format!(
+                "One seed: at equal accuracy the files of {ours} are {by} than those of {theirs}; without an interval this \
+                 is no evidence."
+            ));
+        };
+        let tail = format!(
+            "(ratio {}, 95 % interval {} … {}, {} seeds)",
+            fixed(ratio, 2),
+            fixed(low, 2),
+            fixed(high, 2),
+            self.size_seeds
+        );
+        Some(match (low > 1.0 || high < 1.0, self.size_seeds >= ENOUGH_SEEDS) {
+            (false, _) => {
+                format!(
+                    "No difference in size between {ours} and {theirs} at equal accuracy is shown {tail}."
+                )
+            }
+            (true, true) => {
+                format!("At equal accuracy the files of {ours} are {by} than those of {theirs} {tail}.")
+            }
+            (true, false) => format!(
+                "The runs suggest that at equal accuracy the files of {ours} are {by} than those of {theirs} {tail}."
+            ),
+        })
     }
 
     /// Names the settings where one side had several to choose its best from, as in ablations.
@@ -87,18 +132,19 @@ impl Comparison {
 pub const DEPTH: f64 = 5.0;
 
 /// The reference method against each other method, per data set and model, over all bit widths and at each. None where
-/// there is no reference method among the points.
-pub fn compare(points: &[WorkingPoint], methods: &Methods) -> Vec<Comparison> {
+/// there is no reference method among the points. `on` chooses the settings on each method's front.
+pub fn compare(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec<Comparison> {
     let Some(reference) = methods.reference() else { return Vec::new() };
     let usable = points.iter().filter(|p| p.method != BASELINE);
-    let usable: Vec<&WorkingPoint> =
-        usable.filter(|p| p.drop.is_none_or(|drop| drop.mean <= DEPTH)).collect();
+    let usable: Vec<&WorkingPoint> = usable.collect();
     let pairs: BTreeSet<(&str, &str)> =
         usable.iter().map(|p| (p.dataset.as_str(), p.model.as_str())).collect();
     let mut result = Vec::new();
     for (dataset, model) in pairs {
         let of_pair = |p: &&&WorkingPoint| p.dataset == dataset && p.model == model;
-        let here: Vec<&WorkingPoint> = usable.iter().filter(of_pair).copied().collect();
+        let mut here: Vec<&WorkingPoint> = usable.iter().filter(of_pair).copied().collect();
+        let choice = Choice::new(on, &here);
+        here.retain(|point| !choice.is_broken(point));
         let widths: BTreeSet<Option<u32>> =
             std::iter::once(None).chain(here.iter().map(|p| p.bits)).collect();
         for bits in widths {
@@ -116,7 +162,7 @@ pub fn compare(points: &[WorkingPoint], methods: &Methods) -> Vec<Comparison> {
                     reference: reference.into(),
                     other: (*other).into(),
                     names,
-                    ..pair(&ours, theirs)
+                    ..pair(&ours, theirs, choice.on())
                 });
             }
         }
@@ -125,7 +171,7 @@ pub fn compare(points: &[WorkingPoint], methods: &Methods) -> Vec<Comparison> {
 }
 
 /// Numbers of one comparison; who is compared is filled in by the caller.
-fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint]) -> Comparison {
+fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint], on: ChooseOn) -> Comparison {
     let seeds_of = |points: &[&WorkingPoint]| -> BTreeSet<u64> {
         points.iter().flat_map(|p| p.runs.iter().map(|run| run.seed)).collect()
     };
@@ -133,7 +179,7 @@ fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint]) -> Comparison {
     let seeds = &shared_seeds(ours, Some(&common)) & &shared_seeds(theirs, Some(&common));
     let variants =
         |points: &[&WorkingPoint]| points.iter().map(|p| p.variant.as_str()).collect::<BTreeSet<_>>().len();
-    let (own, other) = (Curve::new(ours, &seeds), Curve::new(theirs, &seeds));
+    let (own, other) = (Curve::new(ours, &seeds, on), Curve::new(theirs, &seeds, on));
     let differences = differences(&own, &other);
     let summary = differences.as_deref().and_then(Summary::of);
     // Without a difference there is nothing to compare, in size as little as in accuracy.
@@ -156,6 +202,7 @@ fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint]) -> Comparison {
         interval: summary.and_then(|s| s.interval()),
         size_ratio: ratio.map(|s| s.mean.exp()),
         size_interval: ratio.and_then(|s| s.interval()).map(|(low, high)| (low.exp(), high.exp())),
+        size_seeds: ratios.len(),
         variants: (variants(ours), variants(theirs)),
     }
 }
@@ -187,7 +234,7 @@ fn differences(ours: &Curve, theirs: &Curve) -> Option<Vec<f64>> {
 
 /// Mean of ln(size of ours / size of theirs) over the accuracies that both reach.
 fn log_ratio(ours: &[Point], theirs: &[Point]) -> Option<f64> {
-    let (ours, theirs) = (pareto_front(ours), pareto_front(theirs));
+    let (ours, theirs) = (rising(ours), rising(theirs));
     let low = ours.first()?.accuracy.max(theirs.first()?.accuracy);
     let high = ours.last()?.accuracy.min(theirs.last()?.accuracy);
     if low > high {

@@ -2,6 +2,7 @@
 
 use super::{Summary, compare};
 use crate::Registry;
+use crate::report::choice::ChooseOn;
 use crate::report::methods::Methods;
 use crate::report::tables::{SeedResult, WorkingPoint};
 use crate::rng::Rng;
@@ -12,6 +13,7 @@ fn point(method: &str, index: usize, size: f64, results: &[f64]) -> WorkingPoint
     let run = |(seed, top1): (usize, &f64)| SeedResult {
         seed: seed as u64,
         top1: *top1,
+        validation: None,
         drop: Some(90.0 - top1),
         file_bytes: size,
     };
@@ -57,7 +59,7 @@ fn called_different(seeds: usize, trials: usize, rng: &mut Rng) -> f64 {
                 points.push(point(method, index, size, &results));
             }
         }
-        let comparisons = compare(&points, &methods);
+        let comparisons = compare(&points, &methods, ChooseOn::Validation);
         let verdict = comparisons.iter().find(|c| c.bits.is_none()).expect("two methods").verdict();
         let equal = verdict.starts_with("No difference");
         let says = [" is more accurate ", " is less accurate "].iter().any(|words| verdict.contains(words));

@@ -1,8 +1,9 @@
 //! Each method's trade-off as numbers: hypervolume, and what it reaches at equal size or equal accuracy, read on the front
 //! of seed means.
 
-use super::curve::{Curve, shared_seeds};
-use super::{DEPTH, Interval, Point, Summary, hypervolume, pareto_front, size_at};
+use super::curve::{Curve, rising, shared_seeds};
+use super::{DEPTH, Interval, Point, Summary, hypervolume, size_at};
+use crate::report::choice::{Choice, ChooseOn};
 use crate::report::methods::{BASELINE, Methods};
 use crate::report::tables::WorkingPoint;
 use std::collections::BTreeMap;
@@ -63,7 +64,7 @@ struct Family {
     methods: BTreeMap<(u8, String), Curve>,
 }
 
-fn families(points: &[WorkingPoint], methods: &Methods) -> Vec<Family> {
+fn families(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec<Family> {
     let mut by_pair: BTreeMap<(&str, &str), Vec<&WorkingPoint>> = BTreeMap::new();
     for point in points.iter().filter(|point| point.method != BASELINE) {
         by_pair.entry((&point.dataset, &point.model)).or_default().push(point);
@@ -87,7 +88,8 @@ fn families(points: &[WorkingPoint], methods: &Methods) -> Vec<Family> {
             let key = (methods.rank(&point.method), point.method.clone());
             by_method.entry(key).or_default().push(point);
         }
-        let curve = |points: Vec<&WorkingPoint>| Curve::new(&points, &shared_seeds(&points, None));
+        let on = Choice::new(on, &points).on();
+        let curve = |points: Vec<&WorkingPoint>| Curve::new(&points, &shared_seeds(&points, None), on);
         let methods = by_method.into_iter().map(|(key, points)| (key, curve(points))).collect();
         let (dataset, model) = (dataset.to_owned(), model.to_owned());
         families.push(Family { dataset, model, baseline, full_precision, smallest, methods });
@@ -101,13 +103,13 @@ fn around(value: f64, by_seed: &[f64]) -> Option<Interval> {
     Some((value - half, value + half))
 }
 
-/// Hypervolume of each method, per data set and model.
-pub fn hypervolumes(points: &[WorkingPoint], methods: &Methods) -> Vec<Hypervolume> {
+/// Hypervolume of each method, per data set and model; `on` chooses the settings on its front.
+pub fn hypervolumes(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec<Hypervolume> {
     let mut rows = Vec::new();
-    for family in families(points, methods) {
+    for family in families(points, methods, on) {
         let reference = Point { size: family.full_precision, accuracy: (family.baseline - DEPTH).max(0.0) };
         for ((_, method), curve) in &family.methods {
-            let of = |points: &[Point]| hypervolume(points, family.smallest, reference);
+            let of = |points: &[Point]| hypervolume(&rising(points), family.smallest, reference);
             let value = of(&curve.means());
             let by_seed: Vec<f64> = curve.seeds().iter().map(|seed| of(&curve.of_seed(*seed))).collect();
             rows.push(Hypervolume {
@@ -123,10 +125,10 @@ pub fn hypervolumes(points: &[WorkingPoint], methods: &Methods) -> Vec<Hypervolu
     rows
 }
 
-/// Every method at each size and each accuracy that its front of seed means reaches.
-pub fn at_equal(points: &[WorkingPoint], methods: &Methods) -> Vec<AtEqual> {
+/// Every method at each size and each accuracy that its front of seed means reaches; `on` chooses the settings on it.
+pub fn at_equal(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec<AtEqual> {
     let mut rows = Vec::new();
-    for family in families(points, methods) {
+    for family in families(points, methods, on) {
         let row = |method: &str, place: String, is_size, value, seeds, interval| AtEqual {
             dataset: family.dataset.clone(),
             model: family.model.clone(),
@@ -148,14 +150,14 @@ pub fn at_equal(points: &[WorkingPoint], methods: &Methods) -> Vec<AtEqual> {
         }
         for loss in LOSSES {
             for ((_, method), curve) in &family.methods {
-                let size = |points: &[Point]| size_at(&pareto_front(points), family.baseline - loss);
+                let size = |points: &[Point]| size_at(&rising(points), family.baseline - loss);
                 let Some(value) = size(&curve.means()) else { continue };
                 let logs: Option<Vec<f64>> =
                     curve.seeds().iter().map(|seed| size(&curve.of_seed(*seed)).map(f64::ln)).collect();
                 // Seeds that do not reach the accuracy have no size: then there is no interval.
                 let interval = logs.and_then(|logs| around(value.ln(), &logs));
                 let interval = interval.map(|(low, high)| (low.exp(), high.exp()));
-                let place = format!("{loss} points lost");
+                let place = if loss == 1.0 { "1 point lost".into() } else { format!("{loss} points lost") };
                 rows.push(row(method, place, true, value, curve.seeds().len(), interval));
             }
         }

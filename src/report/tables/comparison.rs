@@ -1,7 +1,8 @@
-//! One method against every other at equal size, paired by seed, with the verdict the data support.
+//! One method against every other at equal size and at equal accuracy, paired by seed, with the verdicts the data support.
 
 use super::{Table, frame, integer, real, text};
 use crate::Result;
+use crate::report::choice::ChooseOn;
 use crate::report::methods::Methods;
 use crate::report::statistics::Comparison;
 
@@ -26,11 +27,17 @@ pub fn nothing_compared(rows: &[Comparison], methods: &Methods, present: &[&str]
     }
 }
 
-/// One row per data set, model, bit width (none: over all) and other method. `nothing`: why there is no row.
+/// One row per data set, model, bit width (none: over all) and other method. `on`: the split that
+/// chose the fronts. `nothing`: why there is no row.
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn comparison(rows: &[Comparison], methods: &Methods, nothing: Option<&str>) -> Result<Table> {
+pub fn comparison(
+    rows: &[Comparison],
+    methods: &Methods,
+    on: ChooseOn,
+    nothing: Option<&str>,
+) -> Result<Table> {
     let columns = vec![
         text("dataset", rows, |c| Some(&c.dataset)),
         text("model", rows, |c| Some(&c.model)),
@@ -45,18 +52,21 @@ pub fn comparison(rows: &[Comparison], methods: &Methods, nothing: Option<&str>)
         real("size_ratio_low", rows, |c| c.size_interval.map(|i| i.0)),
         real("size_ratio_high", rows, |c| c.size_interval.map(|i| i.1)),
         text("verdict", rows, |c| Some(c.verdict())),
+        text("size_verdict", rows, Comparison::size_verdict),
     ];
     let name = methods.reference().map_or("One method", |reference| methods.display(reference));
-    let title = format!("{name} against the other methods at equal size");
+    let title = format!("{name} against the other methods at equal size and at equal accuracy");
     let table = Table::new("comparison", title, frame(columns)?);
     let note = nothing.map_or_else(
         || {
             format!(
                 "Difference: accuracy of {name} minus the other's, over the sizes that both fronts of seed means cover with \
                  at most 5 points lost, paired by seed; size ratio: {name} over the other at equal accuracy. Both methods \
-                 are read along the same settings for every seed, those run with all seeds that they share. Intervals: 95 % \
+                 are read along the same settings for every seed: those run with all seeds that they share, on the front of \
+                 {} accuracy; what is read along them is test accuracy. Intervals: 95 % \
                  t-intervals over seeds, none with a single seed; each stands for itself, so of twenty comparisons of equal \
-                 methods one is expected to look different. A row without bits is over all."
+                 methods one is expected to look different. A row without bits is over all.",
+                on.name()
             )
         },
         str::to_owned,

@@ -4,6 +4,7 @@
 use super::working_points::WorkingPoint;
 use super::{Table, frame, integer, real, text};
 use crate::Result;
+use crate::report::choice::ChooseOn;
 use crate::report::methods::Methods;
 use crate::report::statistics::{AtEqual, Hypervolume, Point, at_equal, hypervolumes, pareto_front};
 use indexmap::IndexMap;
@@ -54,8 +55,8 @@ pub fn pareto(points: &[WorkingPoint]) -> Result<Table> {
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn hypervolume_table(points: &[WorkingPoint], methods: &Methods) -> Result<Table> {
-    let rows: Vec<Hypervolume> = hypervolumes(points, methods);
+pub fn hypervolume_table(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Result<Table> {
+    let rows: Vec<Hypervolume> = hypervolumes(points, methods, on);
     let columns = vec![
         text("dataset", &rows, |r| Some(&r.dataset)),
         text("model", &rows, |r| Some(&r.model)),
@@ -67,11 +68,14 @@ pub fn hypervolume_table(points: &[WorkingPoint], methods: &Methods) -> Result<T
     ];
     let table = Table::new("hypervolume", "Hypervolume of the accuracy–size fronts", frame(columns)?);
     Ok(Table {
-        note: "Share of the box between the smallest file of any method and the full-precision size (logarithmic), and \
+        note: format!(
+            "Share of the box between the smallest file of any method and the full-precision size (logarithmic), and \
                between five points below the baseline and 100 %, that a method's front of seed means dominates; 95 % \
                t-interval from the same settings seed by seed (none with a single seed). Settings with fewer seeds than the \
-               method's others are left out. Methods with more settings in the grid have more chances."
-            .into(),
+               method's others are left out; those on the front are chosen on {} accuracy. Methods with more settings in the grid have \
+               more chances.",
+            on.name()
+        ),
         compare_within: vec!["dataset", "model"],
         intervals: vec![("hypervolume", rows.iter().map(|r| r.interval).collect())],
         ..table
@@ -82,8 +86,8 @@ pub fn hypervolume_table(points: &[WorkingPoint], methods: &Methods) -> Result<T
 ///
 /// # Errors
 /// [`crate::Error::Internal`] only on a defect.
-pub fn at_equal_table(points: &[WorkingPoint], methods: &Methods) -> Result<Table> {
-    let rows: Vec<AtEqual> = at_equal(points, methods);
+pub fn at_equal_table(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Result<Table> {
+    let rows: Vec<AtEqual> = at_equal(points, methods, on);
     let of_kind = |is_size: bool| rows.iter().map(|r| r.interval.filter(|_| r.is_size == is_size)).collect();
     let intervals = vec![("top1_percent", of_kind(false)), ("file_bytes", of_kind(true))];
     let accuracy = |read: fn(&AtEqual) -> Option<f64>| move |r: &AtEqual| read(r).filter(|_| !r.is_size);
@@ -103,11 +107,13 @@ pub fn at_equal_table(points: &[WorkingPoint], methods: &Methods) -> Result<Tabl
     ];
     let table = Table::new("at_equal", "Accuracy at equal size, size at equal accuracy", frame(columns)?);
     Ok(Table {
-        note: "Interpolated on the front of means over n seeds, over all bit widths, never beyond its ends: a method without \
+        note: format!(
+            "Interpolated on the front of means over n seeds, over all bit widths, chosen on {} accuracy, never beyond its ends: a method without \
                a row does not reach the place. Settings with fewer seeds than the method's others are left out. 95 % \
                t-interval from the same settings seed by seed: none with a single seed, and none of a size where a seed \
-               does not reach the accuracy."
-            .into(),
+               does not reach the accuracy.",
+            on.name()
+        ),
         compare_within: vec!["dataset", "model", "at"],
         intervals,
         ..table

@@ -94,7 +94,7 @@ fn mean(summary: Option<Summary>) -> Option<f64> {
 }
 
 /// The label without method and bit width, which have columns of their own.
-fn setting(point: &WorkingPoint) -> String {
+pub(super) fn setting(point: &WorkingPoint) -> String {
     let rest = point.label.strip_prefix(&point.method).unwrap_or(&point.label).trim_start();
     let bits = point.bits.map(|bits| format!("{bits} bit"));
     let rest = bits.as_deref().and_then(|bits| rest.strip_prefix(bits)).unwrap_or(rest).trim();

@@ -5,6 +5,7 @@ mod epochs;
 mod fronts;
 mod layers;
 mod main_table;
+pub(crate) mod operating_points;
 mod published;
 mod raw;
 mod timings;
@@ -15,6 +16,7 @@ pub use epochs::epochs;
 pub use fronts::{at_equal_table, hypervolume_table, pareto};
 pub use layers::layers;
 pub use main_table::main_table;
+pub use operating_points::operating_points;
 pub use published::published;
 pub use raw::{from_raw, raw};
 pub(crate) use timings::seconds_per_epoch;
@@ -43,6 +45,8 @@ pub struct Table {
     pub intervals: Vec<(&'static str, Vec<Option<Interval>>)>,
     /// Whether it is a function of the results alone; false for times and provenance.
     pub reproducible: bool,
+    /// Whether a missing cell is a dash where people read it.
+    pub dash: bool,
     /// Whether people read it; a long table of data is written as CSV and Parquet alone.
     pub for_readers: bool,
 }
@@ -63,6 +67,7 @@ impl Table {
             compare_within: Vec::new(),
             intervals: Vec::new(),
             reproducible: true,
+            dash: false,
             for_readers: true,
         }
     }

@@ -1,9 +1,10 @@
 //! Published numbers beside our best working points of the same data set and model.
 
 use super::main_table::{ONE_POINT, choose, rules};
-use super::working_points::WorkingPoint;
+use super::working_points::{ACTIVATION_BITS, WorkingPoint};
 use super::{Table, frame, integer, real, text};
 use crate::Result;
+use crate::error::count;
 use crate::report::choice::ChooseOn;
 use crate::report::published::Source;
 use indexmap::IndexMap;
@@ -14,6 +15,11 @@ struct Row {
     method: String,
     label: String,
     bits: Option<u32>,
+    activation_bits: Option<u32>,
+    first_last: Option<String>,
+    parameter_count: Option<f64>,
+    baseline: Option<f64>,
+    bits_per_weight: Option<f64>,
     top1: Option<f64>,
     drop: Option<f64>,
     sparsity: Option<f64>,
@@ -48,6 +54,11 @@ pub fn published(points: &[WorkingPoint], on: ChooseOn, sources: &[Source]) -> R
                 method: row.method.clone(),
                 label: row.label.clone(),
                 bits: row.bits,
+                activation_bits: row.activation_bits,
+                first_last: row.first_last.map(|first_last| first_last.to_string()),
+                parameter_count: row.parameter_count.map(|count| count as f64),
+                baseline: row.baseline_top1_percent,
+                bits_per_weight: row.bits_per_weight,
                 top1: row.top1_percent,
                 drop: row.drop_points,
                 sparsity: row.sparsity_percent,
@@ -72,13 +83,18 @@ pub fn published(points: &[WorkingPoint], on: ChooseOn, sources: &[Source]) -> R
                     method: method.into(),
                     label: format!("{} ({limit})", point.label),
                     bits: point.bits,
+                    activation_bits: Some(ACTIVATION_BITS),
+                    first_last: point.first_last().map(Into::into),
+                    parameter_count: point.parameter_count(),
+                    baseline: point.baseline_top1.map(|s| s.mean),
+                    bits_per_weight: point.bits_per_weight(),
                     top1: Some(point.top1.mean),
                     drop: point.drop.map(|s| s.mean),
                     sparsity: point.sparsity.map(|s| s.mean),
                     bytes: point.file_bytes.map(|s| s.mean),
                     ratio: point.compression.map(|s| s.mean),
                     source: "this report".into(),
-                    setting: format!("mean over {} seed(s)", point.top1.n),
+                    setting: format!("mean over {}", count(point.top1.n, "seed")),
                 });
             }
         }
@@ -92,11 +108,16 @@ pub fn published(points: &[WorkingPoint], on: ChooseOn, sources: &[Source]) -> R
         text("method", &rows, |r| Some(&r.method)),
         text("label", &rows, |r| Some(&r.label)),
         integer("bits", &rows, |r| r.bits.map(u64::from)),
+        integer("activation_bits", &rows, |r| r.activation_bits.map(u64::from)),
+        text("first_last", &rows, |r| r.first_last.as_ref()),
+        integer("parameter_count", &rows, |r| r.parameter_count.map(|count| count as u64)),
+        real("baseline_top1_percent", &rows, |r| r.baseline),
         real("top1_percent", &rows, |r| r.top1),
         real("drop_points", &rows, |r| r.drop),
         real("sparsity_percent", &rows, |r| r.sparsity),
         real("file_bytes", &rows, |r| r.bytes),
         real("compression_ratio", &rows, |r| r.ratio),
+        real("bits_per_weight", &rows, |r| r.bits_per_weight),
         text("source", &rows, |r| Some(&r.source)),
         text("differs", &rows, |r| Some(&r.setting)),
     ];
@@ -104,7 +125,9 @@ pub fn published(points: &[WorkingPoint], on: ChooseOn, sources: &[Source]) -> R
     Ok(Some(Table {
         note: format!(
             "Published rows are as their sources print them, measured in other settings: compare with care. They are in \
-             no average, front or comparison of this report. Ours are chosen on {} accuracy.",
+             no average, front or comparison of this report; a drop is counted from the source's own full-precision model. \
+             32 activation bits: weights alone are quantized. Ours are chosen on {} accuracy; their parameters include \
+             running statistics.",
             on.name()
         ),
         ..table

@@ -61,6 +61,9 @@ pub struct WorkingPoint {
     pub full_precision: Option<Summary>,
 }
 
+/// Bit width of activations in all of our runs: weights alone are quantized.
+pub(crate) const ACTIVATION_BITS: u32 = 32;
+
 /// What one run of a working point came to, as far as methods are compared by it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeedResult {
@@ -68,6 +71,8 @@ pub struct SeedResult {
     pub seed: u64,
     /// Top-1 on the test split, percent.
     pub top1: f64,
+    /// Top-1 on the validation split, percent.
+    pub validation: Option<f64>,
     /// Baseline − top-1, points.
     pub drop: Option<f64>,
     /// File, bytes.
@@ -83,6 +88,24 @@ impl WorkingPoint {
     /// The method's parameter `name`, where it is a number.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.parameters.get(name).and_then(Value::as_f64)
+    }
+
+    /// What became of the first and the last layer, in words; `None` where the records do not say.
+    pub fn first_last(&self) -> Option<&'static str> {
+        match self.parameters.get("exclude_ends")?.as_bool()? {
+            true => Some("full precision"),
+            false => Some("quantized"),
+        }
+    }
+
+    /// Number of parameters, running statistics included: four bytes each at full precision.
+    pub fn parameter_count(&self) -> Option<f64> {
+        self.full_precision.map(|bytes| bytes.mean / 4.0)
+    }
+
+    /// Bits of the file per parameter, mean over seeds.
+    pub fn bits_per_weight(&self) -> Option<f64> {
+        Some(8.0 * self.file_bytes?.mean / self.parameter_count()?)
     }
 
     /// Λ, where the method has one.
@@ -155,6 +178,7 @@ fn working_point(configuration: String, group: &[&RunRecord], methods: &Methods)
         Some(SeedResult {
             seed: record.seed,
             top1: record.test()?.top1,
+            validation: record.validation().map(|metrics| metrics.top1),
             drop: drop_points(record),
             file_bytes: record.sizes()?.file as f64,
         })
@@ -234,6 +258,10 @@ pub fn working_points_table(points: &[WorkingPoint]) -> Result<Table> {
         real("file_std_bytes", points, |p| std(p.file_bytes)),
         real("compression_ratio", points, |p| mean(p.compression)),
         real("compression_std", points, |p| std(p.compression)),
+        real("bits_per_weight", points, WorkingPoint::bits_per_weight),
+        integer("activation_bits", points, |_| Some(u64::from(ACTIVATION_BITS))),
+        text("first_last", points, WorkingPoint::first_last),
+        integer("parameter_count", points, |p| p.parameter_count().map(|count| count as u64)),
         text("configuration", points, |p| Some(&p.configuration)),
     ];
     let table = Table::new(
