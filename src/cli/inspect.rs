@@ -49,7 +49,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         return Ok(super::DONE);
     }
     println!(
-        "{:<40} {:<8} {:>20} {:>9} {:>10} {:>11} {:>9}  {}",
+        "{:<40} {:<8} {:>20} {:>9} {:>10} {:>11} {:>9}  {:<8}",
         "tensor", "kind", "shape", "offset", "bytes", "bits/value", "entropy", "codebook"
     );
     for unit in units.iter().filter(|unit| unit.kind != codec::DATA_UNIT) {

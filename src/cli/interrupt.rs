@@ -2,7 +2,6 @@
 //! process at once. Who ends processes by a signal (batch systems, a closing terminal) does not wait for an epoch: then
 //! runs stop after the step.
 
-use super::progress::Progress;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,9 +34,8 @@ fn say(line: &str) {
     }
 }
 
-/// Does `work` while what an interruption has to say appears above the bars of `progress`.
-pub(super) fn told_to<T>(progress: &Progress, work: impl FnOnce() -> T) -> T {
-    let speaker = progress.speaker();
+/// Does `work` while what an interruption has to say goes to `speaker`.
+pub(super) fn told_to<T>(speaker: impl Fn(&str) + Send + 'static, work: impl FnOnce() -> T) -> T {
     *SPEAKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(speaker));
     let result = work();
     *SPEAKER.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -107,7 +107,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         wait_for_others: false,
         retries,
     };
-    let ends = interrupt::told_to(&progress, || schedule(&context, &due, policy, &Screen(&progress)))?;
+    let ends =
+        interrupt::told_to(progress.speaker(), || schedule(&context, &due, policy, &Screen(&progress)))?;
     progress.finish();
     let computed: Vec<RunRecord> = ends
         .into_iter()

@@ -54,7 +54,7 @@ fn mistakes_in_a_specification() {
         (
             "method: magnitude,",
             "method: magnitude, relevance: lrp,",
-            "spec.yaml:10:36: magnitude uses no relevance",
+            "spec.yaml:10:5: method magnitude uses no relevance",
         ),
         ("method: magnitude,", "method: ternary,", "ternary has no parameter 'sparsity'"),
         ("  train: {epochs", "  checkpoint: x.pt\n  train: {epochs", "baseline must be either"),

@@ -206,7 +206,7 @@ fn random_answers_are_survived() {
         let threads: Vec<_> = (1..=THREADS).map(|seed| scope.spawn(move || some(seed))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert!(good > 100, "only {good} answers were good: the rest of the path is not reached");
+    assert!(good > 40, "only {good} answers were good: the rest of the path is not reached");
     #[cfg(target_os = "linux")]
     {
         let words = root.display().to_string();

@@ -234,7 +234,7 @@ fn paper_table_fits_its_column() {
         narrow.contains("the smallest file with at most 1 point lost, chosen on validation accuracy"),
         "{narrow}"
     );
-    assert!(narrow.contains(r"ECQx: 4 bit: $\Lambda$="), "{narrow}");
+    assert!(narrow.contains(r"ECQx: 4 bit:\allowbreak{} $\Lambda$=\allowbreak{}0.1."), "{narrow}");
     let markdown = text(Markdown.export(&table).unwrap());
     assert!(markdown.contains("| LSQ | 2 | – | – |"), "{markdown}");
     let results = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
