@@ -162,9 +162,9 @@ fn differences_are_noticed() {
     let change = |pointer: &str, value: Value| {
         let mut found = pinned.clone();
         *found.pointer_mut(pointer).unwrap() = value;
-        difference(&pinned, &found)
+        difference(&pinned, &found, MOVED)
     };
-    assert_eq!(difference(&pinned, &pinned), None);
+    assert_eq!(difference(&pinned, &pinned, MOVED), None);
     assert_eq!(change("/layers/a", json!([105, 795, 100])), None);
     assert!(change("/layers/a", json!([120, 780, 100])).is_some());
     assert!(change("/layers/a", json!([100, 900])).is_some());
