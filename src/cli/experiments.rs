@@ -5,6 +5,7 @@ use crate::Result;
 use crate::plan::{self, Depth, Planned};
 use crate::run::Context;
 use crate::store::Store;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Experiments and where their results are.
@@ -39,4 +40,14 @@ pub fn plan(selection: &Selection, context: &Context, depth: Depth) -> Result<Ve
     let planning = plan::plan(&wanted, context, &context.store, depth)?;
     planning.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(planning.runs)
+}
+
+/// The ids of all runs of these experiments; `None`, which takes every run of a store, where none are given.
+pub fn ids(specs: &[PathBuf], store: &Path, global: &Global) -> Result<Option<BTreeSet<String>>> {
+    if specs.is_empty() {
+        return Ok(None);
+    }
+    let selection = Selection { specs: specs.to_vec(), store: store.into(), filter: None };
+    let planned = plan(&selection, &context(&selection, global)?, Depth::Records)?;
+    Ok(Some(planned.into_iter().map(|planned| planned.id).collect()))
 }

@@ -2,8 +2,13 @@
 
 use super::duration::duration;
 use crate::record::RunRecord;
+use crate::registry::symbol;
 use crate::report::Methods;
+use crate::report::column::fixed;
 use crate::report::settings::{resolved, setting};
+use crate::spec::label::head;
+use indexmap::IndexMap;
+use std::collections::BTreeSet;
 
 /// Rows of text in aligned columns.
 pub(super) struct Listing {
@@ -47,16 +52,12 @@ impl Listing {
 
 /// Method, bit width and settings as cells: the strength is shown even where it is the default.
 pub(super) fn name_cells(record: &RunRecord, methods: &Methods) -> [String; 3] {
-    let head = match record.bits {
-        Some(bits) => format!("{} {bits} bit", record.method),
-        None => record.method.clone(),
-    };
+    let head = head(&record.method, record.bits);
     let rest = record.label.strip_prefix(&head).unwrap_or(&record.label).trim().to_owned();
     let strength = methods.get(&record.method).and_then(|method| method.strength);
-    let shown = |name: &str| if name == "lambda" { "Λ".to_owned() } else { name.to_owned() };
     let strength = strength
-        .filter(|name| !rest.split(' ').any(|part| part.starts_with(&format!("{}=", shown(name)))))
-        .and_then(|name| Some(format!("{}={}", shown(name), record.number(name)?)));
+        .filter(|name| !rest.split(' ').any(|part| part.starts_with(&format!("{}=", symbol(name)))))
+        .and_then(|name| Some(format!("{}={}", symbol(name), record.number(name)?)));
     let settings =
         strength.into_iter().chain((!rest.is_empty()).then_some(rest)).collect::<Vec<_>>().join(" ");
     [record.method.clone(), record.bits.map_or(String::new(), |bits| bits.to_string()), settings]
@@ -83,30 +84,17 @@ pub(super) fn result_cells(records: &[&RunRecord]) -> [String; 5] {
     ]
 }
 
-/// A number with `digits` decimals and never a minus sign before zeros.
-fn fixed(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
-    match text.strip_prefix('-').filter(|rest| rest.chars().all(|c| matches!(c, '0' | '.'))) {
-        Some(zero) => zero.to_owned(),
-        None => text,
-    }
-}
-
 /// One row for each working point (experiment and setting), means over its seeds, in the order of `records`.
 pub(super) fn working_points(records: &[RunRecord], methods: &Methods) -> Listing {
-    let mut groups: Vec<((&str, String), Vec<&RunRecord>)> = Vec::new();
+    let mut groups: IndexMap<(&str, String), Vec<&RunRecord>> = IndexMap::new();
     for record in records.iter().filter(|record| record.is_done()) {
         // Labels leave out the training: the configuration tells two recipes apart.
         let configuration = setting(record, &resolved(record, methods)).configuration;
-        let key = (record.experiment.as_str(), configuration);
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, runs)) => runs.push(record),
-            None => groups.push((key, vec![record])),
-        }
+        groups.entry((record.experiment.as_str(), configuration)).or_default().push(record);
     }
     let epochs = |runs: &[&RunRecord]| runs[0].epochs.last().map_or(0, |epoch| epoch.epoch);
-    let with_experiment = groups.windows(2).any(|pair| pair[0].0.0 != pair[1].0.0);
-    let with_epochs = groups.windows(2).any(|pair| epochs(&pair[0].1) != epochs(&pair[1].1));
+    let with_experiment = groups.keys().map(|(experiment, _)| experiment).collect::<BTreeSet<_>>().len() > 1;
+    let with_epochs = groups.values().map(|runs| epochs(runs)).collect::<BTreeSet<_>>().len() > 1;
     let mut columns = vec![("experiment", false), ("method", false), ("bits", true), ("settings", false)];
     columns.extend([("epochs", true), ("n", true)]);
     columns.extend(RESULT);
@@ -156,13 +144,5 @@ mod tests {
         listing.push(vec!["ecqx Λ".into(), String::new(), "9.5".into()]);
         listing.push(vec!["uniform".into(), String::new(), "310.0".into()]);
         assert_eq!(listing.lines(), ["method      kB", "ecqx Λ     9.5", "uniform  310.0"]);
-    }
-
-    /// A drop that rounds to nothing has no sign.
-    #[test]
-    fn zero_has_no_sign() {
-        assert_eq!(fixed(-0.001, 2), "0.00");
-        assert_eq!(fixed(-0.01, 2), "-0.01");
-        assert_eq!(fixed(0.0, 1), "0.0");
     }
 }

@@ -1,6 +1,7 @@
 //! Progress of `ecqx run`: bars on a terminal, plain lines elsewhere; always on standard error.
 
 use crate::record::{EpochMetrics, Outcome, RunRecord};
+use crate::report::column::signed;
 use crate::run::BASELINE_PHASE as BASELINE;
 use crate::run::scheduler::{Task, View};
 use crate::train::Observer;
@@ -119,9 +120,7 @@ impl View for RunBar<'_> {
         let result = match &record.outcome {
             Outcome::Done(measured) => {
                 let drop = record.baseline.as_ref().map_or(String::new(), |baseline| {
-                    // Rounded first, so that nothing lost has no sign.
-                    let change = ((measured.test.top1 - baseline.top1) * 100.0).round() / 100.0 + 0.0;
-                    format!("  {change:+6.2} pp")
+                    format!("  {:>6} pp", signed(measured.test.top1 - baseline.top1, 2))
                 });
                 format!(
                     "top-1 {:6.2} %{drop}  sparsity {:5.1} %  {:>8.1} kB  ratio {:5.1}  {}",

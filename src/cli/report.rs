@@ -5,8 +5,9 @@ use super::experiments;
 use crate::error::count;
 use crate::insight::Insight;
 use crate::io::write_output;
-use crate::plan::{self, Depth};
+use crate::plan;
 use crate::record::RunRecord;
+use crate::registry::symbol;
 use crate::report::assemble::{Ingredients, NamedDrawing, Report, assemble, kinds};
 use crate::report::choice::Rule;
 use crate::report::expected::{Expected, compare, table};
@@ -21,7 +22,6 @@ use crate::store::Store;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Write tables, figures and report.html of finished runs
@@ -156,15 +156,10 @@ fn checks(folder: &Path, records: &[RunRecord], methods: &Methods) -> crate::Res
 
 /// The selected records in report order.
 fn records(args: &Args, global: &Global, methods: &Methods) -> anyhow::Result<Vec<RunRecord>> {
-    let ids = match args.specs.as_slice() {
-        specs if !specs.is_empty() && args.raw.is_empty() => {
-            let selection =
-                experiments::Selection { specs: specs.to_vec(), store: args.store.clone(), filter: None };
-            let context = experiments::context(&selection, global)?;
-            let planned = experiments::plan(&selection, &context, Depth::Records)?;
-            Some(planned.into_iter().map(|planned| planned.id).collect::<BTreeSet<String>>())
-        }
-        _ => None,
+    // With --raw the experiments only choose the figures.
+    let ids = match args.raw.is_empty() {
+        true => experiments::ids(&args.specs, &args.store, global)?,
+        false => None,
     };
     let selection = Selection::new(ids, args.filter.as_deref())?;
     let records = match args.raw.as_slice() {
@@ -232,7 +227,7 @@ fn contrast(group: &Group<'_>) -> Option<Contrast> {
         .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
         .collect();
     let theirs = Map::from_iter([(strength.to_owned(), Value::from(value))]);
-    let name = if strength == "lambda" { "Λ" } else { strength };
+    let name = symbol(strength);
     let p = p.map_or(String::new(), |p| format!(", p {p}"));
     Some(Contrast {
         bits,

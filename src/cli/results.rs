@@ -4,7 +4,6 @@ use super::Global;
 use super::experiments;
 use super::listing;
 use crate::error::count;
-use crate::plan::Depth;
 use crate::record::RunRecord;
 use crate::report::Methods;
 use crate::report::records::{Selection, load};
@@ -54,16 +53,7 @@ fn key(record: &RunRecord, sort: Sort) -> Option<f64> {
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let methods = Methods::new(&global.registry);
-    let ids = match args.specs.as_slice() {
-        [] => None,
-        specs => {
-            let selection =
-                experiments::Selection { specs: specs.to_vec(), store: args.store.clone(), filter: None };
-            let context = experiments::context(&selection, global)?;
-            let planned = experiments::plan(&selection, &context, Depth::Records)?;
-            Some(planned.into_iter().map(|planned| planned.id).collect())
-        }
-    };
+    let ids = experiments::ids(&args.specs, &args.store, global)?;
     let (mut records, damaged) = load(&args.store, &Selection::new(ids, args.filter.as_deref())?, &methods)?;
     damaged.iter().for_each(|message| eprintln!("warning: {message}; left out"));
     if args.failed {

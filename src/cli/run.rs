@@ -140,23 +140,26 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             })
         );
     }
+    let total = planned.len();
     let now_done = skipped + computed.len() - failed.len();
+    let is_well = failed.is_empty() && given_up.is_empty();
+    let interrupted = cancelled();
     if !global.json {
         // What is done and what comes next, also after an interruption.
-        if !cancelled() {
-            finished(&planned, computed.clone(), global, args);
-        }
-        let all = count(planned.len(), "run");
-        match cancelled() {
-            true => eprintln!("{now_done} of {all} done; the same command continues"),
-            false if now_done < planned.len() => eprintln!("{now_done} of {all} done"),
-            false => {}
+        let all = count(total, "run");
+        if interrupted {
+            eprintln!("{now_done} of {all} done; the same command continues");
+        } else {
+            finished(planned, computed, global, args);
+            if now_done < total {
+                eprintln!("{now_done} of {all} done");
+            }
         }
     }
-    if cancelled() {
+    if interrupted {
         return Ok(super::INTERRUPTED);
     }
-    Ok(if failed.is_empty() && given_up.is_empty() { super::DONE } else { super::FAILED })
+    Ok(if is_well { super::DONE } else { super::FAILED })
 }
 
 /// How long it may take, from what the store has of these experiments.
@@ -175,11 +178,11 @@ fn expected_time(planned: &[Planned], args: &Args) -> String {
 const ROWS: usize = 24;
 
 /// A short table of all finished runs of the experiments, and what to do next.
-fn finished(planned: &[Planned], computed: Vec<RunRecord>, global: &Global, args: &Args) {
+fn finished(planned: Vec<Planned>, computed: Vec<RunRecord>, global: &Global, args: &Args) {
     let methods = Methods::new(&global.registry);
     let mut records = computed;
-    records.extend(planned.iter().filter_map(|planned| match &planned.state {
-        State::Done(record) => Some((**record).clone()),
+    records.extend(planned.into_iter().filter_map(|planned| match planned.state {
+        State::Done(record) => Some(*record),
         _ => None,
     }));
     // New results stand before those of the same id that were done again; sorting keeps the first.

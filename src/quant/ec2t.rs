@@ -5,7 +5,7 @@ use super::entropy::{EntropyTerm, costs, decay};
 use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
 use super::learned::mean_magnitude;
 use super::method::{Method, PROFILE, Role};
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use super::quantizer::{ALL_ZEROS, Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::scope::Bits;
 use super::state::{from_state, to_state};
 use super::ste::SteScale;
@@ -138,10 +138,7 @@ impl Quantizer for Ec2t {
             };
             let levels = TernaryLevels::new(tensor.values, low, high);
             if levels.is_none() {
-                self.warnings.push(format!(
-                    "{}: no finite weight differs from zero: the layer is all zeros",
-                    tensor.name
-                ));
+                self.warnings.push(format!("{}: {ALL_ZEROS}", tensor.name));
             }
             self.levels.push(levels);
         }

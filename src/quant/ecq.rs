@@ -5,7 +5,7 @@ use super::entropy::{EntropyCosts, EntropyTerm, costs, decay};
 use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
 use super::granularity::{GRANULARITY, Granularity};
 use super::method::{Method, PROFILE, Role, Setup};
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use super::quantizer::{ALL_ZEROS, Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::scope::{Bits, Scope};
 use super::state::{from_state, to_state};
 use super::ste::SteScale;
@@ -81,7 +81,7 @@ impl Core {
             let bits = self.scope.required_bits(tensor.name)?;
             let codebook = self.step_rule.codebook(tensor, bits, self.granularity);
             if codebook.is_none() {
-                self.warn(tensor.name, "no finite weight differs from zero: the layer is all zeros");
+                self.warn(tensor.name, ALL_ZEROS);
             }
             if self.step_rule == StepRule::Learned {
                 self.steps.push(codebook.as_ref().map(|codebook| LearnedStep::new(codebook, tensor.values)));

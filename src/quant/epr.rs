@@ -4,7 +4,7 @@
 use super::codebook::Codebook;
 use super::learned::{LearnedScalars, mean_magnitude};
 use super::method::{Method, Role};
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use super::quantizer::{ALL_ZEROS, Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::rate_term::{Grid, LevelModel};
 use super::scope::{Bits, Scope};
 use super::state::{from_state, to_state};
@@ -132,8 +132,7 @@ impl Quantizer for Epr {
             let bits = self.scope.required_bits(tensor.name)?;
             let found = Latents::new(tensor.values, bits, self.settings.model_rate);
             if found.is_none() {
-                let what = "no finite weight differs from zero: the layer is all zeros";
-                self.warnings.push(format!("{}: {what}", tensor.name));
+                self.warnings.push(format!("{}: {ALL_ZEROS}", tensor.name));
             }
             latents.push(found);
         }

@@ -6,7 +6,7 @@ use super::calibration::{CalibrationKind, CalibrationNeeds, LayerCalibration};
 use super::codebook::Codebook;
 use super::granularity::Granularity;
 use super::hessian::{damped, permuted, times_inverse, upper_of_inverse};
-use super::quantizer::{Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
+use super::quantizer::{ALL_ZEROS, Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::rate::{RateModel, neighbour};
 use super::scope::Scope;
 use super::state::{from_state, to_state};
@@ -344,10 +344,7 @@ impl Quantizer for LayerWise {
             let bits = self.scope.required_bits(tensor.name)?;
             let codebook = self.settings.step.codebook(tensor, bits, Granularity::Tensor);
             if codebook.is_none() {
-                self.warn(format!(
-                    "{}: no finite weight differs from zero: the layer is all zeros",
-                    tensor.name
-                ));
+                self.warn(format!("{}: {ALL_ZEROS}", tensor.name));
             }
             self.codebooks.push(codebook);
         }

@@ -2,7 +2,7 @@
 
 use super::method::Setup;
 use super::quantizer::{
-    Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor,
+    ALL_ZEROS, Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor,
 };
 use super::scope::Scope;
 use super::state::{from_state, to_state};
@@ -18,7 +18,7 @@ pub trait TensorQuantizer: Send + Sync + 'static {
     type Fitted: Serialize + DeserializeOwned + Send + Sync;
 
     /// What to warn of where [`fit`](Self::fit) gives nothing.
-    const DEGENERATE: &'static str = "no finite weight differs from zero: the layer is all zeros";
+    const DEGENERATE: &'static str = ALL_ZEROS;
 
     /// Fits the method to trained weights; `None` where that is impossible, and the tensor becomes zeros. `bits` is the
     /// tensor's bit width, present for methods that require one.

@@ -98,6 +98,9 @@ impl Content {
     }
 }
 
+/// What methods warn of where a layer has nothing to fit a codebook to.
+pub(crate) const ALL_ZEROS: &str = "no finite weight differs from zero: the layer is all zeros";
+
 /// How the codec writes quantized tensors that hold values instead of levels: their values are multiples of its step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FloatCoding {

@@ -6,4 +6,4 @@ mod catalogue;
 mod parameter;
 
 pub use catalogue::{Catalogue, Named};
-pub use parameter::{Choice, Kind, Parameter, differences, found, resolve, shown};
+pub use parameter::{Choice, Kind, Parameter, differences, found, resolve, shown, symbol};

@@ -64,6 +64,11 @@ impl Choice {
     }
 }
 
+/// What a parameter is called where people read it: Λ for `lambda`, every other by its name.
+pub fn symbol(name: &str) -> &str {
+    if name == "lambda" { "Λ" } else { name }
+}
+
 /// A parameter of a method or model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Parameter {

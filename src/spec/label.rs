@@ -3,7 +3,7 @@
 use super::registry::Registry;
 use crate::Result;
 use crate::quant::{Method, Profile};
-use crate::registry::{Kind, shown};
+use crate::registry::{Kind, shown, symbol};
 use crate::relevance;
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub(super) const CHANGES_NOTHING: [&str; 1] = ["timeout_seconds"];
 
 /// Method and bit width.
-pub(super) fn head(method: &str, bits: Option<u32>) -> String {
+pub fn head(method: &str, bits: Option<u32>) -> String {
     match bits {
         Some(bits) => format!("{method} {bits} bit"),
         None => method.to_owned(),
@@ -39,8 +39,7 @@ pub(super) fn label(
                 let options = value.as_object().into_iter().flatten();
                 options.map(|(key, value)| format!(" {key}={}", shown(value))).collect()
             }
-            "lambda" => format!(" Λ={}", shown(&value)),
-            _ => format!(" {key}={}", shown(&value)),
+            key => format!(" {}={}", symbol(key), shown(&value)),
         };
     }
     let named = method.named_measure(parameters).map(Value::from);

@@ -25,7 +25,7 @@
 pub mod experiment;
 pub mod grid;
 mod identity;
-mod label;
+pub mod label;
 mod placeholder;
 pub mod registry;
 pub mod run_spec;

@@ -220,7 +220,9 @@ impl RunSpec {
         }
         let parameters = method.resolve(&given.parameters)?;
         let named = method.named_measure(&parameters);
-        let relevance = match (method.needs_relevance, named, &given.relevance) {
+        // A program may ask for relevance; only the experiment knows whether it does.
+        let takes = method.needs_relevance || (method.runs_program() && given.relevance.is_some());
+        let relevance = match (takes, named, &given.relevance) {
             (true, _, spec) => Some(relevance::resolve(
                 &registry.measures,
                 spec.as_ref(),
@@ -228,11 +230,6 @@ impl RunSpec {
             )?),
             (false, Some(name), spec) => Some(named_relevance(registry, &given.method, name, spec.as_ref())?),
             (false, None, None) => None,
-            (false, None, spec @ Some(_)) if method.runs_program() => Some(relevance::resolve(
-                &registry.measures,
-                spec.as_ref(),
-                method.profile(&given.parameters),
-            )?),
             (false, None, Some(_)) => {
                 return Err(Error::input(format!("method {} uses no relevance", given.method)));
             }

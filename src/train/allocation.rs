@@ -2,12 +2,12 @@
 //! then allows. Never the validation or the test split.
 
 use super::batches;
-use super::quantized::{Calibration, calibrate, post_training};
+use super::quantized::{Calibration, calibrate, post_training, quantizable};
 use crate::data::{Dataset, Split};
 use crate::nn::{Network, Parameters, ops};
+use crate::quant::Method;
 use crate::quant::allocation::{Budget, CostBy, LayerCosts, allocate, layer_bits, squared_error};
 use crate::quant::quantizer::{QuantizedTensor, Relevances};
-use crate::quant::{Method, Scope};
 use crate::relevance::RelevanceMeasure;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
@@ -92,7 +92,7 @@ pub fn costs(
     let mut layers: Vec<LayerCosts> = Vec::new();
     for bits in low..=high {
         let (mut quantizer, scope) = method.quantizer(Some(bits), &own)?;
-        let names = scope_names(parameters, &scope);
+        let names = quantizable(parameters, &scope);
         let measure = relevance.as_deref_mut().map(|measure| measure as &mut dyn RelevanceMeasure);
         let quantized =
             post_training(network, parameters, &names, quantizer.as_mut(), measure, dataset, calibration)?;
@@ -113,10 +113,6 @@ pub fn costs(
         }
     }
     Ok(layers)
-}
-
-fn scope_names(parameters: &Parameters, scope: &Scope) -> Vec<String> {
-    super::quantized::quantizable(parameters, scope)
 }
 
 /// The cost of a layer's quantized values that its error alone decides.

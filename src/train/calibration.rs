@@ -195,6 +195,7 @@ fn add(known: &mut LayerCalibration, new: LayerCalibration) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loop_state::LatentWeights;
     use super::*;
     use crate::quant::quantizer::Content;
     use crate::{data, model};
@@ -312,18 +313,10 @@ mod tests {
             }
         }
         let (dataset, network, parameters, names) = setup();
-        let values: Vec<Vec<f32>> = names.iter().map(|name| parameters.values(name).unwrap()).collect();
-        let weights: Vec<WeightTensor<'_>> = names
-            .iter()
-            .zip(&values)
-            .map(|(name, values)| WeightTensor {
-                name,
-                shape: parameters.tensor(name).unwrap().dims(),
-                values,
-            })
-            .collect();
+        let latent = LatentWeights::new(&parameters, &names).unwrap();
+        let (values, weights) = (&latent.values, latent.tensors());
         let set = CalibrationSet { samples: 70, seed: 1 };
-        let mut sums = [true, false].map(|sequential| {
+        let sums = [true, false].map(|sequential| {
             let mut zeros = Zeros(sequential, Vec::new());
             calibrate_quantizer(&network, &parameters, &weights, &mut zeros, dataset.as_ref(), &set).unwrap();
             zeros.1
@@ -332,7 +325,6 @@ mod tests {
         assert!((sums[0][0] - sums[1][0]).abs() < 1e-3 * sums[1][0]);
         assert!(sums[0].iter().skip(1).sum::<f64>() < 0.5 * sums[1].iter().skip(1).sum::<f64>());
         assert_eq!(parameters.values(&names[0]).unwrap(), values[0]);
-        sums[0].clear();
     }
 
     /// On every layer of a network, what the outputs lose with OPTQ's levels is no more than with the nearest ones, at every
@@ -343,16 +335,8 @@ mod tests {
         let set = CalibrationSet { samples: 64, seed: 2 };
         let moments =
             collect(&network, &parameters, &names, dataset.as_ref(), &set, CalibrationKind::Moments).unwrap();
-        let values: Vec<Vec<f32>> = names.iter().map(|name| parameters.values(name).unwrap()).collect();
-        let weights: Vec<WeightTensor<'_>> = names
-            .iter()
-            .zip(&values)
-            .map(|(name, values)| WeightTensor {
-                name,
-                shape: parameters.tensor(name).unwrap().dims(),
-                values,
-            })
-            .collect();
+        let latent = LatentWeights::new(&parameters, &names).unwrap();
+        let (values, weights) = (&latent.values, latent.tensors());
         let quantized = |method: &str, bits| {
             let settings = json!({"inputs": "full"});
             let none = serde_json::Map::new();

@@ -175,10 +175,29 @@ fn one_seed_is_never_bold() {
     assert!(!bold(&records(2)));
 }
 
+/// What LaTeX says of an article with these tables, which must compile; `None` where there is no LaTeX.
+fn compile(options: &str, tables: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let document = format!(
+        "\\documentclass[{options}]{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{tables}\\end{{document}}\n"
+    );
+    std::fs::write(folder.path().join("t.tex"), document).unwrap();
+    let run = std::process::Command::new("pdflatex")
+        .args(["-interaction=nonstopmode", "-halt-on-error", "t.tex"])
+        .current_dir(folder.path())
+        .output();
+    let Ok(output) = run else {
+        eprintln!("pdflatex is not installed: not compiled");
+        return None;
+    };
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{log}");
+    Some(log)
+}
+
 /// LaTeX of every table compiles, where there is a LaTeX.
 #[test]
 fn latex_compiles() {
-    let folder = tempfile::tempdir().unwrap();
     let records = records(3);
     let points = points(&records);
     let compared = compare(&points, &methods(), ChooseOn::Validation);
@@ -192,18 +211,7 @@ fn latex_compiles() {
     ];
     let body: String = tables.iter().map(|table| text(Latex.export(table).unwrap())).collect();
     assert!(body.is_ascii(), "a character that LaTeX may not know: {body}");
-    let document = format!(
-        "\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\\end{{document}}\n"
-    );
-    std::fs::write(folder.path().join("t.tex"), document).unwrap();
-    let run = std::process::Command::new("pdflatex")
-        .args(["-interaction=nonstopmode", "-halt-on-error", "t.tex"])
-        .current_dir(folder.path())
-        .output();
-    match run {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
-        Err(_) => eprintln!("pdflatex is not installed: not compiled"),
-    }
+    compile("", &body);
 }
 
 /// The table of a paper: full precision first, display names, a dash where nothing qualifies, settings below; both widths
@@ -246,21 +254,8 @@ fn paper_table_fits_its_column() {
         }
     }
     assert!(body.is_ascii(), "a character that LaTeX may not know: {body}");
-    let folder = tempfile::tempdir().unwrap();
-    let document = format!(
-        "\\documentclass[twocolumn]{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{narrow}{body}\\end{{document}}\n"
-    );
-    std::fs::write(folder.path().join("t.tex"), document).unwrap();
-    let run = std::process::Command::new("pdflatex")
-        .args(["-interaction=nonstopmode", "-halt-on-error", "t.tex"])
-        .current_dir(folder.path())
-        .output();
-    match run {
-        Ok(output) => {
-            let log = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success() && !log.contains("Overfull"), "{log}");
-        }
-        Err(_) => eprintln!("pdflatex is not installed: not compiled"),
+    if let Some(log) = compile("twocolumn", &(narrow + &body)) {
+        assert!(!log.contains("Overfull"), "{log}");
     }
 }
 
