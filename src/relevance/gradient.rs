@@ -1,4 +1,4 @@
-//! Measures from the gradient of the mean cross entropy.
+//! Measures from the gradient of the mean loss.
 
 use super::RelevanceMeasure;
 use crate::Result;
@@ -22,7 +22,7 @@ fn from_gradients(
     f: impl Fn(f32, f32) -> f32,
 ) -> Result<Relevances> {
     let trace = network.forward(parameters, inputs, Mode::Evaluation(ConvAlgorithm::Auto))?;
-    let gradients = ops::softmax_cross_entropy(trace.logits(), targets)?.backward()?;
+    let gradients = ops::loss(trace.logits(), targets)?.backward()?;
     let mut relevances = Relevances::new();
     for (name, parameter) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {
         let weights = parameters.values(name)?;

@@ -1,6 +1,7 @@
 //! Batches: shuffled, augmented and decoded in a background thread while the previous one is being learned from.
 
 use crate::data::{Dataset, Split};
+use crate::nn::ops::Targets;
 use crate::rng::{Rng, RngState};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
@@ -10,8 +11,25 @@ use std::sync::mpsc::sync_channel;
 pub struct Batch {
     /// Inputs, f32.
     pub inputs: Tensor,
-    /// One class per sample.
+    /// One class per sample, or one label per sample and class: see [`ops::Targets`](crate::nn::ops::Targets).
     pub targets: Vec<u32>,
+}
+
+impl Batch {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.inputs.dims().first().copied().unwrap_or(0)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The targets of the first `count` samples.
+    pub fn first_targets(&self, count: usize) -> &[u32] {
+        &self.targets[..count * Targets::per_sample(&self.targets, self.len())]
+    }
 }
 
 /// Batches waiting ahead of the loop.
@@ -33,7 +51,8 @@ fn fill(
     device: &Device,
 ) -> Result<Batch> {
     let size: usize = dataset.input_shape().iter().product();
-    let (mut inputs, mut targets) = (vec![0.0; indices.len() * size], vec![0; indices.len()]);
+    let targets = indices.len() * dataset.targets_per_sample();
+    let (mut inputs, mut targets) = (vec![0.0; indices.len() * size], vec![0; targets]);
     dataset.fill(split, indices, augment, &mut inputs, &mut targets)?;
     let mut shape = vec![indices.len()];
     shape.extend(dataset.input_shape());

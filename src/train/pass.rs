@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Pass {
     /// Gradients of all trained parameters.
     pub gradients: Gradients,
-    /// Mean cross entropy.
+    /// Mean loss.
     pub loss: f64,
-    /// Samples whose highest logit is the true class.
-    pub correct: usize,
+    /// Samples whose highest logit is the true class; `None` in tasks of several labels.
+    pub correct: Option<usize>,
 }
 
 /// Runs a batch through the network in training mode and back.
@@ -28,10 +28,15 @@ pub(super) fn forward_backward(
     let mode = if frozen_norm { Mode::TrainingFrozenNorm(rng) } else { Mode::Training(rng) };
     let trace = network.forward(parameters, &batch.inputs, mode)?;
     let logits = trace.logits().detach();
-    let loss = ops::softmax_cross_entropy(&logits, &batch.targets)?;
-    let predicted = logits.argmax(1)?.to_vec1::<u32>()?;
-    let correct = predicted.iter().zip(&batch.targets).filter(|(p, t)| p == t).count();
-    let of_logits = ops::softmax_cross_entropy_backward(&logits, &batch.targets, 1.0)?;
+    let loss = ops::loss(&logits, &batch.targets)?;
+    let correct = match batch.targets.len() == batch.len() {
+        true => {
+            let predicted = logits.argmax(1)?.to_vec1::<u32>()?;
+            Some(predicted.iter().zip(&batch.targets).filter(|(p, t)| p == t).count())
+        }
+        false => None,
+    };
+    let of_logits = ops::loss_backward(&logits, &batch.targets)?;
     let gradients = network.backward(parameters, trace, &of_logits)?;
     Ok(Pass { gradients, loss: f64::from(loss.to_scalar::<f32>()?), correct })
 }
@@ -41,6 +46,7 @@ pub(super) fn forward_backward(
 pub(super) struct Running {
     loss: f64,
     correct: usize,
+    /// Samples that can be correct.
     samples: usize,
     batches: usize,
 }
@@ -59,8 +65,10 @@ impl Running {
             )));
         }
         self.loss += pass.loss;
-        self.correct += pass.correct;
-        self.samples += batch.targets.len();
+        if let Some(correct) = pass.correct {
+            self.correct += correct;
+            self.samples += batch.len();
+        }
         self.batches += 1;
         Ok(())
     }
@@ -69,8 +77,9 @@ impl Running {
         self.loss / self.batches.max(1) as f64
     }
 
-    pub fn top1(&self) -> f64 {
-        100.0 * self.correct as f64 / self.samples.max(1) as f64
+    /// Training accuracy, percent; `None` in tasks of several labels.
+    pub fn top1(&self) -> Option<f64> {
+        (self.samples > 0).then(|| 100.0 * self.correct as f64 / self.samples as f64)
     }
 }
 

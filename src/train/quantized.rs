@@ -160,8 +160,8 @@ fn quantized_gradients(
 
 /// The first samples of a batch; all where `count` is `None`.
 fn first_samples(batch: &Batch, count: Option<usize>) -> Result<(Tensor, &[u32])> {
-    let count = count.map_or(batch.targets.len(), |count| count.min(batch.targets.len()));
-    Ok((batch.inputs.narrow(0, 0, count)?, &batch.targets[..count]))
+    let count = count.map_or(batch.len(), |count| count.min(batch.len()));
+    Ok((batch.inputs.narrow(0, 0, count)?, batch.first_targets(count)))
 }
 
 /// What the quantization-aware loop needs besides network and quantizer.
@@ -309,11 +309,11 @@ pub fn quantization_aware(
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
-            && state.best.as_ref().is_none_or(|(top1, ..)| validation.top1 > *top1)
+            && state.best.as_ref().is_none_or(|(value, ..)| validation.value() > *value)
         {
-            state.best = Some((validation.top1, state.parameters.deep_copy()?, state.tensors.clone()));
+            state.best = Some((validation.value(), state.parameters.deep_copy()?, state.tensors.clone()));
         }
-        position = Position::begin(epoch + 1, epochs, state.best.as_ref().map(|(top1, ..)| *top1));
+        position = Position::begin(epoch + 1, epochs, state.best.as_ref().map(|(value, ..)| *value));
         after_epoch(checkpoints, observer, || state.snapshot(&position, quantizer, relevance.as_deref()))?;
     }
     let (epochs, warnings, coding) = (position.epochs, state.warnings, quantizer.coding());

@@ -24,6 +24,7 @@ mod fuzz;
 mod fuzz_text;
 mod kill;
 mod methods;
+mod multi_label;
 mod outputs;
 #[cfg(unix)]
 mod python;

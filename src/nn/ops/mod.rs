@@ -3,23 +3,30 @@
 //! operations, avoiding those whose gradient is wrong in candle 0.11.
 
 pub mod activation;
+pub mod adaptive_pool;
 pub mod batch_norm;
+pub mod combine;
 pub mod conv2d;
 pub mod in_place;
 pub mod linear;
 pub mod loss;
+pub mod pointwise;
 pub mod pool;
+pub mod row_norm;
 pub mod shortcut;
+pub mod targets;
 pub mod update;
 
 pub use activation::{
     add, add_channel_bias, add_relu, channel_sum, dropout, dropout_mask, relu, relu_backward,
     relu_backward_sum,
 };
+pub use adaptive_pool::{adaptive_avg_pool2d, adaptive_avg_pool2d_backward};
 pub use batch_norm::{
     BatchNormGradients, BatchNormOutput, affine, batch_norm_evaluation, batch_norm_evaluation_backward,
     batch_norm_training, batch_norm_training_backward, channel_affine,
 };
+pub use combine::{concat, concat_parts, multiply, multiply_backward};
 pub use conv2d::{
     Conv2dGeometry, ConvAlgorithm, conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_finished,
     conv2d_moments,
@@ -27,11 +34,18 @@ pub use conv2d::{
 pub use in_place::{into_values, with_values};
 pub use linear::{linear, linear_backward_input, linear_backward_weight, linear_moments, linear_relu};
 pub use loss::{softmax, softmax_cross_entropy, softmax_cross_entropy_backward};
+pub use pointwise::{Activation, activate, activate_backward};
 pub use pool::{
     Pool2dGeometry, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,
     max_pool2d_backward, upsample_nearest2d,
 };
+pub use row_norm::{Deviation, RowNorm, RowNormGradients, row_norm, row_norm_backward, row_norm_pullback};
 pub use shortcut::{shortcut, shortcut_backward};
+
+pub use targets::{
+    ABSENT, IGNORED, PRESENT, Targets, binary_cross_entropy, binary_cross_entropy_backward, loss,
+    loss_backward,
+};
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 

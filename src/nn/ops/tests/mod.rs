@@ -4,6 +4,7 @@
 mod candle_defects;
 mod gradients;
 mod naive;
+mod new_layers;
 mod properties;
 
 use crate::rng::Rng;
