@@ -17,7 +17,7 @@ model: resnet20
 baseline: {train: {epochs: 1, batch_size: 16}}
 training: {epochs: 1, batch_size: 16}
 quantizers:
-  - {method: checkpoint, label: adaround, weights: 'made/{kind}_w{bits}_s{seed}.safetensors', bits: [4, 3], options: {kind: [mine]}}
+  - {method: checkpoint, label: theirs, weights: 'made/{kind}_w{bits}_s{seed}.safetensors', bits: [4, 3], options: {kind: [mine]}}
   - {method: uniform, bits: [4], granularity: channel, training: null}
 ";
 
@@ -65,7 +65,7 @@ fn files_of_others_are_runs() {
     let output = ecqx().current_dir(folder).args(["run", "theirs.yaml", "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let records = records(folder);
-    let theirs: Vec<&Value> = records.iter().filter(|record| record["method"] == "adaround").collect();
+    let theirs: Vec<&Value> = records.iter().filter(|record| record["method"] == "theirs").collect();
     assert_eq!((records.len(), theirs.len()), (3, 2));
     let mut sizes = Vec::new();
     for record in theirs {
@@ -75,7 +75,7 @@ fn files_of_others_are_runs() {
         assert_eq!(record["sizes"]["file"].as_u64(), Some(model.len() as u64));
         sizes.push(model.len());
         let bits = record["bits"].as_u64().unwrap() as u32;
-        assert!(record["label"].as_str().unwrap().starts_with(&format!("adaround {bits} bit")), "{record}");
+        assert!(record["label"].as_str().unwrap().starts_with(&format!("theirs {bits} bit")), "{record}");
         let given = checkpoint::read(&file(bits)).unwrap();
         let mut kinds = [0; 4];
         for entry in model_file::read(&model).unwrap() {
