@@ -5,7 +5,7 @@ use super::Setup;
 use super::calibration::Moments;
 use super::codebook::Codebook;
 use super::granularity::GRANULARITY;
-use super::layerwise::{INPUTS, LayerWise, Prepared, Procedure, STEP, defined};
+use super::layerwise::{INPUTS, LayerWise, Prepared, Procedure, STEP, defined, nearest};
 use super::method::{Method, Role};
 use super::quantizer::{Quantizer, WeightTensor};
 use super::scope::Bits;
@@ -32,7 +32,7 @@ pub(super) static METHOD: Method = Method {
     needs_relevance: false,
     needs_calibration: true,
     parameters: &[
-        Parameter::whole("iterations", "steps of Adam for each layer", (1, 100_000), 2000),
+        Parameter::whole("iterations", "steps of Adam for each layer", (1, 100_000), 1000),
         Parameter::number("rate", "learning rate of the rounding", (1e-5, 1.0), 0.01),
         Parameter::number(
             "regularization",
@@ -195,6 +195,17 @@ impl Prepared for Layer {
         let highest = codebook.range().1;
         let level = |(below, v): (&i32, &f32)| (below + i32::from(share(*v) >= 0.5)).min(highest);
         rounding.below.iter().zip(&v).map(level).collect()
+    }
+
+    /// Nearest levels: to learn the rounding of weights that move on at the next step would be wasted.
+    fn levels_in_training(&self, codebook: &Codebook, weights: &[f32]) -> Vec<i32> {
+        let (steps, (lowest, highest)) = (codebook.steps(), codebook.range());
+        let rows = weights.chunks(self.size).enumerate();
+        rows.flat_map(|(row, weights)| {
+            let grid = (f64::from(steps[row.min(steps.len() - 1)]), lowest, highest);
+            weights.iter().map(move |&w| nearest(defined(w, grid), grid))
+        })
+        .collect()
     }
 }
 

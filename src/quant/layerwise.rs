@@ -60,6 +60,11 @@ pub(super) trait Procedure: Send + Sync {
 pub(super) trait Prepared: Send + Sync {
     /// Levels of all weights, row-major, inside the codebook's range. The codebook has steps.
     fn levels(&self, codebook: &Codebook, weights: &[f32]) -> Vec<i32>;
+
+    /// The same between the first and the last step of a training.
+    fn levels_in_training(&self, codebook: &Codebook, weights: &[f32]) -> Vec<i32> {
+        self.levels(codebook, weights)
+    }
 }
 
 /// A layer-wise quantizer.
@@ -116,7 +121,7 @@ impl LayerWise {
         }
     }
 
-    fn quantize(&self, index: usize, weights: &WeightTensor<'_>) -> Result<Content> {
+    fn quantize(&self, index: usize, weights: &WeightTensor<'_>, at: StepInfo) -> Result<Content> {
         let Some(codebook) = self.codebooks.get(index).and_then(Option::as_ref) else {
             return Ok(Content::zeros(weights.values.len()));
         };
@@ -126,7 +131,10 @@ impl LayerWise {
                 "`ecqx quantize` calibrates with --model and --dataset",
             )
         })?;
-        let levels = layer.levels(codebook, weights.values);
+        let levels = match at.step < at.total_steps {
+            true => layer.levels_in_training(codebook, weights.values),
+            false => layer.levels(codebook, weights.values),
+        };
         let positions = levels.into_iter().map(|level| codebook.position(level)).collect();
         Ok(Content::Levels { positions, codebook: codebook.clone() })
     }
@@ -181,7 +189,7 @@ impl Quantizer for LayerWise {
         if let Some(Some(codebook)) = self.codebooks.get(index).cloned() {
             self.layers[index] = Some(self.prepare(&codebook, &weights, &layer)?);
         }
-        let quantized = weights.quantized(self.quantize(index, &weights)?);
+        let quantized = weights.quantized(self.quantize(index, &weights, StepInfo::POST_TRAINING)?);
         if let Some(first) = self.first.get_mut(index) {
             *first = Some(quantized.clone());
         }
@@ -201,7 +209,7 @@ impl Quantizer for LayerWise {
                 .filter(|_| at.step == 0)
             {
                 Some(first) => Ok(first),
-                None => Ok(tensor.quantized(this.quantize(index, tensor)?)),
+                None => Ok(tensor.quantized(this.quantize(index, tensor, at)?)),
             };
         weights.par_iter().zip(first).enumerate().map(of_tensor).collect()
     }

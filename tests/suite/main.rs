@@ -39,6 +39,10 @@ mod wording;
 
 use assert_cmd::Command;
 
+/// The program's: what is measured here is then its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The binary, without a data folder from the environment.
 fn ecqx() -> Command {
     let mut command = Command::cargo_bin("ecqx").expect("cargo builds the binary before its tests");
