@@ -204,6 +204,31 @@ fn commands_exist() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The workflow and `.ci/run` call targets of the Makefile, so that both check the same.
+#[test]
+fn the_workflow_calls_targets() {
+    let read = |file: &str| std::fs::read_to_string(root().join(file)).unwrap();
+    let makefile = read("Makefile");
+    let called = |text: &str| -> BTreeSet<String> {
+        let lines =
+            text.lines().map(|line| line.trim().trim_start_matches("- run: ").trim_start_matches("if "));
+        let targets = lines.filter_map(|line| line.strip_prefix("make "));
+        targets
+            .flat_map(|rest| rest.split([' ', ';']).map(str::to_owned))
+            .filter(|word| word.len() > 3)
+            .collect()
+    };
+    let (workflow, script) = (called(&read(".github/workflows/ci.yml")), called(&read(".ci/run")));
+    for target in &workflow {
+        assert!(makefile.contains(&format!("\n{target}:")), "{target}");
+        assert!(script.contains(target), ".ci/run has no {target}: {script:?}");
+    }
+    assert!(
+        ["lint", "test", "wheel", "book"].iter().all(|target| workflow.contains(*target)),
+        "{workflow:?}"
+    );
+}
+
 /// Help texts stay as they were read. `ECQX_BLESS=1 cargo test --release --test suite help` writes them anew.
 #[test]
 fn help_stays() {

@@ -90,7 +90,7 @@ impl Chart<'_> {
         let size =
             (whole as u32, (top + plots + TEXT + 30 + legend.height() + notes.len() as i32 * LINE) as u32);
         let y_ticks = y.ticks(if columns == 1 { 7 } else { 5 });
-        let left = 90 + y_ticks.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0);
+        let left = 110 + y_ticks.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0);
         let gap = if shared { 50 } else { 60 };
         let wide = (whole - left - 40 - gap * (columns as i32 - 1)) / columns as i32;
         let mut svg = String::new();
