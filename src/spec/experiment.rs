@@ -224,7 +224,8 @@ impl Checker<'_> {
             .into_iter()
             .enumerate()
             .map(|(index, entry)| self.entry(index, entry, bits.as_deref(), &seeds, training.as_ref()))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        program::check_distinct(&quantizers, &self.registry.quantizers)?;
         let figures = raw.figures.unwrap_or_default();
         for figure in &figures {
             self.figure(&figure.value).map_err(self.locate(figure.at))?;
