@@ -19,10 +19,11 @@ fn markdown(folder: &str) -> Vec<PathBuf> {
 
 /// Everything that people read.
 fn pages() -> Vec<PathBuf> {
-    ["", "docs", "results", "results/in-progress", "python", ".github/ISSUE_TEMPLATE"]
-        .iter()
-        .flat_map(|f| markdown(f))
-        .collect()
+    let mut folders: Vec<String> =
+        ["", "docs", "results", "python", ".github/ISSUE_TEMPLATE"].map(str::to_owned).into();
+    let results = std::fs::read_dir(root().join("results")).unwrap().map(|entry| entry.unwrap().path());
+    folders.extend(results.filter(|path| path.is_dir()).map(|path| path.display().to_string()));
+    folders.iter().flat_map(|folder| markdown(folder)).collect()
 }
 
 /// A fenced block: what follows the fence, and its lines.
