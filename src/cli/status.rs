@@ -21,7 +21,7 @@ pub struct Args {
     /// Follow until everything is done; on a terminal as a view that is redrawn, elsewhere one line per change
     #[arg(long)]
     watch: bool,
-    /// Seconds between two looks
+    /// Refresh interval, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds, requires = "watch")]
     interval: f64,
 }

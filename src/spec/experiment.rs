@@ -4,6 +4,7 @@
 mod program;
 mod raw;
 
+use super::figure_style::FigureStyle;
 use super::registry::Registry;
 use super::run_spec::{BaselineSpec, CALIBRATION_SAMPLES, ModelSpec};
 use crate::data::DatasetSpec;
@@ -51,6 +52,8 @@ struct Raw {
     figures: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     published: bool,
+    #[serde(default)]
+    style: Option<FigureStyle>,
 }
 
 /// `baseline` as it stands.
@@ -92,6 +95,8 @@ pub struct Experiment {
     pub figures: Vec<String>,
     /// Whether figures of accuracy over size show published numbers too.
     pub published: bool,
+    /// How figures are set for print; `None`: as usual.
+    pub style: Option<FigureStyle>,
 }
 
 /// One entry of `quantizers`.
@@ -236,6 +241,7 @@ impl Checker<'_> {
             quantizers,
             figures: figures.into_iter().map(|figure| figure.value).collect(),
             published: raw.published,
+            style: raw.style,
         })
     }
 

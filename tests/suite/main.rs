@@ -8,6 +8,7 @@ mod checkpoints;
 mod codec;
 mod custom_quantizer;
 mod data;
+mod docs;
 mod engines;
 mod errors;
 mod expected;
