@@ -4,7 +4,6 @@
 use super::docs::{parts, root};
 use super::ecqx;
 use super::python::{package, path_with, python};
-use std::path::Path;
 use std::process::Command;
 
 /// What a reader has around: the files of the repository that pages name.
