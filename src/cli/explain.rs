@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 /// Samples in the figure of heat maps.
 const HEAT_MAPS: usize = 6;
 
-/// Relevance of every parameter and of the input, by layer-wise relevance propagation
+/// Compute the relevance of every parameter and of the input, by layer-wise relevance propagation
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Model: a name from `ecqx ls models`, or a YAML file that describes one

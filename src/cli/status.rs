@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How far experiments are: done, running where, failed, and how long the rest may take
+/// Show progress: done, running where, failed, and how long the rest may take
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Hand the unfinished runs of experiments to an engine: worker processes here, HyperQueue or Slurm
+/// Submit the unfinished runs of experiments to an engine: worker processes here, HyperQueue or Slurm
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
