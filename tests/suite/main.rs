@@ -21,9 +21,12 @@ mod external_fuzz;
 #[cfg(unix)]
 mod external_python;
 mod failures;
+mod fetch;
 mod fuzz;
 mod fuzz_text;
+mod image_folders;
 mod kill;
+mod loopback;
 mod methods;
 mod outputs;
 #[cfg(unix)]
