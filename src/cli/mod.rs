@@ -44,7 +44,7 @@ use std::process::ExitCode;
 
 /// Everything went well.
 pub const DONE: u8 = 0;
-/// A run failed or a number is off.
+/// A run failed or a number is out of tolerance.
 pub const FAILED: u8 = 1;
 /// The user's input is wrong.
 pub const USAGE: u8 = 2;

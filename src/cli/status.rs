@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How far experiments are: done, running where, failed, and how long the rest may take
+/// Show progress: done, running where, failed, and how long the rest may take
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -20,7 +20,7 @@ pub struct Args {
     /// Follow until everything is done; on a terminal as a view that is redrawn, elsewhere one line per change
     #[arg(long)]
     watch: bool,
-    /// Seconds between two looks
+    /// Refresh interval, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds, requires = "watch")]
     interval: f64,
 }

@@ -4,6 +4,7 @@
 mod program;
 mod raw;
 
+use super::figure_style::FigureStyle;
 use super::registry::Registry;
 use super::run_spec::{BaselineSpec, CALIBRATION_SAMPLES, ModelSpec};
 use crate::data::DatasetSpec;
@@ -51,6 +52,8 @@ struct Raw {
     figures: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     published: bool,
+    #[serde(default)]
+    style: Option<FigureStyle>,
 }
 
 /// `baseline` as it stands.
@@ -94,6 +97,8 @@ pub struct Experiment {
     pub figures: Vec<String>,
     /// Whether figures of accuracy over size show published numbers too.
     pub published: bool,
+    /// How figures are set for print; `None`: as usual.
+    pub style: Option<FigureStyle>,
 }
 
 /// One entry of `quantizers`.
@@ -221,7 +226,8 @@ impl Checker<'_> {
             .into_iter()
             .enumerate()
             .map(|(index, entry)| self.entry(index, entry, bits.as_deref(), &seeds, training.as_ref()))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        program::check_distinct(&quantizers, &self.registry.quantizers)?;
         let figures = raw.figures.unwrap_or_default();
         for figure in &figures {
             self.figure(&figure.value).map_err(self.locate(figure.at))?;
@@ -238,6 +244,7 @@ impl Checker<'_> {
             quantizers,
             figures: figures.into_iter().map(|figure| figure.value).collect(),
             published: raw.published,
+            style: raw.style,
         })
     }
 

@@ -9,6 +9,7 @@ mod checkpoints;
 mod codec;
 mod custom_quantizer;
 mod data;
+mod docs;
 mod engines;
 mod errors;
 mod expected;
@@ -42,6 +43,10 @@ mod tutorial;
 mod wording;
 
 use assert_cmd::Command;
+
+/// The program's: what is measured here is then its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The binary, without a data folder from the environment.
 fn ecqx() -> Command {

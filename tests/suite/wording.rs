@@ -118,6 +118,10 @@ const EXPERIMENTS: &[(&str, &str)] = &[
     ("bits: 4", "bits: !!int 4"),
     ("bits: 4", "bits: 4\ndescription: ECQ: the best"),
     ("bits: 4", "bits: 4\nfigures: effect_of_p"),
+    ("bits: 4", "bits: 4\nstyle: wide"),
+    ("bits: 4", "bits: 4\nstyle: {width: 8.5}"),
+    ("bits: 4", "bits: 4\nstyle: {title: false}"),
+    ("bits: 4", "bits: 4\nstyle: 8.5"),
     ("bits: 4", "bits: 4\nfigures: [efect_of_p]"),
     ("bits: 4", "bits: 4\ncalibration_samples: lots"),
     ("bits: 4", "bits 4"),
@@ -310,7 +314,7 @@ fn validate_looks_further() {
         validate("", ""),
         (
             0,
-            "x.yaml: t is valid, 2 runs\n  note: data set mnist is not at hand, so it was not looked at\n"
+            "x.yaml: t is valid, 2 runs\n  note: data set mnist was not found, so it was not checked\n"
                 .into()
         )
     );
