@@ -10,6 +10,9 @@ REPORTS ?= reports
 PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)
+# FETCH=1: download what is missing of the real data sets into DATA first (4.7 GB); MIRROR=URL asks another server.
+FETCH ?=
+MIRROR ?=
 
 .PHONY: help results build wheel wheel-tools try-wheel book reproduce test test-engines check lint bench bench-reference doc clean
 
@@ -35,8 +38,8 @@ book: ## Build docs/ as a book in target/book (needs mdbook)
 	sh docs/book.sh target/book-src
 	mdbook build
 
-reproduce: build ## Run the experiments for the data that is there, then write tables and figures
-	ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
+reproduce: build ## Run the experiments for the data that is there (DATA=DIR; FETCH=1 downloads it), then write tables and figures
+	ECQX_FETCH="$(FETCH)" ECQX_MIRROR="$(MIRROR)" ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
 
 results: build ## Make the committed tables and figures again from the committed records
 	for folder in $(dir $(wildcard results/*/records.parquet)); do $(BINARY) report --raw $$folder/records.parquet --output $$folder || exit 1; done

@@ -6,7 +6,6 @@ use super::experiments::{self, Selection};
 use crate::error::count;
 use crate::plan::{Depth, Planned, State, estimate};
 use crate::run::Context;
-use crate::spec::BaselineSpec;
 use crate::store::ClaimInfo;
 use console::{Term, truncate_str};
 use std::collections::{BTreeSet, HashMap};
@@ -73,10 +72,7 @@ impl Overview {
         let mut names = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
         for p in &planned {
-            let baseline = match &p.run.baseline {
-                BaselineSpec::Train { recipe, .. } => recipe.epochs,
-                BaselineSpec::Checkpoint(_) => 0,
-            };
+            let baseline = p.run.baseline.recipe().map_or(0, |recipe| recipe.epochs);
             names
                 .entry(format!("baseline-{}", p.baseline))
                 .or_insert_with(|| (format!("{}: baseline", p.experiment), baseline));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed check is a panic")]
 
 mod architecture;
+mod baselines;
 mod checkpoint_method;
 mod checkpoints;
 mod codec;
@@ -21,9 +22,12 @@ mod external_fuzz;
 #[cfg(unix)]
 mod external_python;
 mod failures;
+mod fetch;
 mod fuzz;
 mod fuzz_text;
+mod image_folders;
 mod kill;
+mod loopback;
 mod methods;
 mod outputs;
 #[cfg(unix)]
