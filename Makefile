@@ -10,8 +10,11 @@ REPORTS ?= reports
 PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)
+# FETCH=1: download what is missing of the real data sets into DATA first (4.7 GB); MIRROR=URL asks another server.
+FETCH ?=
+MIRROR ?=
 
-.PHONY: help results build wheel reproduce test test-engines check lint bench bench-reference doc clean
+.PHONY: help results build wheel wheel-tools try-wheel book reproduce test test-engines check lint bench bench-reference doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,12 +22,24 @@ help: ## List the targets
 build: ## Build the release binary
 	$(CARGO) build --release --locked
 
-wheel: ## Build the wheel (program and Python package) in target/wheels, with maturin in a virtual environment
-	test -x target/wheel-venv/bin/maturin || { python3 -m venv target/wheel-venv && target/wheel-venv/bin/pip install --quiet maturin; }
-	target/wheel-venv/bin/maturin build --release --out target/wheels
+wheel-tools:
+	@test -x target/wheel-venv/bin/maturin || { python3 -m venv target/wheel-venv && target/wheel-venv/bin/pip install --quiet maturin; }
 
-reproduce: build ## Run the experiments for the data that is there, then write tables and figures
-	ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
+wheel: wheel-tools ## Build the wheel (program and Python package, at most 25 MiB) in target/wheels, with maturin
+	rm -f target/wheels/*.whl
+	target/wheel-venv/bin/maturin build --release --out target/wheels
+	@size=$$(cat target/wheels/*.whl | wc -c); [ $$size -le 26214400 ] || { echo "the wheel has $$size bytes, more than 25 MiB"; exit 1; }
+
+try-wheel: ## Install the wheel of target/wheels in a fresh environment and run a tiny experiment with it
+	sh tests/wheel/try.sh target/wheels
+
+book: ## Build docs/ as a book in target/book (needs mdbook)
+	@command -v mdbook >/dev/null 2>&1 || { echo "mdbook is not installed: cargo install mdbook"; exit 1; }
+	sh docs/book.sh target/book-src
+	mdbook build
+
+reproduce: build ## Run the experiments for the data that is there (DATA=DIR; FETCH=1 downloads it), then write tables and figures
+	ECQX_FETCH="$(FETCH)" ECQX_MIRROR="$(MIRROR)" ECQX_BINARY=$(BINARY) ECQX_STORE=$(STORE) ECQX_REPORTS=$(REPORTS) ECQX_DATA="$(DATA)" sh experiments/reproduce.sh $(PROFILE)
 
 results: build ## Make the committed tables and figures again from the committed records
 	for folder in $(dir $(wildcard results/*/records.parquet)); do $(BINARY) report --raw $$folder/records.parquet --output $$folder || exit 1; done

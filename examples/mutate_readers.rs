@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 fn allowed(reader: &str, length: usize) -> usize {
     let (fixed, per_byte) = match reader {
         // A flat picture has thousands of pixels per byte; each is held as three bytes, several times.
-        "jpeg" => (16 << 20, 60_000),
+        "jpeg" | "png" => (16 << 20, 60_000),
         // The best ratio of deflate, twice.
         "idx" => (1 << 20, 2 * 1032),
         // Values and nodes of a byte or two become structures.

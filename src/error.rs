@@ -59,6 +59,14 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// A file could not be had from another machine.
+    #[error("{message}")]
+    Download {
+        /// Which addresses were asked and what each answered.
+        message: String,
+        /// What to do by hand.
+        hint: String,
+    },
     /// A program of the user's did not do what it was asked.
     #[error("{0}")]
     Program(String),
@@ -118,6 +126,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => !NO_FILE.contains(&source.kind()),
+            Self::Download { .. } => true,
             // A tensor operation that fails would fail again: shapes and numbers come from the run itself.
             Self::Tensor(_) => false,
             _ => false,
@@ -146,6 +155,7 @@ impl Error {
                 }
                 _ => None,
             },
+            Self::Download { hint, .. } => Some(hint),
             Self::StoreGone(_) => Some("was it moved while in use? run again with --store and its new place"),
             _ => None,
         }

@@ -9,7 +9,7 @@ use crate::report::expected::{Checked, Expected, Verdict, compare};
 use crate::report::export::{self, ALL};
 use std::path::{Path, PathBuf};
 
-/// Compare results with the numbers that are expected of them; exit code 1 when one is off, better or worse
+/// Compare results with reference values; exit code 1 when one is out of tolerance, better or worse
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files of expected numbers [default: those of --expected whose experiments have been run]

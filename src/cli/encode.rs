@@ -9,7 +9,7 @@ use crate::io::Output;
 use crate::model::checkpoint::{self, ReadOptions};
 use std::path::PathBuf;
 
-/// Code the tensors of a checkpoint as an NNC / DeepCABAC bitstream
+/// Encode the tensors of a checkpoint as an NNC / DeepCABAC bitstream
 ///
 /// Integer tensors of up to 32 bits are coded without loss, float tensors are quantized with the parameters below. Where
 /// level indices stand beside a weight, as `ecqx quantize` writes them, they are coded in its place: the result is the

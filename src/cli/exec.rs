@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Do one run of a plan: exit code 0 done (now or earlier), 1 failed, 75 claimed by another process
+/// Execute one run of a plan: exit code 0 done (now or earlier), 1 failed, 75 claimed by another process
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's (or baseline's) specification as JSON, or a file with it, as in the plan's "spec"

@@ -27,7 +27,7 @@ const BATCH: usize = 256;
 /// Samples in the figure of heat maps.
 const HEAT_MAPS: usize = 6;
 
-/// Relevance of every parameter and of the input, by layer-wise relevance propagation
+/// Compute the relevance of every parameter and of the input, by layer-wise relevance propagation
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Model: a name from `ecqx ls models`, or a YAML file that describes one
@@ -295,7 +295,8 @@ fn draw(
     layers: Vec<Layer>,
 ) -> Result<()> {
     let layers: Vec<ExplainedLayer> = layers.into_iter().map(|layer| layer.explained).collect();
-    let mut drawings = vec![("relevance_over_magnitude", relevance_over_magnitude(&layers)?)];
+    let mut drawings =
+        vec![("relevance_over_magnitude", relevance_over_magnitude(&layers, Default::default())?)];
     if let (Some(relevance), [_, channels, height, width]) = (&found.input, inputs.dims()) {
         let mut maps = Vec::new();
         let per_sample = Targets::per_sample(targets, inputs.dims()[0]).max(1);
@@ -317,7 +318,7 @@ fn draw(
                 relevance: relevance.get(index)?.flatten_all()?.to_vec1()?,
             });
         }
-        drawings.push(("heat_maps", heat_maps(&maps)?));
+        drawings.push(("heat_maps", heat_maps(&maps, Default::default())?));
     }
     for (name, drawing) in drawings {
         for (extension, content) in drawing.files()? {

@@ -5,6 +5,7 @@
 mod allocation;
 mod app;
 mod check;
+mod data;
 mod decode;
 mod duration;
 mod encode;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 
 /// Everything went well.
 pub const DONE: u8 = 0;
-/// A run failed or a number is off.
+/// A run failed or a number is out of tolerance.
 pub const FAILED: u8 = 1;
 /// The user's input is wrong.
 pub const USAGE: u8 = 2;
@@ -125,6 +126,7 @@ enum Command {
     Plan(plan::Args),
     Validate(validate::Args),
     Ls(ls::Args),
+    Data(data::Args),
     Init(init::Args),
     Evaluate(evaluate::Args),
     Explain(Box<explain::Args>),
@@ -150,6 +152,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Plan(args) => plan::run(&args, global),
         Command::Validate(args) => validate::run(&args, global),
         Command::Ls(args) => ls::run(&args, global),
+        Command::Data(args) => data::run(&args, global),
         Command::Init(args) => init::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
         Command::Explain(args) => explain::run(&args, global),

@@ -5,8 +5,8 @@ use super::duration::duration;
 use super::experiments::{self, Selection};
 use crate::Error;
 use crate::error::count as plural;
-use crate::plan::{Depth, Plan, State, estimate};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::plan::{Depth, Plan, Planned, State, estimate};
+use std::collections::{BTreeSet, HashMap};
 
 /// List the runs of experiments: finished, new, and how long the rest may take
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,33 @@ pub struct Args {
     /// table or json
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
+}
+
+/// Runs of one label.
+struct Row<'a> {
+    experiment: &'a str,
+    label: String,
+    /// Done, failed, new.
+    runs: [usize; 3],
+}
+
+/// A row for each label, in the order in which `run` comes to them.
+fn rows(planned: &[Planned]) -> Vec<Row<'_>> {
+    let mut places: HashMap<(&str, String), usize> = HashMap::new();
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for p in planned {
+        let key = (p.experiment.as_str(), p.run.label());
+        let at = *places.entry(key).or_insert_with_key(|(experiment, label)| {
+            rows.push(Row { experiment, label: label.clone(), runs: [0; 3] });
+            rows.len() - 1
+        });
+        rows[at].runs[match p.state {
+            State::Done(_) => 0,
+            State::Failed => 1,
+            State::New => 2,
+        }] += 1;
+    }
+    rows
 }
 
 /// Runs the command.
@@ -33,26 +60,17 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         println!("{text}");
         return Ok(super::DONE);
     }
-    let mut rows: BTreeMap<(usize, &str, String), [usize; 3]> = BTreeMap::new();
-    let mut order: Vec<&str> = Vec::new();
-    for p in &planned {
-        if !order.contains(&p.experiment.as_str()) {
-            order.push(&p.experiment);
-        }
-        let at = order.iter().position(|name| *name == p.experiment).unwrap_or(0);
-        let row = rows.entry((at, &p.experiment, p.run.label())).or_default();
-        row[match p.state {
-            State::Done(_) => 0,
-            State::Failed => 1,
-            State::New => 2,
-        }] += 1;
+    let rows = rows(&planned);
+    let longest = |lengths: &dyn Fn(&Row<'_>) -> usize, heading: &str| {
+        rows.iter().map(lengths).max().unwrap_or(0).max(heading.len())
+    };
+    let first = longest(&|row| row.experiment.chars().count(), "experiment");
+    let second = longest(&|row| row.label.chars().count(), "label");
+    println!("{:<first$}  {:<second$} {:>5} {:>7} {:>5}", "experiment", "label", "done", "failed", "new");
+    for Row { experiment, label, runs: [done, failed, new] } in &rows {
+        println!("{experiment:<first$}  {label:<second$} {done:>5} {failed:>7} {new:>5}");
     }
-    let width = rows.keys().map(|(_, _, label)| label.chars().count()).max().unwrap_or(0).max(5);
-    println!("{:<24} {:<width$} {:>5} {:>7} {:>5}", "experiment", "label", "done", "failed", "new");
-    for ((_, experiment, label), [done, failed, new]) in &rows {
-        println!("{experiment:<24} {label:<width$} {done:>5} {failed:>7} {new:>5}");
-    }
-    let count = |index: usize| rows.values().map(|row| row[index]).sum::<usize>();
+    let count = |index: usize| rows.iter().map(|row| row.runs[index]).sum::<usize>();
     println!(
         "{}: {} done, {} failed, {} new; {} to make",
         plural(planned.len(), "run"),

@@ -12,12 +12,12 @@ use crate::report::assemble::{Ingredients, NamedDrawing, Report, assemble, kinds
 use crate::report::choice::Rule;
 use crate::report::expected::{Expected, compare, table};
 use crate::report::export::{self, ALL};
-use crate::report::figure::{Drawing, Group};
+use crate::report::figure::{Drawing, Figure, Group};
 use crate::report::records::{Selection, load, sort};
 use crate::report::{ChooseOn, Methods, Table, archive, published};
 use crate::run::Context;
 use crate::run::insight::{Contrast, gather};
-use crate::spec::{Experiment, RunSpec};
+use crate::spec::{Experiment, FigureStyle, FigureWidth, RunSpec};
 use crate::store::Store;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -43,6 +43,15 @@ pub struct Args {
     /// Only runs of which the label, method, model, data set, experiment or id matches
     #[arg(long, value_name = "GLOB")]
     filter: Option<String>,
+    /// Kinds of figures to draw, such as accuracy_over_size [default: those of the experiments, else all]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    figures: Vec<String>,
+    /// Width of figures on paper: a column of 8.5 cm or a page of 17.5 cm [default: that of the experiments, else column]
+    #[arg(long, value_name = "WIDTH")]
+    width: Option<Width>,
+    /// Draw figures without the title that a caption repeats
+    #[arg(long)]
+    no_titles: bool,
     /// Folder of published numbers (YAML files) to show beside the results
     #[arg(long, value_name = "DIR", default_value = "baselines/published")]
     published: PathBuf,
@@ -70,6 +79,13 @@ enum Operating {
     Accuracy,
     NoLoss,
     OnePoint,
+}
+
+/// A width of figures.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Width {
+    Column,
+    Page,
 }
 
 /// A split that working points can be chosen on.
@@ -109,7 +125,8 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             Operating::OnePoint => Rule::OnePoint,
         },
         draw_published: args.draw_published || plan::draws_published(&args.specs, &global.registry)?,
-        figures: kinds(&global.figures, &plan::figures(&args.specs, &global.registry)?),
+        figures: figures(args, global)?,
+        figure_style: figure_style(args, global)?,
         published: &published::load(&args.published, &methods)?,
         insight: &insight,
         earlier: &|stem| earlier(&args.output, stem),
@@ -134,6 +151,28 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         );
     }
     Ok(super::DONE)
+}
+
+/// The kinds of figures to draw: those of the command line, else those of the experiments.
+fn figures(args: &Args, global: &Global) -> crate::Result<Vec<&'static Figure>> {
+    match args.figures.as_slice() {
+        [] => Ok(kinds(&global.figures, &plan::figures(&args.specs, &global.registry)?)),
+        names => names.iter().map(|name| global.figures.find(name.trim())).collect(),
+    }
+}
+
+/// How figures are set: as the experiments say, but for what the command line says.
+fn figure_style(args: &Args, global: &Global) -> crate::Result<FigureStyle> {
+    let given = plan::figure_style(&args.specs, &global.registry)?;
+    Ok(FigureStyle {
+        width: match args.width {
+            None => given.width,
+            Some(Width::Column) => FigureWidth::Column,
+            Some(Width::Page) => FigureWidth::Page,
+        },
+        titles: given.titles && !args.no_titles,
+        ..given
+    })
 }
 
 /// Expected numbers beside those of the experiments that have records here; `None` where there are none.

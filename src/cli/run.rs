@@ -23,7 +23,7 @@ pub struct Args {
     /// Runs at a time; they share the cores
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     jobs: u32,
-    /// Do finished runs again
+    /// Re-run completed runs
     #[arg(long)]
     force: bool,
     /// Stop at the first failed run
@@ -140,7 +140,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             })
         );
     }
-    let total = planned.len();
+    let (total, failures) = (planned.len(), failed.len() + given_up.len());
     let now_done = skipped + computed.len() - failed.len();
     let is_well = failed.is_empty() && given_up.is_empty();
     let interrupted = cancelled();
@@ -151,7 +151,12 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             eprintln!("{now_done} of {all} done; the same command continues");
         } else {
             finished(planned, computed, global, args);
-            if now_done < total {
+            if failures > 0 {
+                let selection = named(args);
+                eprintln!(
+                    "{now_done} of {all} done, {failures} failed; `ecqx results --failed{selection}` says why"
+                );
+            } else if now_done < total {
                 eprintln!("{now_done} of {all} done");
             }
         }
@@ -196,10 +201,14 @@ fn finished(planned: Vec<Planned>, computed: Vec<RunRecord>, global: &Global, ar
     if lines.len() > ROWS + 1 {
         println!("… {}: `ecqx results` lists them", count(lines.len() - ROWS - 1, "more row"));
     }
-    let specs: Vec<String> = args.selection.specs.iter().map(|spec| spec.display().to_string()).collect();
-    let store = match args.selection.store.to_str() {
-        Some("store") => String::new(),
-        _ => format!(" --store {}", args.selection.store.display()),
-    };
-    println!("\nnext: ecqx report {}{store}", specs.join(" "));
+    println!("\nnext: ecqx report{}", named(args));
+}
+
+/// The experiments and the store, as they stand behind a command.
+fn named(args: &Args) -> String {
+    let specs: String = args.selection.specs.iter().map(|spec| format!(" {}", spec.display())).collect();
+    match args.selection.store.to_str() {
+        Some("store") => specs,
+        _ => format!("{specs} --store {}", args.selection.store.display()),
+    }
 }

@@ -10,11 +10,11 @@ pub(super) struct RunOptions {
     /// Minutes between two checkpoints inside an epoch, besides the one at its end; 0: none inside
     #[arg(long, value_name = "MINUTES", default_value_t = 5.0, value_parser = minutes)]
     checkpoint_minutes: f64,
-    /// How often a run is tried again after a failure, counted over all calls; one that disk or memory caused in the same
+    /// Retries of a failed run, counted over all calls: what disk or memory caused is retried in the same
     /// call, others in the next
     #[arg(long, value_name = "N", default_value_t = 2)]
     max_retries: u32,
-    /// Try failed runs again although their retries are used up
+    /// Retry failed runs that have no retries left
     #[arg(long)]
     retry_failed: bool,
 }

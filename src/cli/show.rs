@@ -23,7 +23,7 @@ pub struct Args {
     store: PathBuf,
 }
 
-/// Say in what two runs differ
+/// Show the differences between two runs, results first
 #[derive(Debug, clap::Args)]
 pub struct DiffArgs {
     /// Id of a run or its beginning, or its label

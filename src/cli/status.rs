@@ -6,14 +6,13 @@ use super::experiments::{self, Selection};
 use crate::error::count;
 use crate::plan::{Depth, Planned, State, estimate};
 use crate::run::Context;
-use crate::spec::BaselineSpec;
 use crate::store::ClaimInfo;
 use console::{Term, truncate_str};
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How far experiments are: done, running where, failed, and how long the rest may take
+/// Show progress: done, running where, failed, and how long the rest may take
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -21,7 +20,7 @@ pub struct Args {
     /// Follow until everything is done; on a terminal as a view that is redrawn, elsewhere one line per change
     #[arg(long)]
     watch: bool,
-    /// Seconds between two looks
+    /// Refresh interval, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds, requires = "watch")]
     interval: f64,
 }
@@ -73,10 +72,7 @@ impl Overview {
         let mut names = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
         for p in &planned {
-            let baseline = match &p.run.baseline {
-                BaselineSpec::Train { recipe, .. } => recipe.epochs,
-                BaselineSpec::Checkpoint(_) => 0,
-            };
+            let baseline = p.run.baseline.recipe().map_or(0, |recipe| recipe.epochs);
             names
                 .entry(format!("baseline-{}", p.baseline))
                 .or_insert_with(|| (format!("{}: baseline", p.experiment), baseline));

@@ -10,6 +10,7 @@ use crate::report::tables::raw;
 use crate::run::{Adoption, Context};
 use crate::store::Store;
 use clap::Subcommand;
+use indexmap::IndexMap;
 use std::path::PathBuf;
 
 /// Check, clean or export a folder of results
@@ -124,15 +125,25 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 Context::new(global.registry.clone(), store, global.data_dir(), folders, global.device()?);
             let mut adoption = Adoption::new(&context);
             let (mut adopted, mut refused) = (Vec::new(), Vec::new());
+            let mut reasons: IndexMap<String, Vec<String>> = IndexMap::new();
             for record in records {
                 let id = record.id.clone();
                 match adoption.adopt(record) {
                     Ok(record) => adopted.push(record),
-                    Err(error) => refused.push(format!("run {id} is left out: {error}")),
+                    Err(error) => {
+                        refused.push(format!("run {id} is left out: {error}"));
+                        reasons.entry(error.to_string()).or_default().push(id);
+                    }
                 }
             }
             let done = context.store.import(&adopted)?;
-            refused.iter().for_each(|message| eprintln!("warning: {message}"));
+            // One data set that is missing is one message, however many runs are on it.
+            for (reason, ids) in &reasons {
+                match ids.as_slice() {
+                    [id] => eprintln!("warning: run {id} is left out: {reason}"),
+                    ids => eprintln!("warning: {} are left out: {reason}", count(ids.len(), "run")),
+                }
+            }
             if global.json {
                 println!(
                     "{}",

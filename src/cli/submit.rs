@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Hand the unfinished runs of experiments to an engine: worker processes here, HyperQueue or Slurm
+/// Submit the unfinished runs of experiments to an engine: worker processes here, HyperQueue or Slurm
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -17,7 +17,7 @@ pub struct Args {
     /// Who computes: local, hyperqueue or slurm (`ecqx ls engines`)
     #[arg(long, default_value = "local")]
     engine: String,
-    /// Print exactly what would be run, as a shell script, and write nothing but the plan it reads
+    /// Print what would be run as a shell script, and write nothing but the plan that it reads
     #[arg(long)]
     print: bool,
     /// Of each run, such as cpus=2,gpus=0.5,memory=4G,time=2h
@@ -32,10 +32,10 @@ pub struct Args {
     /// Largest number of tasks in one Slurm array [default: the site's MaxArraySize − 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     array_limit: Option<u32>,
-    /// Try failed runs again although their retries are used up
+    /// Retry failed runs that have no retries left
     #[arg(long)]
     retry_failed: bool,
-    /// How often the local engine starts a worker again whose process was killed
+    /// Restarts of a worker of the local engine whose process was killed
     #[arg(long, value_name = "N", default_value_t = 2)]
     max_restarts: u32,
 }

@@ -62,7 +62,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             println!("  note: {} stand there twice and run once", count(grid.duplicates, "equal grid point"));
         }
         if !data {
-            println!("  note: data set {} is not at hand, so it was not looked at", experiment.dataset.name);
+            println!("  note: data set {} was not found, so it was not checked", experiment.dataset.name);
         }
     }
     Ok(super::DONE)
@@ -104,7 +104,9 @@ fn splits(dataset: &dyn Dataset, run: &RunSpec) -> Result<()> {
     }
     let length = dataset.len(Split::Train);
     let step = length.div_ceil(LOOKED_AT).max(1);
-    let indices: Vec<usize> = (0..length).step_by(step).collect();
+    // One of each stretch, at a place that moves: classes often take turns, with a period that a fixed step would hit.
+    let places = (0..).map(|i| i * step + i % step);
+    let indices: Vec<usize> = places.take_while(|place| *place < length).collect();
     let size: usize = dataset.input_shape().iter().product();
     let (mut inputs, mut classes) = (vec![0.0; size * indices.len()], vec![0; indices.len()]);
     dataset.fill(Split::Train, &indices, None, &mut inputs, &mut classes)?;
@@ -114,7 +116,7 @@ fn splits(dataset: &dyn Dataset, run: &RunSpec) -> Result<()> {
             let name = dataset.classes().get(*only as usize).map_or("?", String::as_str);
             Err(Error::input_hint(
                 format!(
-                    "data set {}: all training samples that were looked at are of one class, '{name}'",
+                    "data set {}: all training samples that were checked are of one class, '{name}'",
                     run.dataset.name
                 ),
                 "a network learns nothing from one class: are the labels right?",

@@ -1,4 +1,4 @@
-//! Mel-frequency cepstral coefficients: 16 kHz audio → one row of coefficients per frame.
+//! Mel-frequency cepstral coefficients, or the log energies they are made of: 16 kHz audio → one row per frame.
 
 use crate::{Error, Result};
 use realfft::num_complex::Complex;
@@ -28,11 +28,22 @@ pub struct MfccSettings {
     pub low_hz: f64,
     /// Upper end of the last filter in Hz, at most half the sampling rate.
     pub high_hz: f64,
+    /// The logarithms of the filters' energies, `bands` per frame, in place of coefficients.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub log_mel: bool,
 }
 
 impl Default for MfccSettings {
     fn default() -> Self {
-        Self { window_ms: 40.0, hop_ms: 20.0, coefficients: 10, bands: 40, low_hz: 20.0, high_hz: 4000.0 }
+        Self {
+            window_ms: 40.0,
+            hop_ms: 20.0,
+            coefficients: 10,
+            bands: 40,
+            low_hz: 20.0,
+            high_hz: 4000.0,
+            log_mel: false,
+        }
     }
 }
 
@@ -46,7 +57,8 @@ impl MfccSettings {
         if !(5.0..=500.0).contains(&self.window_ms) || !(1.0..=500.0).contains(&self.hop_ms) {
             return fail("window_ms must be in 5 to 500 and hop_ms in 1 to 500".into());
         }
-        if !(1..=256).contains(&self.bands) || !(1..=self.bands).contains(&self.coefficients) {
+        let coefficients = if self.log_mel { self.bands } else { self.coefficients };
+        if !(1..=256).contains(&self.bands) || !(1..=self.bands).contains(&coefficients) {
             return fail("bands must be in 1 to 256 and coefficients in 1 to bands".into());
         }
         if !(0.0 <= self.low_hz && self.low_hz < self.high_hz && self.high_hz <= 8000.0) {
@@ -60,7 +72,9 @@ impl MfccSettings {
 pub(super) struct Mfcc {
     hop: usize,
     frames: usize,
+    /// Values per frame.
     coefficients: usize,
+    log_mel: bool,
     window: Vec<f32>,
     fft: Arc<dyn RealToComplex<f32>>,
     filters: Vec<Filter>,
@@ -91,7 +105,8 @@ impl Mfcc {
         Ok(Self {
             hop,
             frames: (samples - length) / hop + 1,
-            coefficients: settings.coefficients,
+            coefficients: if settings.log_mel { settings.bands } else { settings.coefficients },
+            log_mel: settings.log_mel,
             window: (0..length).map(hann).collect(),
             fft: RealFftPlanner::new().plan_fft_forward(padded),
             filters: mel_filters(settings, padded),
@@ -120,6 +135,10 @@ impl Mfcc {
             debug_assert!(transformed.is_ok());
             for (energy, filter) in energies.iter_mut().zip(&self.filters) {
                 *energy = filter.energy(&spectrum).max(FLOOR).ln();
+            }
+            if self.log_mel {
+                row.copy_from_slice(&energies);
+                continue;
             }
             for (value, cosines) in row.iter_mut().zip(self.cosines.chunks_exact(energies.len())) {
                 *value = cosines.iter().zip(&energies).map(|(c, e)| c * e).sum();
@@ -202,6 +221,29 @@ mod tests {
             })
             .sum();
         assert!((f64::from(log_energy(loudest)) - direct.ln()).abs() < 1e-3);
+    }
+
+    /// Log-mel features are the energies that the coefficients are the cosine transform of; settings without them are
+    /// written as before, so that data sets keep their digests.
+    #[test]
+    fn log_mel_is_what_the_cepstrum_is_made_of() {
+        let settings = MfccSettings { log_mel: true, bands: 12, ..MfccSettings::default() };
+        let log_mel = Mfcc::new(&settings, RATE).unwrap();
+        let mfcc = Mfcc::new(&MfccSettings { log_mel: false, ..settings }, RATE).unwrap();
+        assert_eq!((log_mel.shape(), mfcc.shape()), ([49, 12], [49, 10]));
+        let clip: Vec<f32> = (0..RATE).map(|n| ((n * n) as f32 * 1e-4).sin() * 0.3).collect();
+        let (mut energies, mut coefficients) = (vec![0.0; 49 * 12], vec![0.0; 49 * 10]);
+        log_mel.transform(&clip, &mut energies);
+        mfcc.transform(&clip, &mut coefficients);
+        for (frame, row) in coefficients.chunks_exact(10).enumerate() {
+            for (k, value) in row.iter().enumerate() {
+                let sum: f32 = (0..12).map(|n| mfcc.cosines[k * 12 + n] * energies[frame * 12 + n]).sum();
+                assert!((sum - value).abs() < 1e-3, "{sum} {value}");
+            }
+        }
+        let text = serde_json::to_string(&MfccSettings::default()).unwrap();
+        assert!(!text.contains("log_mel"), "{text}");
+        assert!(MfccSettings { log_mel: true, bands: 8, ..MfccSettings::default() }.check("mfcc").is_ok());
     }
 
     /// Digital silence must give finite values.

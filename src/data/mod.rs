@@ -21,11 +21,16 @@ mod cifar;
 mod digest;
 mod embedded_audio;
 mod embedded_images;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+mod folder_index;
 mod idx;
+mod image_folder;
 mod images;
 mod jpeg;
 mod listing;
 mod mfcc;
+mod photo;
 mod pickle;
 mod pickle_machine;
 mod pickle_value;

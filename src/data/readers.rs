@@ -1,7 +1,7 @@
 //! Every reader of a data set's files by name, for tests and fuzzers that feed them damaged bytes. Not an interface to build
 //! on: data sets are opened with [`super::open`].
 
-use super::{cifar, idx, jpeg, listing, pickle, voc, voc_annotation, wav};
+use super::{cifar, idx, jpeg, listing, photo, pickle, voc, voc_annotation, wav};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -13,6 +13,7 @@ const READERS: &[(&str, Read)] = &[
     ("wav", |path, bytes| Ok(wav::parse(path, bytes, false)?.samples.len())),
     ("wav-converted", |path, bytes| Ok(wav::parse(path, bytes, true)?.samples.len())),
     ("jpeg", |path, bytes| Ok(voc::frame(&jpeg::decode(path, bytes)?, 32).len())),
+    ("png", |path, bytes| Ok(photo::middle(&photo::decode(path, bytes)?, 36, 32).len())),
     ("xml", |path, bytes| voc_annotation::class_of_largest(path, bytes).map(usize::from)),
     ("voc-list", |path, bytes| Ok(voc::parse_names(path, bytes)?.len())),
     ("list", |path, bytes| Ok(listing::parse_list(path, bytes)?.len())),

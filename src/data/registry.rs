@@ -38,13 +38,14 @@ pub type Families = Catalogue<Family>;
 
 /// The built-in families.
 pub fn builtin() -> Families {
-    let families: [&'static Family; 8] = [
+    let families: [&'static Family; 9] = [
         &super::embedded_audio::EMBEDDED_AUDIO,
         &super::embedded_images::EMBEDDED_IMAGES,
         &super::cifar::CIFAR10,
         &super::cifar::CIFAR100,
         &super::idx::MNIST,
         &super::idx::FASHION_MNIST,
+        &super::image_folder::IMAGE_FOLDER,
         &super::speech_commands::SPEECH_COMMANDS,
         &super::voc::VOC2012,
     ];
@@ -59,7 +60,8 @@ impl Family {
     /// reading.
     pub fn dataset(&self, spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
         spec.check(self)?;
-        if !(self.present)(data_dir) {
+        // A folder of the user's is looked for where it is said to be.
+        if spec.folder.is_none() && !(self.present)(data_dir) {
             return Err(missing(self, data_dir));
         }
         let dataset = (self.open)(spec, data_dir)?;
@@ -79,8 +81,13 @@ pub fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
 }
 
 fn missing(family: &Family, data_dir: &Path) -> Error {
+    #[cfg(feature = "fetch")]
+    let can_fetch = super::fetch::Table::builtin().is_ok_and(|table| table.find(family.name).is_ok());
+    #[cfg(not(feature = "fetch"))]
+    let can_fetch = false;
+    let fetch = if can_fetch { format!("run 'ecqx data fetch {}', or ", family.name) } else { String::new() };
     Error::input_hint(
         format!("data set {}: not found in {}", family.name, data_dir.join(family.folder).display()),
-        format!("{}; say where with --data-dir DIR or ECQX_DATA=DIR", family.source),
+        format!("{fetch}{}; say where with --data-dir DIR or ECQX_DATA=DIR", family.source),
     )
 }

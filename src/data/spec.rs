@@ -29,7 +29,17 @@ pub struct DatasetSpec {
     /// Side of the square input images, in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
-    /// Words that are classes of their own; the others are the class `_unknown_`.
+    /// Folder below the data folder, for sets of the user's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Length of the shorter side before the middle square is taken, in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<usize>,
+    /// Memory for decoded pictures, MB; it changes no values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<usize>,
+    /// Words that are classes of their own; the others are the class `_unknown_`. `all` (or `[all]`): every word that is
+    /// there, and by default neither `_unknown_` nor `_silence_`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keywords: Option<Vec<String>>,
     /// Clips of other words, as a share of the keyword clips; 0 leaves the class out of training.
@@ -71,6 +81,12 @@ struct Fields {
     #[serde(default)]
     image_size: Option<usize>,
     #[serde(default)]
+    folder: Option<String>,
+    #[serde(default)]
+    resize: Option<usize>,
+    #[serde(default)]
+    memory_mb: Option<usize>,
+    #[serde(default, deserialize_with = "keywords")]
     keywords: Option<Vec<String>>,
     #[serde(default)]
     unknown_share: Option<f64>,
@@ -187,6 +203,9 @@ pub struct AugmentationSettings {
     /// Zero pixels put around an image before a random crop of the original size; 0 turns cropping off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop_padding: Option<usize>,
+    /// Smallest area of a random crop, as a share of the image's; 1 takes the middle square.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smallest_area: Option<f32>,
     /// Largest shift of a clip in time, in milliseconds, to either side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_shift_ms: Option<f32>,
@@ -274,8 +293,14 @@ impl DatasetSpec {
         if let Some(size) = self.image_size {
             in_range(&place("image_size"), Some(size as f64), 8.0, 1024.0)?;
         }
+        in_range(&place("resize"), self.resize.map(|size| size as f64), 8.0, 2048.0)?;
+        in_range(&place("memory_mb"), self.memory_mb.map(|size| size as f64), 0.0, 1e6)?;
+        if let Some(folder) = &self.folder {
+            super::image_folder::check_folder(folder).map_err(|error| error.at(place("folder")))?;
+        }
         if let Some(Augmentation { settings, .. }) = &self.augmentation {
             in_range(&place("crop_padding"), settings.crop_padding.map(|p| p as f64), 0.0, 64.0)?;
+            in_range(&place("smallest_area"), settings.smallest_area.map(f64::from), 0.01, 1.0)?;
             in_range(&place("time_shift_ms"), settings.time_shift_ms.map(f64::from), 0.0, 1000.0)?;
             in_range(&place("noise_probability"), settings.noise_probability.map(f64::from), 0.0, 1.0)?;
             in_range(&place("noise_volume"), settings.noise_volume.map(f64::from), 0.0, 10.0)?;
@@ -307,7 +332,11 @@ impl DatasetSpec {
             ("augmentation.time_shift_ms", augmentation.time_shift_ms.is_some()),
             ("augmentation.noise_probability", augmentation.noise_probability.is_some()),
             ("augmentation.noise_volume", augmentation.noise_volume.is_some()),
+            ("augmentation.smallest_area", augmentation.smallest_area.is_some()),
             ("image_size", self.image_size.is_some()),
+            ("folder", self.folder.is_some()),
+            ("resize", self.resize.is_some()),
+            ("memory_mb", self.memory_mb.is_some()),
             ("keywords", self.keywords.is_some()),
             ("unknown_share", self.unknown_share.is_some()),
             ("silence_share", self.silence_share.is_some()),
@@ -389,6 +418,31 @@ impl DatasetSpec {
         }
         Ok(count)
     }
+}
+
+/// A list of words, or `all`.
+fn keywords<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    struct Forms;
+    impl<'de> Visitor<'de> for Forms {
+        type Value = Option<Vec<String>>;
+        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("a list of words, or all")
+        }
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            match text {
+                super::speech_commands::ALL => Ok(Some(vec![text.to_owned()])),
+                other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+            }
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut words = Vec::new();
+            while let Some(word) = items.next_element()? {
+                words.push(word);
+            }
+            Ok(Some(words))
+        }
+    }
+    deserializer.deserialize_any(Forms)
 }
 
 fn in_range(place: &str, value: Option<f64>, low: f64, high: f64) -> Result<()> {

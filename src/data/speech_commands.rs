@@ -22,6 +22,8 @@ const TEST_FOLDER: &str = "speech_commands_test_set_v0.02";
 const NOISE: &str = "_background_noise_";
 const UNKNOWN: &str = "_unknown_";
 const SILENCE: &str = "_silence_";
+/// What `keywords` says for every word that is there: the task of 35 words.
+pub(super) const ALL: &str = "all";
 /// The publisher's ten keywords; those without a folder are left out.
 const KEYWORDS: [&str; 10] = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"];
 
@@ -51,12 +53,21 @@ pub(super) static SPEECH_COMMANDS: Family = Family {
 fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
     let root = data_dir.join(FOLDER);
     let separate_test = data_dir.join(TEST_FOLDER);
-    let has_separate_test = separate_test.is_dir();
+    let all_words = spec.keywords.as_deref().is_some_and(|words| words == [ALL]);
+    // The separate test set is that of the task with `_unknown_` and `_silence_`.
+    let has_separate_test = separate_test.is_dir() && !all_words;
     let mut notes = Vec::new();
     let mut words = split_words(&root, &mut notes)?;
     let keywords = keywords(spec, &root, &words)?;
-    let unknown_share = spec.unknown_share.unwrap_or(0.1);
-    let silence_share = spec.silence_share.unwrap_or(0.1);
+    let share = if all_words { 0.0 } else { 0.1 };
+    let unknown_share = spec.unknown_share.unwrap_or(share);
+    let silence_share = spec.silence_share.unwrap_or(share);
+    if all_words && unknown_share > 0.0 {
+        return Err(Error::input_hint(
+            format!("data set {}: unknown_share with keywords: all, which leaves no other words", spec.name),
+            "leave unknown_share out",
+        ));
+    }
     let mut classes = keywords.clone();
     classes.extend((unknown_share > 0.0).then(|| UNKNOWN.to_owned()));
     classes.extend((silence_share > 0.0).then(|| SILENCE.to_owned()));
@@ -103,6 +114,9 @@ fn keywords(spec: &DatasetSpec, root: &Path, words: &[Words; 3]) -> Result<Vec<S
             Ok(found)
         };
     };
+    if wanted == &[ALL] {
+        return Ok(known.into_iter().map(str::to_owned).collect());
+    }
     for (index, word) in wanted.iter().enumerate() {
         if wanted[..index].contains(word) {
             return Err(Error::input(format!("data set {}: keyword `{word}` twice", spec.name)));

@@ -94,6 +94,32 @@ fn lists_in_any_dress_hold_out_the_same_clips() {
     assert_eq!(lengths(upper.as_ref()), lengths(plain.as_ref()));
 }
 
+/// `keywords: all` is the task of all words: each a class in alphabetical order, the lists alone as splits, and neither
+/// unknown words nor silence; the separate test set, which is another task's, plays no part.
+#[test]
+fn all_words_are_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let separate = folder.path().join(TEST_FOLDER).join("yes");
+    fs::create_dir_all(&separate).unwrap();
+    fs::write(separate.join("a.wav"), wav(1, 16_000, &[1; 2_000])).unwrap();
+    let read = |text: &str| open(&serde_json::from_str(text).unwrap(), folder.path());
+    let set = read(r#"{"name": "speech-commands", "keywords": "all"}"#).unwrap();
+    assert_eq!(
+        (set.classes(), lengths(set.as_ref())),
+        (&["cat", "no", "yes"].map(String::from)[..], [18, 3, 3])
+    );
+    assert_eq!(set.digest(), read(r#"{"name": "speech-commands", "keywords": ["all"]}"#).unwrap().digest());
+    let with_silence =
+        read(r#"{"name": "speech-commands", "keywords": "all", "silence_share": 0.1}"#).unwrap();
+    assert_eq!(with_silence.classes().last().unwrap(), SILENCE);
+    let refused = read(r#"{"name": "speech-commands", "keywords": "all", "unknown_share": 0.1}"#);
+    assert!(refused.err().unwrap().to_string().contains("no other words"));
+    assert!(
+        serde_json::from_str::<DatasetSpec>(r#"{"name": "speech-commands", "keywords": "yes"}"#).is_err()
+    );
+}
+
 /// A list that is not what is there is an error with list and line, never a clip less held out.
 #[test]
 fn lists_are_contracts() {

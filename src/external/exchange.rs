@@ -50,9 +50,13 @@ impl TensorFile {
         if !is_same {
             self.lay_out(tensors);
         }
-        let (places, _) = self.bytes[self.head..].as_chunks_mut::<4>();
-        let values = tensors.iter().flat_map(|(_, _, values)| values.iter());
-        places.iter_mut().zip(values).for_each(|(place, value)| *place = value.to_le_bytes());
+        let (mut rest, _) = self.bytes[self.head..].as_chunks_mut::<4>();
+        for (_, _, values) in tensors {
+            // One tensor at a time, so that the loop is a copy.
+            let (places, others) = rest.split_at_mut(values.len());
+            places.iter_mut().zip(*values).for_each(|(place, value)| *place = value.to_le_bytes());
+            rest = others;
+        }
         overwrite(path, &self.bytes).map_err(Error::io(path))
     }
 

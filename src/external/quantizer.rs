@@ -72,6 +72,8 @@ struct External {
     /// Gradients for the latent weights that `gather` got.
     gradients: Vec<(usize, Vec<f32>)>,
     files: [TensorFile; 3],
+    /// The bytes of the last answer.
+    answer: Vec<u8>,
     warnings: Vec<String>,
     /// Lines of a program that was ended, or about the program.
     log: Vec<String>,
@@ -103,6 +105,7 @@ pub(super) fn build(setup: Setup) -> Result<Box<dyn Quantizer>> {
         calibration: Vec::new(),
         gradients: Vec::new(),
         files: Default::default(),
+        answer: Vec::new(),
         warnings: Vec::new(),
         log: Vec::new(),
     }))
@@ -307,7 +310,8 @@ impl Quantizer for External {
         }
         message["output"] = json!(output);
         let what = format!("quantize step {}", at.step);
-        let found = answered(program, &what, &message, &output, weights, reply::quantized)?;
+        let found =
+            answered(program, &what, &message, (&output, &mut self.answer), weights, reply::quantized)?;
         self.check_levels(&found);
         Ok(found)
     }
@@ -369,7 +373,7 @@ impl Quantizer for External {
             program,
             "give gradients for the latent weights",
             &message,
-            &output,
+            (&output, &mut self.answer),
             &wanted,
             reply::floats,
         )?;
@@ -413,10 +417,15 @@ impl Quantizer for External {
         }
         program.ask(what, &json!({"type": "state", "output": output}), "done")?;
         let content = match output.exists() {
-            true => Some(reply::read(&output, usize::MAX / 64).map_err(|why| program.failed(what, &why))?),
+            true => {
+                let mut bytes = Vec::new();
+                reply::read(&output, usize::MAX / 64, &mut bytes)
+                    .map_err(|why| program.failed(what, &why))?;
+                Some(hexadecimal(&bytes))
+            }
             false => None,
         };
-        to_state(&State { program: content.map(|bytes| hexadecimal(&bytes)) })
+        to_state(&State { program: content })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
@@ -433,19 +442,19 @@ impl Quantizer for External {
     }
 }
 
-/// Asks for a file of tensors like `wanted` and reads it.
+/// Asks for a file of tensors like `wanted` and reads it by way of `bytes`.
 fn answered<T>(
     program: &mut Program,
     what: &str,
     message: &Value,
-    output: &Path,
+    (output, bytes): (&Path, &mut Vec<u8>),
     wanted: &[WeightTensor<'_>],
     read: impl Fn(&[u8], &[WeightTensor<'_>]) -> std::result::Result<T, String>,
 ) -> Result<T> {
     invalidate(output)?;
     program.ask(what, message, "done")?;
     let weights = wanted.iter().map(|tensor| tensor.values.len()).sum();
-    let found = reply::read(output, weights).and_then(|bytes| read(&bytes, wanted));
+    let found = reply::read(output, weights, bytes).and_then(|()| read(bytes, wanted));
     found.map_err(|why| program.failed(what, &why))
 }
 

@@ -7,6 +7,7 @@ use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor, WeightTensor};
 use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::io::Read;
 use std::path::Path;
 
 /// Bytes of an answer for each weight that are accepted (i64 levels beside f64 values), and bytes besides.
@@ -16,8 +17,9 @@ const MORE_BYTES: u64 = 16 << 20;
 /// What is wrong with an answer.
 type Found<T> = std::result::Result<T, String>;
 
-/// Reads an answer's file, which has at most what `weights` weights can need.
-pub(super) fn read(path: &Path, weights: usize) -> Found<Vec<u8>> {
+/// Reads an answer's file, which has at most what `weights` weights can need, into `bytes`: room that is used again costs
+/// less than new pages.
+pub(super) fn read(path: &Path, weights: usize, bytes: &mut Vec<u8>) -> Found<()> {
     let metadata = std::fs::metadata(path).map_err(|_| "it wrote no output file".to_owned())?;
     if !metadata.is_file() {
         return Err("its output is not a regular file".into());
@@ -26,10 +28,13 @@ pub(super) fn read(path: &Path, weights: usize) -> Found<Vec<u8>> {
     if metadata.len() > most {
         return Err(format!("its output has {} bytes, more than {most}", metadata.len()));
     }
-    let bytes = std::fs::read(path).map_err(|error| format!("its output can't be read: {error}"))?;
+    bytes.clear();
+    // The file may grow while it is read.
+    let read = std::fs::File::open(path).and_then(|file| file.take(most + 1).read_to_end(bytes));
+    read.map_err(|error| format!("its output can't be read: {error}"))?;
     match bytes.starts_with(&UNANSWERED) {
         true => Err("it wrote no output file".into()),
-        false => Ok(bytes),
+        false => Ok(()),
     }
 }
 
@@ -153,6 +158,10 @@ fn values(name: &str, view: &TensorView<'_>, shape: &[usize]) -> Found<Vec<f32>>
         Dtype::F64 => data.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect(),
         other => return Err(format!("'{name}' must be F32, found {other:?}")),
     };
+    // Without an early end the loop is one of vectors.
+    if values.iter().fold(true, |all, value| all & value.is_finite()) {
+        return Ok(values);
+    }
     match values.iter().position(|value| !value.is_finite()) {
         Some(at) => Err(format!("'{name}' must be finite, found {} at {at}", values[at])),
         None => Ok(values),

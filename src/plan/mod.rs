@@ -7,5 +7,5 @@ mod planned;
 
 pub use file::{Plan, PlannedBaseline, PlannedRun, Wave, parse};
 pub use planned::{
-    Depth, Planned, Planning, Resolve, Selection, State, draws_published, figures, load, plan,
+    Depth, Planned, Planning, Resolve, Selection, State, draws_published, figure_style, figures, load, plan,
 };

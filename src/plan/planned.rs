@@ -1,7 +1,7 @@
 //! Runs of experiments beside what a store has of them.
 
 use crate::record::RunRecord;
-use crate::spec::{Experiment, Registry, RunSpec, grid};
+use crate::spec::{Experiment, FigureStyle, Registry, RunSpec, grid};
 use crate::store::{Lookup, Store};
 use crate::{Error, Result};
 use globset::{Glob, GlobMatcher};
@@ -116,6 +116,19 @@ pub fn draws_published(specs: &[PathBuf], registry: &Registry) -> Result<bool> {
         any |= Experiment::load(path, registry)?.published;
     }
     Ok(any)
+}
+
+/// How the figures of the experiments are set: the style of the first one that has any.
+///
+/// # Errors
+/// Those of [`Experiment::load`].
+pub fn figure_style(specs: &[PathBuf], registry: &Registry) -> Result<FigureStyle> {
+    for path in specs {
+        if let Some(style) = Experiment::load(path, registry)?.style {
+            return Ok(style);
+        }
+    }
+    Ok(FigureStyle::default())
 }
 
 /// The selected runs of all experiments with the experiments' names.

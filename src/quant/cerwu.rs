@@ -1,7 +1,9 @@
 //! CERWU (Conzelmann & Bamler 2025, arXiv 2505.18758): OPTQ's objective plus the rate under an entropy model. The rate's
 //! quadratic part is minimised exactly, together with the error; what is left of it decides the rounding.
 
-use super::layerwise::{BLOCK, DAMPING, INPUTS, LayerWise, ORDER, RATE_SCALE, STEP, Settings};
+use super::columns::{self, BLOCK, DAMPING, ORDER, RATE_SCALE};
+use super::granularity::GRANULARITY;
+use super::layerwise::{INPUTS, STEP};
 use super::method::{Method, Role};
 use super::scope::Bits;
 use crate::registry::Parameter;
@@ -23,13 +25,14 @@ pub(super) static METHOD: Method = Method {
         INPUTS,
         STEP,
         RATE_SCALE,
+        GRANULARITY,
     ],
     strength: Some("lambda"),
     role: Role::Rival,
     revision: 1,
     build: |setup| {
-        let (settings, own): (Settings, Own) = (setup.settings()?, setup.settings()?);
-        Ok(LayerWise::boxed(setup.scope, settings, own.lambda, true))
+        let Own { lambda } = setup.settings()?;
+        columns::boxed(setup, lambda, true)
     },
 };
 

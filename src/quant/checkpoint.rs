@@ -7,8 +7,9 @@ use super::recognition::recognise;
 use super::scope::Bits;
 use super::state::from_state;
 use crate::Result;
-use crate::registry::Parameter;
+use crate::registry::{Choice, Parameter};
 use rayon::prelude::*;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// The registry's entry.
@@ -32,14 +33,24 @@ pub(super) static METHOD: Method = Method {
             &["statistics", "folded"],
             "statistics",
         ),
+        Parameter::number(
+            "tolerance",
+            "farthest that a weight may be from a grid's level, in steps; 0: the grid gives its last bit",
+            (0.0, 0.1),
+            0.0,
+        )
+        .added(Choice::Number(0.0)),
     ],
     strength: None,
     role: Role::Rival,
     revision: 1,
-    build: |_| Ok(Box::new(Recognised)),
+    build: |setup| Ok(Box::new(setup.settings::<Recognised>()?)),
 };
 
-struct Recognised;
+#[derive(Deserialize)]
+struct Recognised {
+    tolerance: f64,
+}
 
 impl Quantizer for Recognised {
     fn initialize(&mut self, _: &[WeightTensor<'_>]) -> Result<()> {
@@ -53,7 +64,7 @@ impl Quantizer for Recognised {
         _: StepInfo,
     ) -> Result<Vec<QuantizedTensor>> {
         let of_tensor = |tensor: &WeightTensor<'_>| {
-            let content = recognise(tensor.values, tensor.shape);
+            let content = recognise(tensor.values, tensor.shape, self.tolerance);
             tensor.quantized(content.unwrap_or_else(|| Content::Values(tensor.values.to_vec())))
         };
         Ok(weights.par_iter().map(of_tensor).collect())

@@ -141,6 +141,31 @@ fn optq_is_the_procedure_written_out() {
     }
 }
 
+/// With a step per output, every row is the procedure's on its own grid.
+#[test]
+fn rows_have_their_own_grids() {
+    let shape = [6, 24];
+    let values: Vec<f32> = weights(6 * 24).iter().enumerate().map(|(i, w)| w * (1 + i / 24) as f32).collect();
+    let tensor = WeightTensor { name: "w", shape: &shape, values: &values };
+    let parameters = json!({"granularity": "channel"});
+    let (mut quantizer, _) = build("optq", Some(3), parameters.as_object().unwrap()).unwrap();
+    quantizer.initialize(&[tensor]).unwrap();
+    let data =
+        CalibrationData::Moments(Moments { size: 24, columns: COLUMNS, groups: vec![moments(24, COLUMNS)] });
+    quantizer.calibrate(0, tensor, LayerCalibration { name: "w".into(), samples: COLUMNS, data }).unwrap();
+    let found = quantizer.assign(&[tensor], None, StepInfo::POST_TRAINING).unwrap();
+    let Content::Levels { positions, codebook } = &found[0].content else { panic!("levels") };
+    let (levels, (lowest, highest)) = (codebook.levels_of(positions), codebook.range());
+    assert_eq!(codebook.steps().len(), 6);
+    assert!(codebook.steps()[5] > 2.0 * codebook.steps()[0], "{:?}", codebook.steps());
+    let hessian = damped(&moments(24, COLUMNS), 24, 0.01);
+    let order: Vec<usize> = (0..24).collect();
+    for (row, (values, levels)) in values.chunks(24).zip(levels.chunks(24)).enumerate() {
+        let step = f64::from(codebook.steps()[row]);
+        assert_eq!(levels, reference(values, &hessian, &order, step, [lowest, highest]), "row {row}");
+    }
+}
+
 /// What the outputs lose: (w − q) H (w − q)ᵀ over all rows.
 fn loss(levels: &[i32], step: f64, size: usize) -> f64 {
     let hessian = moments(size, COLUMNS);

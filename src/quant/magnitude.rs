@@ -24,7 +24,7 @@ pub(super) static METHOD: Method = Method {
     needs_relevance: false,
     needs_calibration: false,
     parameters: &[
-        Parameter::number("sparsity", "share of zeros", (0.0, 0.999), 0.5),
+        Parameter::number("sparsity", "target sparsity: share of zero weights", (0.0, 0.999), 0.5),
         Parameter::word(
             "schedule",
             "gradual (with training) or one_shot",

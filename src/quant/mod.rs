@@ -2,6 +2,7 @@
 //!
 //! Works on slices of weights; knows nothing of data sets, training loops or files.
 
+mod adaround;
 pub mod allocation;
 pub mod assignment;
 pub mod boundaries;
@@ -13,6 +14,7 @@ mod checkpoint;
 #[cfg(test)]
 mod checks;
 pub mod codebook;
+mod columns;
 pub mod count_above;
 mod criterion;
 pub mod distribution;

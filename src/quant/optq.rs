@@ -1,7 +1,9 @@
 //! OPTQ (GPTQ, Frantar et al. 2023): post-training quantization layer by layer, with every rounding error spread over the
 //! weights that are still free.
 
-use super::layerwise::{BLOCK, DAMPING, INPUTS, LayerWise, ORDER, RATE_SCALE, STEP, Settings};
+use super::columns::{self, BLOCK, DAMPING, ORDER, RATE_SCALE};
+use super::granularity::GRANULARITY;
+use super::layerwise::{INPUTS, STEP};
 use super::method::{Method, Role};
 use super::scope::Bits;
 use crate::registry::Parameter;
@@ -23,13 +25,14 @@ pub(super) static METHOD: Method = Method {
         INPUTS,
         STEP,
         RATE_SCALE,
+        GRANULARITY,
     ],
     strength: Some("rate"),
     role: Role::Rival,
     revision: 1,
     build: |setup| {
-        let (settings, own): (Settings, Own) = (setup.settings()?, setup.settings()?);
-        Ok(LayerWise::boxed(setup.scope, settings, own.rate, false))
+        let Own { rate } = setup.settings()?;
+        columns::boxed(setup, rate, false)
     },
 };
 

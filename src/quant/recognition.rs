@@ -1,7 +1,8 @@
 //! Levels in weights that somebody else quantized: the codebook whose values are exactly those that are there.
 //!
-//! There is no tolerance: a codebook is recognised where `level · step`, computed in f32, is each value to its last bit (a
-//! negative zero counts as zero). What no grid gives exactly is an explicit codebook, or stays as it is.
+//! A codebook is recognised where `level · step`, computed in f32, is each value to its last bit (a negative zero counts as
+//! zero). What no grid gives exactly is an explicit codebook or, if somebody allows a tolerance, a grid near the values (they
+//! were rounded once more on their way, in f16 for example), or stays as it is.
 
 use super::codebook::Codebook;
 use super::quantizer::Content;
@@ -11,8 +12,9 @@ use std::collections::BTreeSet;
 const LARGEST: i32 = Codebook::MOST as i32 - 1;
 
 /// The levels of a tensor's values: of one uniform grid, of one per channel of the first or second dimension, or of at most
-/// 256 values that are used twice on average. `None` for other values, and where one is not finite.
-pub fn recognise(values: &[f32], shape: &[usize]) -> Option<Content> {
+/// 256 values that are used twice on average. With a `tolerance` (a share of the step, 0: none), a grid from whose levels no
+/// value is farther than that goes before an explicit codebook. `None` for other values, and where one is not finite.
+pub fn recognise(values: &[f32], shape: &[usize], tolerance: f64) -> Option<Content> {
     if values.is_empty() || !values.iter().all(|value| value.is_finite()) {
         return None;
     }
@@ -26,9 +28,15 @@ pub fn recognise(values: &[f32], shape: &[usize]) -> Option<Content> {
     let all = all.filter(|all| 2 * all.len() <= values.len());
     let most = all.as_ref().map_or(usize::MAX, Vec::len);
     for axis in (0..shape.len().min(2)).filter(|&axis| shape[axis] <= most) {
-        if let Some(content) = per_channel(values, shape, axis) {
+        if let Some(content) = per_channel(values, shape, axis, |values| grid_step(&distinct(values.iter())?))
+        {
             return Some(content);
         }
+    }
+    if tolerance > 0.0
+        && let Some(content) = near_grids(values, shape, tolerance)
+    {
+        return Some(content);
     }
     let all = all?;
     let zero = all.partition_point(|value| *value < 0.0).min(all.len() - 1);
@@ -98,8 +106,14 @@ fn on_grids(values: &[f32], steps: &[f32], stride: usize) -> Option<Content> {
     Content::of_levels(&levels, codebook)
 }
 
-/// The levels of a grid per channel of dimension `axis`, which must have two weights a channel at least.
-fn per_channel(values: &[f32], shape: &[usize], axis: usize) -> Option<Content> {
+/// The levels of a grid per channel of dimension `axis`, which must have two weights a channel at least; `step` finds that of
+/// a channel's values.
+fn per_channel(
+    values: &[f32],
+    shape: &[usize],
+    axis: usize,
+    step: impl Fn(&[f32]) -> Option<f32>,
+) -> Option<Content> {
     let channels = shape[axis];
     let stride: usize = shape[axis + 1..].iter().product();
     if channels < 2
@@ -111,9 +125,52 @@ fn per_channel(values: &[f32], shape: &[usize], axis: usize) -> Option<Content> 
     }
     let steps = (0..channels).map(|channel| {
         let runs = values.chunks(stride).skip(channel).step_by(channels);
-        grid_step(&distinct(runs.flatten())?)
+        step(&runs.flatten().copied().collect::<Vec<_>>())
     });
     on_grids(values, &steps.collect::<Option<Vec<_>>>()?, stride)
+}
+
+/// The levels of one grid, or of one per channel, near the values.
+fn near_grids(values: &[f32], shape: &[usize], tolerance: f64) -> Option<Content> {
+    let whole = near_step(values, tolerance).and_then(|step| on_grids(values, &[step], values.len()));
+    whole.or_else(|| {
+        let mut axes = 0..shape.len().min(2);
+        axes.find_map(|axis| per_channel(values, shape, axis, |values| near_step(values, tolerance)))
+    })
+}
+
+/// The largest step of whose whole multiples, up to 255, no value is farther than `tolerance` steps: for each level that the
+/// smallest value may have, the step of least squares; 1 where all are zero.
+fn near_step(values: &[f32], tolerance: f64) -> Option<f32> {
+    let mut magnitudes: Vec<f64> = values.iter().map(|v| f64::from(v.abs())).filter(|m| *m > 0.0).collect();
+    magnitudes.sort_unstable_by(f64::total_cmp);
+    magnitudes.dedup();
+    let (Some(&smallest), Some(&largest)) = (magnitudes.first(), magnitudes.last()) else { return Some(1.0) };
+    let highest = f64::from(LARGEST);
+    for divisor in 1..=LARGEST {
+        let mut step = smallest / f64::from(divisor);
+        // The smallest value may be off by the tolerance, and the highest level with it.
+        if largest * (1.0 - tolerance) > (highest + 1.0) * step {
+            return None;
+        }
+        // From the small levels to the large ones, as those tell the step better and need it to be told.
+        let (mut products, mut squares) = (0.0, 0.0);
+        for &magnitude in &magnitudes {
+            let level = (magnitude / step).round();
+            products += magnitude * level;
+            squares += level * level;
+            step = products / squares;
+        }
+        let step = step as f32;
+        let is_near = |&magnitude: &f64| {
+            let quotient = magnitude / f64::from(step);
+            (quotient - quotient.round()).abs() <= tolerance && quotient.round() <= highest
+        };
+        if step > 0.0 && magnitudes.iter().all(is_near) {
+            return Some(step);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -140,7 +197,7 @@ mod tests {
             values.truncate(values.len() / channels * channels);
             let shape = [channels, values.len() / channels];
             let is_finite = values.iter().all(|value| value.is_finite());
-            match recognise(&values, &shape) {
+            match recognise(&values, &shape, 0.0) {
                 Some(content) => prop_assert!(is_finite && same_bits(&content, &values)),
                 // Few values are a codebook, whatever they are.
                 None => prop_assert!(!is_finite || values.len() < 20),
@@ -160,17 +217,66 @@ mod tests {
             let stride = [12, 4, 36][axis];
             let value = |(i, level): (usize, &i32)| (level % half) as f32 * steps[i / stride % 3];
             let values: Vec<f32> = levels.iter().enumerate().map(value).collect();
-            let content = recognise(&values, &[3, 3, 4]).unwrap();
+            let content = recognise(&values, &[3, 3, 4], 0.0).unwrap();
             prop_assert!(same_bits(&content, &values));
             let is_explicit = matches!(content, Content::Levels { codebook: Codebook::Explicit { .. }, .. });
             prop_assert!(!is_explicit);
         }
     }
 
+    /// Grids whose values were rounded once more, in f16 or bfloat16, are found where a tolerance allows it, with no value
+    /// farther off than that; without one they are explicit values or none.
+    #[test]
+    fn rounded_grids_are_near() {
+        let steps = [0.0123f32, 0.4567, 0.0009];
+        let exact = |i: usize| (i as i32 * 7 % 15 - 7) as f32 * steps[i / 40];
+        let half = |value: f32| {
+            candle_core::Tensor::new(&[value], &candle_core::Device::Cpu)
+                .and_then(|value| {
+                    value
+                        .to_dtype(candle_core::DType::F16)?
+                        .to_dtype(candle_core::DType::F32)?
+                        .to_vec1::<f32>()
+                })
+                .unwrap()[0]
+        };
+        // bfloat16 has 8 bits: an eighth-bit error at level 7 is 0.03 of a step.
+        let brain = |value: f32| f32::from_bits(value.to_bits().wrapping_add(0x8000) & 0xffff_0000);
+        for (round, tolerance) in [(&half as &dyn Fn(f32) -> f32, 0.01), (&brain, 0.05)] {
+            let values: Vec<f32> = (0..120).map(|i| round(exact(i))).collect();
+            let content = recognise(&values, &[3, 40], tolerance).unwrap();
+            let Content::Levels { codebook: Codebook::PerChannel { steps: found, .. }, .. } = &content else {
+                panic!("{content:?}")
+            };
+            for (i, (found_value, value)) in content.values().iter().zip(&values).enumerate() {
+                let step = found[i / 40];
+                assert!(
+                    (found_value - value).abs() <= tolerance as f32 * step,
+                    "{found_value} {value} {step}"
+                );
+                assert!((step / steps[i / 40] - 1.0).abs() < 0.01, "{step}");
+            }
+            let one: Vec<f32> = values[..40].to_vec();
+            let content = recognise(&one, &[5, 8], tolerance).unwrap();
+            let is_uniform = matches!(
+                content,
+                Content::Levels { codebook: Codebook::Uniform { lowest: -7, highest: 7, .. }, .. }
+            );
+            assert!(is_uniform, "{content:?}");
+            let is_grid = |content: &Content| {
+                !matches!(content, Content::Levels { codebook: Codebook::Explicit { .. }, .. })
+            };
+            assert!(!recognise(&values, &[3, 40], 0.0).is_some_and(|content| is_grid(&content)));
+        }
+        // Floats are on no grid, at the largest tolerance that there is.
+        let floats: Vec<f32> = (0..600).map(|i| (i as f32 * 0.37).sin()).collect();
+        assert_eq!(recognise(&floats, &[20, 30], 0.1), None);
+    }
+
     /// Each kind by its example: the simplest that fits is chosen.
     #[test]
     fn kinds() {
-        let codebook = |values: &[f32], shape: &[usize]| match recognise(values, shape) {
+        let codebook = |values: &[f32], shape: &[usize]| match recognise(values, shape, 0.0) {
             Some(Content::Levels { codebook, .. }) => Some(codebook),
             _ => None,
         };

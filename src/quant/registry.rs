@@ -20,6 +20,7 @@ pub fn builtin() -> Catalogue<Method> {
         &super::kmeans::METHOD,
         &super::checkpoint::METHOD,
         &super::optq::METHOD,
+        &super::adaround::METHOD,
         &super::cerwu::METHOD,
         &super::nnc::METHOD,
         &super::epr::METHOD,

@@ -123,6 +123,12 @@ impl RunRecord {
         self.failure().map_or(&[], |failure| &failure.log)
     }
 
+    /// Seed with which the baseline was trained; `None` where it is a checkpoint.
+    pub fn baseline_seed(&self) -> Option<u64> {
+        let trained = ["train", "fine_tune"].iter().find_map(|kind| self.spec.get("baseline")?.get(kind));
+        trained?.get("seed")?.as_u64()
+    }
+
     /// Λ, where the method has one.
     pub fn lambda(&self) -> Option<f64> {
         self.number("lambda")

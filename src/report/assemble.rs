@@ -17,6 +17,7 @@ use crate::Result;
 use crate::insight::Insight;
 use crate::io::file_name;
 use crate::record::RunRecord;
+use crate::spec::FigureStyle;
 use indexmap::{IndexMap, IndexSet};
 use rayon::prelude::*;
 
@@ -32,6 +33,8 @@ pub struct Ingredients<'a> {
     pub rule: Rule,
     /// Kinds of figures.
     pub figures: Vec<&'static Figure>,
+    /// How figures are set for print.
+    pub figure_style: FigureStyle,
     /// Published numbers.
     pub published: &'a [published::Source],
     /// Whether figures of accuracy over size show them, as hollow marks.
@@ -94,9 +97,14 @@ pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
         });
         figures.push(named);
     }
-    let overall = compared.iter().filter(|comparison| comparison.bits.is_none());
-    let verdicts = overall.map(|c| Verdict {
-        title: format!("{} and {}: {}, {}", c.names[0], c.names[1], c.dataset, c.model),
+    let overall: Vec<&Comparison> = compared.iter().filter(|comparison| comparison.bits.is_none()).collect();
+    let pairs: IndexSet<_> = overall.iter().map(|c| (&c.dataset, &c.model)).collect();
+    let verdicts = overall.iter().map(|c| Verdict {
+        title: match pairs.len() {
+            // The page's title says it.
+            1 => format!("{} and {}", c.names[0], c.names[1]),
+            _ => format!("{} and {}: {}, {}", c.names[0], c.names[1], c.dataset, c.model),
+        },
         accuracy: c.verdict(),
         size: c.size_verdict(),
     });
@@ -190,6 +198,7 @@ fn groups<'a>(
         let key = (point.dataset.clone(), point.model.clone());
         let group = groups.entry(key).or_insert_with(|| Group {
             title: format!("{}, {}", point.dataset, point.model),
+            layout: from.figure_style,
             points: Vec::new(),
             records: Vec::new(),
             comparisons: compared

@@ -40,6 +40,7 @@ const COLUMNS: &[Column] = &[
     plain("lambda", "Λ", 4),
     plain("p", "p", 3),
     plain("seed", "Seed", 0),
+    plain("baseline_seed", "Baseline seed", 0),
     plain("seeds", "n", 0),
     plain("point", "Working point", 0),
     plain("setting", "Setting", 0),

@@ -3,7 +3,7 @@
 use super::context::{Context, digest_of};
 use super::resume::StoredCheckpoints;
 use crate::data::{Dataset, Split};
-use crate::model::checkpoint;
+use crate::model::checkpoint::{self, FitOptions, ReadOptions};
 use crate::nn::{Network, Parameters, init};
 use crate::record::{EpochMetrics, Metrics};
 use crate::spec::{BaselineSpec, RunSpec};
@@ -118,30 +118,24 @@ fn make(
     observer.phase(PHASE);
     let file = format!("baseline-{id}");
     let mut notes = Vec::new();
-    let (parameters, epochs) = match &run.baseline {
-        BaselineSpec::Checkpoint(name) => {
-            let path = context.checkpoint_file(name)?;
-            let expected = context.source_digest(&run.baseline)?;
-            let (read, fit) = Default::default();
-            let loaded = checkpoint::load_with(&path, network, &context.device, &read, fit)?;
-            notes.extend(loaded.notes.into_iter().chain(loaded.warnings));
-            // The id stands for the content that was there when the runs were planned.
-            if expected.as_deref() != Some(digest_of(&path)?.as_str()) {
-                let message = format!("{}: the file changed while it was being used", path.display());
-                return Err(Error::input_hint(message, "run again: what it holds now is another baseline"));
-            }
-            (loaded.parameters, Vec::new())
-        }
-        BaselineSpec::Train { recipe, seed } => {
-            let fresh = init::initialise(network, &context.device, *seed)?;
-            let digest = checkpoint::digest(&fresh)?;
-            let every = context.checkpoint_every;
-            let checkpoints = StoredCheckpoints::new(&context.store, &file, &digest, every, observer);
-            let trained =
-                full_precision::train(network, &fresh, dataset, recipe, *seed, observer, &checkpoints)?;
-            (trained.parameters, trained.epochs)
-        }
+    let mut start = match run.baseline.checkpoint() {
+        Some(name) => Some(loaded(context, run, name, network, &mut notes)?),
+        None => None,
     };
+    let mut epochs = Vec::new();
+    if let BaselineSpec::Train { recipe, seed } | BaselineSpec::FineTune { recipe, seed, .. } = &run.baseline
+    {
+        let first = match start.take() {
+            Some(loaded) => loaded,
+            None => init::initialise(network, &context.device, *seed)?,
+        };
+        let digest = checkpoint::digest(&first)?;
+        let every = context.checkpoint_every;
+        let checkpoints = StoredCheckpoints::new(&context.store, &file, &digest, every, observer);
+        let trained = full_precision::train(network, &first, dataset, recipe, *seed, observer, &checkpoints)?;
+        (start, epochs) = (Some(trained.parameters), trained.epochs);
+    }
+    let parameters = start.ok_or_else(|| Error::Internal("a baseline from nothing".into()))?;
     let test = evaluate(network, &parameters, dataset, Split::Test, observer)?;
     let validation = evaluate_validation(network, &parameters, dataset, observer)?;
     let record = Record { test, validation, epochs, digest: checkpoint::digest(&parameters)?, notes };
@@ -154,4 +148,30 @@ fn make(
     context.store.save_baseline(id, &files)?;
     context.store.remove_checkpoint(&file);
     Ok(())
+}
+
+/// The weights of a checkpoint, with what was converted or left out. What is trained on may be for another number of
+/// classes: its last layer begins anew.
+fn loaded(
+    context: &Context,
+    run: &RunSpec,
+    name: &str,
+    network: &Network,
+    notes: &mut Vec<String>,
+) -> Result<Parameters> {
+    let path = context.checkpoint_file(name)?;
+    let expected = context.source_digest(&run.baseline)?;
+    let mut file = checkpoint::open(&path, &ReadOptions::default())?;
+    if let BaselineSpec::FineTune { seed, .. } = &run.baseline {
+        let fresh = init::initialise(network, &context.device, *seed)?;
+        notes.extend(checkpoint::renew_head(&mut file.tensors, network, &fresh)?);
+    }
+    let loaded = file.fit(&path, network, &context.device, FitOptions::default())?;
+    notes.extend(loaded.notes.into_iter().chain(loaded.warnings));
+    // The id stands for the content that was there when the runs were planned.
+    if expected.as_deref() != Some(digest_of(&path)?.as_str()) {
+        let message = format!("{}: the file changed while it was being used", path.display());
+        return Err(Error::input_hint(message, "run again: what it holds now is another baseline"));
+    }
+    Ok(loaded.parameters)
 }

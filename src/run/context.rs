@@ -121,27 +121,21 @@ impl Context {
         model::checkpoint::locate(checkpoint, places)
     }
 
-    /// The checkpoint's file that a baseline names; `None` where it is trained.
+    /// The checkpoint's file that a baseline names; `None` where it is trained from nothing.
     ///
     /// # Errors
     /// [`Error::Input`] with the places that were looked at when it is missing.
     pub fn checkpoint(&self, baseline: &BaselineSpec) -> Result<Option<PathBuf>> {
-        match baseline {
-            BaselineSpec::Checkpoint(name) => self.checkpoint_file(name).map(Some),
-            BaselineSpec::Train { .. } => Ok(None),
-        }
+        baseline.checkpoint().map(|name| self.checkpoint_file(name)).transpose()
     }
 
-    /// Digest of a checkpoint's file; `None` for baselines that are trained. A file that has not changed is read once
+    /// Digest of a checkpoint's file; `None` for baselines that are trained from nothing. A file that has not changed is read once
     /// per process.
     ///
     /// # Errors
     /// When the file is not there or cannot be read.
     pub(super) fn source_digest(&self, baseline: &BaselineSpec) -> Result<Option<String>> {
-        match baseline {
-            BaselineSpec::Checkpoint(name) => self.file_digest(name).map(Some),
-            BaselineSpec::Train { .. } => Ok(None),
-        }
+        baseline.checkpoint().map(|name| self.file_digest(name)).transpose()
     }
 
     /// Digest of a checkpoint's file. One that has not changed is read once per process.

@@ -113,7 +113,9 @@ pub fn execute(
                 // The next attempt must not continue towards the same end.
                 context.store.remove_checkpoint(&record.id);
             }
-            record.outcome = Outcome::Failed(Failure { error: error.to_string(), log: log.tail() });
+            // The way out stands with the error wherever a report shows it.
+            let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            record.outcome = Outcome::Failed(Failure { error: format!("{error}{hint}"), log: log.tail() });
             files.clear();
         }
     }

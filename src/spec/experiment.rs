@@ -4,6 +4,7 @@
 mod program;
 mod raw;
 
+use super::figure_style::FigureStyle;
 use super::registry::Registry;
 use super::run_spec::{BaselineSpec, CALIBRATION_SAMPLES, ModelSpec};
 use crate::data::DatasetSpec;
@@ -13,7 +14,7 @@ use crate::quant::allocation::BUDGET_OPTIONS;
 use crate::quant::scope::COMMON;
 use crate::train::TrainingSpec;
 use crate::{Error, Result};
-use raw::{Bits, RawEntry, Seeds};
+use raw::{BaselineSeed, Bits, RawEntry, Seeds};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ struct Raw {
     figures: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     published: bool,
+    #[serde(default)]
+    style: Option<FigureStyle>,
 }
 
 /// `baseline` as it stands.
@@ -62,7 +65,7 @@ struct RawBaseline {
     #[serde(default)]
     train: Option<Spanned<TrainingSpec>>,
     #[serde(default)]
-    seed: Option<u64>,
+    seed: Option<Spanned<BaselineSeed>>,
 }
 
 fn default_calibration() -> usize {
@@ -84,6 +87,8 @@ pub struct Experiment {
     pub model: ModelSpec,
     /// Full-precision weights.
     pub baseline: BaselineSpec,
+    /// Whether each run seed has a baseline of its own, trained with that seed.
+    pub baseline_per_run: bool,
     /// Samples for post-training relevance.
     pub calibration_samples: usize,
     /// Methods, each with its grid.
@@ -92,6 +97,8 @@ pub struct Experiment {
     pub figures: Vec<String>,
     /// Whether figures of accuracy over size show published numbers too.
     pub published: bool,
+    /// How figures are set for print; `None`: as usual.
+    pub style: Option<FigureStyle>,
 }
 
 /// One entry of `quantizers`.
@@ -196,7 +203,7 @@ impl Checker<'_> {
         let family = self.registry.datasets.find(&raw.dataset.value.name);
         family.and_then(|family| raw.dataset.value.check(family)).map_err(self.locate(raw.dataset.at))?;
         let model = self.model(raw.model)?;
-        let baseline = self.baseline(raw.baseline)?;
+        let (baseline, baseline_per_run) = self.baseline(raw.baseline)?;
         let seeds = match raw.seeds {
             Some(seeds) => self.not_empty("seeds", seeds.at, seeds.value.0)?,
             None => vec![1],
@@ -219,7 +226,8 @@ impl Checker<'_> {
             .into_iter()
             .enumerate()
             .map(|(index, entry)| self.entry(index, entry, bits.as_deref(), &seeds, training.as_ref()))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        program::check_distinct(&quantizers, &self.registry.quantizers)?;
         let figures = raw.figures.unwrap_or_default();
         for figure in &figures {
             self.figure(&figure.value).map_err(self.locate(figure.at))?;
@@ -231,10 +239,12 @@ impl Checker<'_> {
             dataset: raw.dataset.value,
             model,
             baseline,
+            baseline_per_run,
             calibration_samples: raw.calibration_samples,
             quantizers,
             figures: figures.into_iter().map(|figure| figure.value).collect(),
             published: raw.published,
+            style: raw.style,
         })
     }
 
@@ -289,18 +299,36 @@ impl Checker<'_> {
         }
     }
 
-    fn baseline(&self, baseline: Spanned<RawBaseline>) -> Result<BaselineSpec> {
+    /// The baseline, and whether each run seed has one of its own.
+    fn baseline(&self, baseline: Spanned<RawBaseline>) -> Result<(BaselineSpec, bool)> {
         let at = baseline.at;
         let RawBaseline { checkpoint, train, seed } = baseline.value;
-        match (checkpoint, train, seed) {
-            (Some(path), None, None) => Ok(BaselineSpec::Checkpoint(path)),
-            (None, Some(recipe), seed) => {
-                self.recipe(&recipe.value, &["baseline", "train"])?;
-                Ok(BaselineSpec::Train { recipe: recipe.value, seed: seed.unwrap_or(0) })
-            }
-            _ => Err(self
-                .wrong(at, "baseline must be either {checkpoint: PATH} or {train: {epochs: 10}, seed: 0}")),
+        if let Some(recipe) = &train {
+            self.recipe(&recipe.value, &["baseline", "train"])?;
         }
+        if let (None, Some(seed)) = (&train, &seed) {
+            let hint = "leave it out: a checkpoint is as it is";
+            return Err(self.wrong_hint(
+                seed.at,
+                "baseline.seed is of training, and nothing is trained",
+                hint,
+            ));
+        }
+        let seed = seed.map_or(BaselineSeed::One(0), |seed| seed.value);
+        let (seed, per_run) = match seed {
+            BaselineSeed::One(seed) => (seed, false),
+            BaselineSeed::PerRun => (0, true),
+        };
+        let baseline = match (checkpoint, train.map(|recipe| recipe.value)) {
+            (Some(path), None) => BaselineSpec::Checkpoint(path),
+            (None, Some(recipe)) => BaselineSpec::Train { recipe, seed },
+            (Some(checkpoint), Some(recipe)) => BaselineSpec::FineTune { checkpoint, recipe, seed },
+            (None, None) => {
+                let what = "baseline needs 'checkpoint: PATH', 'train: {epochs: 10}', or both to train on from a checkpoint";
+                return Err(self.wrong(at, what));
+            }
+        };
+        Ok((baseline, per_run))
     }
 
     fn entry(

@@ -39,10 +39,14 @@ pub fn expand(experiment: &Experiment, registry: &Registry) -> Result<Grid> {
                         relevance: relevance.clone(),
                     };
                     for &seed in &entry.seeds {
+                        let baseline = match experiment.baseline_per_run {
+                            true => experiment.baseline.with_seed(seed),
+                            false => experiment.baseline.clone(),
+                        };
                         let run = RunSpec::new(
                             experiment.dataset.clone(),
                             experiment.model.clone(),
-                            experiment.baseline.clone(),
+                            baseline,
                             quantizer.clone(),
                             entry.training.clone(),
                             seed,

@@ -23,6 +23,7 @@
 //! ```
 
 pub mod experiment;
+pub mod figure_style;
 pub mod grid;
 mod identity;
 pub mod label;
@@ -31,6 +32,7 @@ pub mod registry;
 pub mod run_spec;
 
 pub use experiment::Experiment;
+pub use figure_style::{FigureStyle, FigureWidth};
 pub use identity::canonical;
 pub use registry::Registry;
 pub use run_spec::{BaselineRun, BaselineSpec, ModelSpec, QuantizerSpec, RunSpec};

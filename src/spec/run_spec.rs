@@ -93,6 +93,15 @@ pub enum BaselineSpec {
         /// Seed of initialisation, shuffling, augmentation and dropout.
         seed: u64,
     },
+    /// Trained on from a checkpoint, once for all runs that share data set, model, checkpoint, recipe and seed.
+    FineTune {
+        /// The checkpoint, as for [`Checkpoint`](Self::Checkpoint).
+        checkpoint: String,
+        /// Recipe.
+        recipe: TrainingSpec,
+        /// Seed of shuffling, augmentation and dropout, and of a last layer that begins anew.
+        seed: u64,
+    },
 }
 
 /// A method with its parameters.
@@ -178,7 +187,36 @@ impl BaselineSpec {
         match self {
             Self::Checkpoint(path) => Self::Checkpoint(path.clone()),
             Self::Train { recipe, seed } => Self::Train { recipe: recipe.resolved(0.0), seed: *seed },
+            Self::FineTune { checkpoint, recipe, seed } => {
+                Self::FineTune { checkpoint: checkpoint.clone(), recipe: recipe.resolved(0.0), seed: *seed }
+            }
         }
+    }
+
+    /// The recipe of weights that are trained here.
+    pub fn recipe(&self) -> Option<&TrainingSpec> {
+        match self {
+            Self::Checkpoint(_) => None,
+            Self::Train { recipe, .. } | Self::FineTune { recipe, .. } => Some(recipe),
+        }
+    }
+
+    /// The checkpoint that the weights are, or begin from.
+    pub fn checkpoint(&self) -> Option<&str> {
+        match self {
+            Self::Train { .. } => None,
+            Self::Checkpoint(checkpoint) | Self::FineTune { checkpoint, .. } => Some(checkpoint),
+        }
+    }
+
+    /// The same with another seed of the training.
+    #[must_use]
+    pub fn with_seed(&self, seed: u64) -> Self {
+        let mut other = self.clone();
+        if let Self::Train { seed: own, .. } | Self::FineTune { seed: own, .. } = &mut other {
+            *own = seed;
+        }
+        other
     }
 }
 
@@ -288,17 +326,24 @@ impl RunSpec {
         }
     }
 
-    /// Id of the baseline: `source` is the digest of the checkpoint file, or nothing when it is trained here. The digest of
-    /// the data set stands for its settings.
+    /// Id of the baseline: `source` is the digest of the checkpoint file, where there is one. The digest of the data set
+    /// stands for its settings.
     ///
     /// # Errors
     /// [`Error::Internal`] for a specification that was not resolved.
     pub fn baseline_id(&self, dataset_digest: &str, source: Option<&str>) -> Result<String> {
         self.check_resolved()?;
-        let json = serde_json::json!({"model": self.model, "numerics": NUMERICS, "baseline": match source {
-            Some(digest) => Value::from(digest),
-            None => serde_json::to_value(&self.baseline).unwrap_or_default(),
-        }});
+        let baseline = match (&self.baseline, source) {
+            // Where a checkpoint lies does not matter, what it holds does.
+            (BaselineSpec::FineTune { recipe, seed, .. }, Some(digest)) => {
+                let checkpoint = digest.to_owned();
+                let fine_tune = BaselineSpec::FineTune { checkpoint, recipe: recipe.clone(), seed: *seed };
+                serde_json::to_value(fine_tune).unwrap_or_default()
+            }
+            (_, Some(digest)) => Value::from(digest),
+            (baseline, None) => serde_json::to_value(baseline).unwrap_or_default(),
+        };
+        let json = serde_json::json!({"model": self.model, "numerics": NUMERICS, "baseline": baseline});
         Ok(identity(&["baseline", &canonical(&json), dataset_digest]))
     }
 

@@ -10,7 +10,8 @@ use std::path::Path;
 pub fn corpus(name: &str) -> Vec<Vec<u8>> {
     match name {
         "wav" | "wav-converted" => wav(),
-        "jpeg" => jpeg(),
+        "jpeg" => pictures(ImageFormat::Jpeg),
+        "png" => pictures(ImageFormat::Png),
         "xml" => xml(),
         "voc-list" => vec![b"2007_000001\r\n2007_000002  1\n2007_000003.jpg\n".to_vec()],
         "list" => vec!["\u{feff}./yes/a_nohash_0.wav\r\nno\\b_nohash_1.wav\n\n".as_bytes().to_vec()],
@@ -97,7 +98,7 @@ fn wav() -> Vec<Vec<u8>> {
     ]
 }
 
-fn jpeg() -> Vec<Vec<u8>> {
+fn pictures(format: ImageFormat) -> Vec<Vec<u8>> {
     let mut rng = Rng::stream(1, "picture");
     let noise = RgbImage::from_fn(33, 20, |_, _| Rgb(std::array::from_fn(|_| rng.below(256) as u8)));
     let noise = DynamicImage::from(noise);
@@ -105,7 +106,7 @@ fn jpeg() -> Vec<Vec<u8>> {
     let pictures = [noise.clone(), flat, noise.into_luma8().into()];
     let write = |picture: &DynamicImage| {
         let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, ImageFormat::Jpeg).expect("to memory");
+        picture.write_to(&mut bytes, format).expect("to memory");
         bytes.into_inner()
     };
     pictures.iter().map(write).collect()

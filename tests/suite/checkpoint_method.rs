@@ -17,7 +17,7 @@ model: resnet20
 baseline: {train: {epochs: 1, batch_size: 16}}
 training: {epochs: 1, batch_size: 16}
 quantizers:
-  - {method: checkpoint, label: adaround, weights: 'made/{kind}_w{bits}_s{seed}.safetensors', bits: [4, 3], options: {kind: [mine]}}
+  - {method: checkpoint, label: theirs, weights: 'made/{kind}_w{bits}_s{seed}.safetensors', bits: [4, 3], options: {kind: [mine]}}
   - {method: uniform, bits: [4], granularity: channel, training: null}
 ";
 
@@ -65,7 +65,7 @@ fn files_of_others_are_runs() {
     let output = ecqx().current_dir(folder).args(["run", "theirs.yaml", "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let records = records(folder);
-    let theirs: Vec<&Value> = records.iter().filter(|record| record["method"] == "adaround").collect();
+    let theirs: Vec<&Value> = records.iter().filter(|record| record["method"] == "theirs").collect();
     assert_eq!((records.len(), theirs.len()), (3, 2));
     let mut sizes = Vec::new();
     for record in theirs {
@@ -75,7 +75,7 @@ fn files_of_others_are_runs() {
         assert_eq!(record["sizes"]["file"].as_u64(), Some(model.len() as u64));
         sizes.push(model.len());
         let bits = record["bits"].as_u64().unwrap() as u32;
-        assert!(record["label"].as_str().unwrap().starts_with(&format!("adaround {bits} bit")), "{record}");
+        assert!(record["label"].as_str().unwrap().starts_with(&format!("theirs {bits} bit")), "{record}");
         let given = checkpoint::read(&file(bits)).unwrap();
         let mut kinds = [0; 4];
         for entry in model_file::read(&model).unwrap() {
@@ -120,4 +120,99 @@ fn files_of_others_are_runs() {
     assert_eq!(state(), 3);
     std::fs::copy(file(3), file(4)).unwrap();
     assert_eq!(state(), 2, "the id has the file's digest");
+}
+
+/// The network of `tests/cases`, with an input as large as the data set's: the mean takes the place of a single window.
+const NETWORK: &str = "name: net\ninput_shape: [3, 32, 32]\nlayers:\n  \
+    - {name: conv1, kind: conv2d, in_channels: 3, out_channels: 4, kernel: 3, bias: false}\n  \
+    - {name: bn1, kind: batch_norm, features: 4}\n  - {name: relu1, kind: relu}\n  \
+    - {name: pool, kind: global_avg_pool}\n  - {name: flatten, kind: flatten}\n  \
+    - {name: fc, kind: linear, inputs: 4, outputs: 10}\n";
+
+/// What PyTorch keeps of quantized networks, as runs: its quantized tensors (one scale, one per channel) are grids, masks are
+/// zeros, and a network with folded batch norms is asked about before it is one without. Two files under one label
+/// are refused.
+#[test]
+fn files_of_pytorch_are_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("net.yaml"), NETWORK).unwrap();
+    let files =
+        ["given/plain.pt", "given/quantized_tensor.pt", "checkpoints/qint8_channels.pt", "given/pruned.pt"];
+    for file in files {
+        let path = super::cases().join(file);
+        std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+    // The batch norm folded by hand, and the weights on a grid of 15 levels after it.
+    let plain = checkpoint::read(&folder.join("plain.pt")).unwrap();
+    let values = |name: &str| plain[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let scale: Vec<f32> = values("bn1.weight")
+        .iter()
+        .zip(values("bn1.running_var"))
+        .map(|(weight, variance)| weight / (variance + 1e-5).sqrt())
+        .collect();
+    let weights = values("conv1.weight");
+    let scaled: Vec<f32> = weights.iter().enumerate().map(|(i, weight)| weight * scale[i / 27]).collect();
+    let step = scaled.iter().fold(0.0f32, |most, value| most.max(value.abs())) / 7.0;
+    let on_grid: Vec<f32> = scaled.iter().map(|value| (value / step).round() * step).collect();
+    let moved = values("bn1.bias").into_iter().zip(values("bn1.running_mean")).zip(&scale);
+    let bias: Vec<f32> = moved.map(|((bias, mean), scale)| bias - mean * scale).collect();
+    let device = candle_core::Device::Cpu;
+    let folded = std::collections::HashMap::from([
+        ("conv1.weight", candle_core::Tensor::from_vec(on_grid.clone(), (4, 3, 3, 3), &device).unwrap()),
+        ("conv1.bias", candle_core::Tensor::from_vec(bias, 4, &device).unwrap()),
+        ("fc.weight", plain["fc.weight"].clone()),
+        ("fc.bias", plain["fc.bias"].clone()),
+    ]);
+    candle_core::safetensors::save(&folded, folder.join("folded.safetensors")).unwrap();
+
+    let experiment = |entries: &str| {
+        let text = format!(
+            "name: theirs\ndataset: {{name: embedded-images, samples: {{train: 16, validation: 16, test: 32}}}}\n\
+             model: {{file: net.yaml}}\nbaseline: {{checkpoint: plain.pt}}\nquantizers:\n{entries}"
+        );
+        std::fs::write(folder.join("theirs.yaml"), text).unwrap();
+        let output = ecqx().current_dir(folder).args(["run", "theirs.yaml"]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, message) = experiment(
+        "  - {method: checkpoint, weights: quantized_tensor.pt}\n  - {method: checkpoint, weights: pruned.pt}\n",
+    );
+    assert!(code == Some(2) && message.contains("give each a 'label'"), "{message}");
+    let (code, message) = experiment("  - {method: checkpoint, weights: folded.safetensors}\n");
+    assert!(code == Some(1) && message.contains("write 'batch_norm: folded'"), "{code:?} {message}");
+    let (code, message) = experiment(
+        "  - {method: checkpoint, label: one scale, weights: quantized_tensor.pt}\n  \
+           - {method: checkpoint, label: by channel, weights: qint8_channels.pt}\n  \
+           - {method: checkpoint, label: pruned, weights: pruned.pt}\n  \
+           - {method: checkpoint, label: folded, weights: folded.safetensors, batch_norm: folded}\n",
+    );
+    assert_eq!(code, Some(0), "{message}");
+    let record = |label: &str| {
+        let is_this = |record: &Value| record["method"] == label && record["status"] == "done";
+        records(folder).into_iter().find(is_this).unwrap_or_else(|| panic!("no run of {label}"))
+    };
+    let content = |label: &str, tensor: &str| {
+        let id = record(label)["id"].as_str().unwrap().to_owned();
+        let model = std::fs::read(folder.join("store/runs").join(id).join("model.nnc")).unwrap();
+        let entries = model_file::read(&model).unwrap().into_iter();
+        let found = entries.filter_map(|entry| match entry {
+            Entry::Tensor(found) if found.name == tensor => Some(found.content),
+            _ => None,
+        });
+        found.last().unwrap_or_else(|| panic!("{label} has no {tensor}"))
+    };
+    let is_uniform =
+        |content: &Content| matches!(content, Content::Levels { codebook: Codebook::Uniform { .. }, .. });
+    assert!(is_uniform(&content("one scale", "conv1.weight")));
+    let by_channel = content("by channel", "fc.weight");
+    let is_by_channel =
+        matches!(by_channel, Content::Levels { codebook: Codebook::PerChannel { stride: 4, .. }, .. });
+    assert!(is_by_channel, "{by_channel:?}");
+    let pruned = content("pruned", "conv1.weight").values();
+    let masked = checkpoint::read(&folder.join("pruned.pt")).unwrap()["conv1.weight"].clone();
+    assert_eq!(pruned, masked.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+    assert!(pruned.iter().filter(|value| **value == 0.0).count() > 20, "{pruned:?}");
+    let found = content("folded", "conv1.weight");
+    assert!(is_uniform(&found) && found.values() == on_grid, "{found:?}");
 }

@@ -57,7 +57,10 @@ fn mistakes_in_a_specification() {
             "spec.yaml:10:5: method magnitude uses no relevance",
         ),
         ("method: magnitude,", "method: ternary,", "ternary has no parameter 'sparsity'"),
-        ("  train: {epochs", "  checkpoint: x.pt\n  train: {epochs", "baseline must be either"),
+        ("  train: {epochs: 1, batch_size: 64}", "  seed: 1", "baseline.seed is of training"),
+        ("  train: {epochs: 1, batch_size: 64}", "  {}", "baseline needs 'checkpoint: PATH'"),
+        ("64}\nbits", "64}\n  seed: per_seed\nbits", "a whole number, or per_run"),
+        ("  train: {epochs", "  checkpoint: x.pt\n  train: {epochs", "x.pt"),
     ] {
         let (code, message) = stderr_of(&TINY.replacen(from, to, 1), &["validate"]);
         assert_eq!(code, 2, "{to}: {message}");

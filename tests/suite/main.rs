@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed check is a panic")]
 
 mod architecture;
+mod baselines;
 mod checkpoint_method;
 mod checkpoints;
 mod codec;
 mod custom_quantizer;
 mod data;
+mod docs;
 mod engines;
 mod errors;
 mod expected;
@@ -20,9 +22,12 @@ mod external_fuzz;
 #[cfg(unix)]
 mod external_python;
 mod failures;
+mod fetch;
 mod fuzz;
 mod fuzz_text;
+mod image_folders;
 mod kill;
+mod loopback;
 mod methods;
 mod multi_label;
 mod outputs;
@@ -39,6 +44,10 @@ mod tutorial;
 mod wording;
 
 use assert_cmd::Command;
+
+/// The program's: what is measured here is then its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The binary, without a data folder from the environment.
 fn ecqx() -> Command {

@@ -81,7 +81,8 @@ const EXPERIMENTS: &[(&str, &str)] = &[
     ("{file: tiny.yaml}", "resnet21"),
     ("{file: tiny.yaml}", "[resnet20]"),
     ("{file: tiny.yaml}", "{file: tiny.yaml, width: 2}"),
-    ("baseline: {train: {", "baseline: {checkpoint: x.pt, train: {"),
+    ("train: {epochs: 1, batch_size: 16, learning_rate: 1e-3}", "checkpoint: x.pt"),
+    ("seed: 0", "seed: per_seed"),
     ("bits: 4", "bits: 4\ntraining: {epochs: 2, learning_rate: -1}"),
     ("name: t", "name: my exp"),
     ("name: t", "name: .."),
@@ -117,6 +118,10 @@ const EXPERIMENTS: &[(&str, &str)] = &[
     ("bits: 4", "bits: !!int 4"),
     ("bits: 4", "bits: 4\ndescription: ECQ: the best"),
     ("bits: 4", "bits: 4\nfigures: effect_of_p"),
+    ("bits: 4", "bits: 4\nstyle: wide"),
+    ("bits: 4", "bits: 4\nstyle: {width: 8.5}"),
+    ("bits: 4", "bits: 4\nstyle: {title: false}"),
+    ("bits: 4", "bits: 4\nstyle: 8.5"),
     ("bits: 4", "bits: 4\nfigures: [efect_of_p]"),
     ("bits: 4", "bits: 4\ncalibration_samples: lots"),
     ("bits: 4", "bits 4"),
@@ -309,7 +314,7 @@ fn validate_looks_further() {
         validate("", ""),
         (
             0,
-            "x.yaml: t is valid, 2 runs\n  note: data set mnist is not at hand, so it was not looked at\n"
+            "x.yaml: t is valid, 2 runs\n  note: data set mnist was not found, so it was not checked\n"
                 .into()
         )
     );

@@ -8,6 +8,7 @@ mod dtype;
 mod fit;
 mod fold;
 mod folded;
+mod head;
 mod levels;
 mod locate;
 mod names;
@@ -28,6 +29,7 @@ use std::path::Path;
 
 pub use fit::{FitOptions, Fitted, fit, fit_with};
 pub use folded::unfold_batch_norm;
+pub use head::renew_head;
 pub use levels::{SIDE_SUFFIXES, entries, from_entries, from_sides, side_tensors};
 pub use locate::locate;
 pub use names::{Rename, is_batch_counter};

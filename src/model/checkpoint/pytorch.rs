@@ -194,7 +194,9 @@ impl<'s, F: Fn(&str) -> Option<&'s [u8]>> Reader<F> {
         let dequantized = match source {
             Source::Stored(_) | Source::Array { .. } => return kind.tensor(&raw, shape),
             Source::Quantized { scale, zero, .. } => {
-                kind.numbers(&raw)?.iter().map(|value| ((value - zero) * scale) as f32).collect()
+                // PyTorch multiplies in f32, and a grid is only exact as it was computed.
+                let scale = *scale as f32;
+                kind.numbers(&raw)?.iter().map(|value| (value - zero) as f32 * scale).collect()
             }
             Source::PerChannel { scales, zeros, axis, .. } => {
                 let channels = *shape.get(*axis).ok_or("its channels are on an axis that it has not")?;
@@ -209,7 +211,8 @@ impl<'s, F: Fn(&str) -> Option<&'s [u8]>> Reader<F> {
                 let inner: usize = shape[axis + 1..].iter().product();
                 let of = |index: usize| index / inner.max(1) % channels.max(1);
                 let values = kind.numbers(&raw)?;
-                let value = |(at, value): (usize, f64)| ((value - zeros[of(at)]) * scales[of(at)]) as f32;
+                let value =
+                    |(at, value): (usize, f64)| (value - zeros[of(at)]) as f32 * scales[of(at)] as f32;
                 values.into_iter().enumerate().map(value).collect::<Vec<f32>>()
             }
         };

@@ -186,6 +186,7 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
     }
     DotPlot {
         title: &group.title,
+        style: group.layout,
         x_label: &format!("{}, %", group.metric().long_name()),
         sections: sections.into_values().collect(),
         kinds: vec![("as in the other sections", Style::nth(0)), ("changed", Style::nth(1))],

@@ -85,6 +85,7 @@ fn effect_of_p(group: &Group<'_>) -> Result<Option<Drawing>> {
         lines.filter(|line| line.spots.windows(2).any(|pair| pair[0].x != pair[1].x)).collect();
     Chart {
         title: &group.title,
+        style: group.layout,
         x_label: "p",
         y_label: &format!("{}, %", group.metric().long_name()),
         panels: vec![Panel { baseline: baseline(group), ..Panel::new("", lines) }],

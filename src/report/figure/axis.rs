@@ -5,6 +5,11 @@ use crate::report::column::short;
 /// Steps between linear ticks, times a power of ten.
 const FACTORS: [f64; 5] = [1.0, 2.0, 2.5, 5.0, 10.0];
 
+/// As [`short`], with a minus sign in place of the hyphen of programs.
+fn number(value: f64) -> String {
+    short(value).replace('-', "−")
+}
+
 /// A range on a linear or logarithmic scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Axis {
@@ -54,14 +59,14 @@ impl Axis {
             true => self.logarithmic_ticks(count),
             false => self.linear_ticks(count, &FACTORS),
         };
-        values.into_iter().map(|value| (value, short(value))).collect()
+        values.into_iter().map(|value| (value, number(value))).collect()
     }
 
     /// As [`ticks`](Self::ticks) on a linear scale, whole numbers alone: for what is counted, as layers and epochs are.
     pub fn whole_ticks(&self, count: usize) -> Vec<(f64, String)> {
         let values = self.linear_ticks(count, &[1.0, 2.0, 5.0, 10.0]);
         let whole = values.into_iter().filter(|value| value.fract() == 0.0);
-        whole.map(|value| (value, short(value))).collect()
+        whole.map(|value| (value, number(value))).collect()
     }
 
     fn linear_ticks(&self, count: usize, factors: &[f64]) -> Vec<f64> {

@@ -1,6 +1,7 @@
 //! What all figures draw with: sizes, text, strokes. Lengths are in units of 1/20 mm at a column width of 8 cm (figures are printed 8.5 cm wide).
 
 use super::render::FONT;
+use crate::spec::{FigureStyle, FigureWidth};
 use crate::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -9,8 +10,38 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// Where figures are drawn.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Width of a drawing.
-pub(super) const WIDTH: u32 = 1600;
+/// Width of a drawing for a column; others are wider in proportion, with text and strokes of the same size.
+const COLUMN: f64 = 1600.0;
+
+/// Width of a drawing in `style`.
+pub(super) fn wide(style: FigureStyle) -> i32 {
+    (COLUMN * style.width.centimetres() / FigureWidth::Column.centimetres()).round() as i32
+}
+
+/// Whether a drawing in `style` has room for plots side by side.
+pub(super) fn is_wide(style: FigureStyle) -> bool {
+    style.width == FigureWidth::Page
+}
+
+/// Room for a title at the top of a drawing in `style`.
+pub(super) fn title_room(style: FigureStyle) -> i32 {
+    if style.titles { TITLE + 30 } else { 24 }
+}
+
+/// Writes the title of a drawing in `style`, if it has one.
+pub(super) fn write_title(area: &Area<'_>, title: &str, style: FigureStyle) -> Result<()> {
+    match style.titles {
+        true => write(area, title, (wide(style) / 2, 16), TITLE, (HPos::Center, VPos::Top)),
+        false => Ok(()),
+    }
+}
+
+/// `(a)`, `(b)`, … for the plots of one drawing; none where there is one plot, or `style` has none.
+pub(super) fn panel_label(style: FigureStyle, index: usize, count: usize) -> Option<String> {
+    let letter = (b'a'..=b'z').nth(index).map(char::from);
+    letter.filter(|_| style.panel_labels && count > 1).map(|letter| format!("({letter})"))
+}
+
 /// Sizes of text. The backend divides them by 1.24: 7 points at 8 cm and a little more.
 pub(super) const TEXT: i32 = 60;
 pub(super) const TITLE: i32 = 66;

@@ -4,12 +4,14 @@
 use super::Drawing;
 use super::axis::Axis;
 use super::canvas::{
-    Area, GREY, MARKER, TEXT, TITLE, WIDTH, dashes, failed, stroke, width, write, write_upwards,
+    Area, GREY, MARKER, TEXT, dashes, failed, is_wide, panel_label, stroke, title_room, wide, width, write,
+    write_title, write_upwards,
 };
 use super::legend::{LINE, Legend};
 pub(super) use super::series::{Line, Panel, Spot};
 use super::subsample::subsample;
 use crate::Result;
+use crate::spec::FigureStyle;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -19,6 +21,7 @@ const HEIGHT: [i32; 2] = [900, 560];
 /// What to draw.
 pub(super) struct Chart<'a> {
     pub title: &'a str,
+    pub style: FigureStyle,
     pub x_label: &'a str,
     pub y_label: &'a str,
     pub panels: Vec<Panel>,
@@ -59,16 +62,24 @@ impl Chart<'_> {
             false,
         );
         let (Some(x), Some(y)) = (x, y) else { return Ok(None) };
-        let columns = if self.panels.len() == 1 { 1 } else { 2 };
+        let most = if is_wide(self.style) { 4 } else { 2 };
+        let columns = self.panels.len().min(most);
         let rows = self.panels.len().div_ceil(columns) as i32;
-        let height = HEIGHT[columns - 1];
+        let height = HEIGHT[usize::from(columns > 1)];
         let named = self.panels.iter().flat_map(|panel| &panel.names).map(|name| width(name, TEXT)).max();
         let below = named.map_or(TEXT + 20, |longest| longest * 8 / 10 + 40);
+        let count = self.panels.len();
+        for (index, panel) in self.panels.iter_mut().enumerate() {
+            if let Some(label) = panel_label(self.style, index, count) {
+                panel.title = format!("{label} {}", panel.title).trim_end().into();
+            }
+        }
         let titles = if self.panels.iter().all(|panel| panel.title.is_empty()) { 0 } else { TEXT + 24 };
-        let legend = Legend::new(&self.panels, self.baseline, self.backdrop);
+        let whole = wide(self.style);
+        let legend = Legend::new(&self.panels, self.baseline, self.backdrop, whole);
         let shared = named.is_none();
         let row_height = height + titles + if shared { 30 } else { below + 20 };
-        let top = TITLE + 30;
+        let top = title_room(self.style);
         let plots = rows * row_height + if shared { below } else { 0 };
         let below_floor = self.floor.filter(|_| hidden > 0);
         let notes: Vec<String> = below_floor
@@ -76,16 +87,17 @@ impl Chart<'_> {
             .into_iter()
             .chain(subsampled)
             .collect();
-        let size = (WIDTH, (top + plots + TEXT + 30 + legend.height() + notes.len() as i32 * LINE) as u32);
+        let size =
+            (whole as u32, (top + plots + TEXT + 30 + legend.height() + notes.len() as i32 * LINE) as u32);
         let y_ticks = y.ticks(if columns == 1 { 7 } else { 5 });
-        let left = 90 + y_ticks.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0);
+        let left = 110 + y_ticks.iter().map(|(_, text)| width(text, TEXT)).max().unwrap_or(0);
         let gap = if shared { 50 } else { 60 };
-        let wide = (WIDTH as i32 - left - 40 - gap * (columns as i32 - 1)) / columns as i32;
+        let wide = (whole - left - 40 - gap * (columns as i32 - 1)) / columns as i32;
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             area.fill(&WHITE).map_err(failed)?;
-            write(&area, self.title, (WIDTH as i32 / 2, 16), TITLE, (HPos::Center, VPos::Top))?;
+            write_title(&area, self.title, self.style)?;
             for (index, panel) in self.panels.iter().enumerate() {
                 let (row, column) = ((index / columns) as i32, (index % columns) as i32);
                 let from = left + column * (wide + gap);
@@ -105,7 +117,7 @@ impl Chart<'_> {
                 self.axes(&area, panel, frame, (&own, &y), (column == 0, lowest), &y_ticks)?;
                 self.series(&area, panel, frame, (&own, &y))?;
             }
-            let middle = (left + WIDTH as i32 - 40) / 2;
+            let middle = (left + whole - 40) / 2;
             write(&area, self.x_label, (middle, top + plots), TEXT, (HPos::Center, VPos::Top))?;
             write_upwards(&area, self.y_label, (TEXT / 2 + 8, top + plots / 2), TEXT)?;
             legend.draw(&area, top + plots + TEXT + 30)?;

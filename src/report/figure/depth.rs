@@ -77,6 +77,7 @@ fn draw(
     }
     Chart {
         title: &group.title,
+        style: group.layout,
         x_label: "layer",
         y_label,
         panels,

@@ -2,11 +2,12 @@
 
 use super::Drawing;
 use super::axis::Axis;
-use super::canvas::{TEXT, TITLE, WIDTH, stroke, width, write};
+use super::canvas::{TEXT, stroke, title_room, wide, width, write, write_title};
 use super::layers::Layers;
 use super::style::Style;
 use crate::Result;
 use crate::report::column::fixed;
+use crate::spec::FigureStyle;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -34,6 +35,7 @@ pub(super) struct Section {
 /// What to draw.
 pub(super) struct DotPlot<'a> {
     pub title: &'a str,
+    pub style: FigureStyle,
     pub x_label: &'a str,
     pub sections: Vec<Section>,
     /// What dots are, with their looks.
@@ -69,16 +71,17 @@ impl DotPlot<'_> {
             return Ok(None);
         };
         let longest = dots().map(|dot| width(&cut(&dot.label), SMALL)).max().unwrap_or(0);
-        let (left, right) = (60 + longest + 30, WIDTH as i32 - 50);
+        let (left, right) = (60 + longest + 30, wide(self.style) - 50);
         let lines = self.sections.iter().map(|s| s.dots.len() as i32 + 1).sum::<i32>();
-        let top = TITLE + 50;
+        let top = title_room(self.style) + 20;
         let bottom = top + lines * LINE + 16;
-        let size = (WIDTH, (bottom + 3 * TEXT + 40 + LINE * self.kinds.len() as i32) as u32);
+        let size =
+            (wide(self.style) as u32, (bottom + 3 * TEXT + 40 + LINE * self.kinds.len() as i32) as u32);
         let mut layers = Layers::new(size)?;
         let place = |value: f64| x.place(value.clamp(x.low, x.high), left, right);
         let mut tips = Vec::new();
         layers.add("", |area| {
-            write(area, self.title, (WIDTH as i32 / 2, 16), TITLE, (HPos::Center, VPos::Top))?;
+            write_title(area, self.title, self.style)?;
             for (value, text) in x.ticks(((right - left) / (TEXT * 5 / 2)).clamp(2, 7) as usize) {
                 let at = place(value);
                 stroke(area, vec![(at, top), (at, bottom)], RGBColor(228, 228, 228), 2)?;

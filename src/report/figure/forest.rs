@@ -35,6 +35,7 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
     let section = |(title, dots)| Section { title, dots, line: Some(0.0) };
     DotPlot {
         title: &group.title,
+        style: group.layout,
         x_label: &format!("{names} minus the other method, pp"),
         sections: sections.into_iter().map(section).collect(),
         kinds: vec![

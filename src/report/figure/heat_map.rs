@@ -1,8 +1,10 @@
 //! Inputs and their relevance one above the other, as heat maps.
 
-use super::canvas::{Area, TEXT, WIDTH, failed, width, write};
+use super::canvas::{Area, TEXT, failed, is_wide, stroke, wide, width, write};
+use super::colour_bar;
 use super::{Drawing, Figure, Source};
 use crate::insight::Map;
+use crate::spec::FigureStyle;
 use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -11,15 +13,17 @@ pub(super) static HEAT_MAPS: Figure = Figure {
     name: "relevance_heat_maps",
     about: "inputs (above) and the relevance of their values for the true class (below; LRP, composite epsilon_plus), \
             summed over channels: red for, blue against it; audio: cepstral coefficients upwards, time to the right",
-    draw: Source::Weights(|_, insight| match insight.maps.is_empty() {
+    draw: Source::Weights(|group, insight| match insight.maps.is_empty() {
         true => Ok(None),
-        false => heat_maps(&insight.maps).map(Some),
+        false => heat_maps(&insight.maps, group.layout).map(Some),
     }),
 };
 
 /// Larger inputs are averaged down to this many rows or columns.
 const RESOLUTION: usize = 64;
 const MARGIN: i32 = 20;
+/// Size of the numbers at a picture.
+const SMALL: i32 = TEXT * 3 / 4;
 
 impl Map {
     /// Side of the blocks that are averaged, rows and columns after it.
@@ -58,18 +62,21 @@ fn diverging(share: f64) -> RGBColor {
 ///
 /// # Errors
 /// [`Error::Input`] when there is nothing to draw.
-pub fn heat_maps(maps: &[Map]) -> Result<Drawing> {
+pub fn heat_maps(maps: &[Map], layout: FigureStyle) -> Result<Drawing> {
     let Some(first) = maps.first() else { return Err(Error::input("there are no inputs to draw")) };
-    let columns = if first.lies() { maps.len().min(3) } else { maps.len().min(6) } as i32;
+    let most = if first.lies() { 3 } else { 6 } * if is_wide(layout) { 2 } else { 1 };
+    let (columns, whole) = (maps.len().min(most) as i32, self::wide(layout));
     let rows = (maps.len() as i32 + columns - 1) / columns;
-    let wide = (WIDTH as i32 - MARGIN) / columns - MARGIN;
+    let left = MARGIN + width("00", SMALL) + 16;
+    let wide = (whole - left) / columns - MARGIN;
     let (_, high, broad) = first.grid();
     let tall = match first.lies() {
         true => wide / 2,
         false => (f64::from(wide) * high as f64 / broad.max(1) as f64) as i32,
     };
-    let row_height = 2 * tall + TEXT + 3 * MARGIN;
-    let size = (WIDTH, (rows * row_height + MARGIN) as u32);
+    let row_height = 2 * tall + TEXT + SMALL + 4 * MARGIN;
+    let foot = rows * row_height + MARGIN;
+    let size = (whole as u32, (foot + colour_bar::HEIGHT + 10) as u32);
     let mut svg = String::new();
     let mut csv = String::from("sample,title,row,column,input,relevance\n");
     {
@@ -77,14 +84,58 @@ pub fn heat_maps(maps: &[Map]) -> Result<Drawing> {
         area.fill(&WHITE).map_err(failed)?;
         for (index, map) in maps.iter().enumerate() {
             let (row, column) = (index as i32 / columns, index as i32 % columns);
-            let at = (MARGIN + column * (wide + MARGIN), MARGIN + row * row_height);
+            let at = (left + column * (wide + MARGIN), MARGIN + row * row_height);
             let fits = (12..=TEXT).rev().find(|size| width(&map.title, *size) <= wide).unwrap_or(12);
             write(&area, &map.title, (at.0 + wide / 2, at.1), fits, (HPos::Center, VPos::Top))?;
             draw(&area, map, index, (at.0, at.1 + TEXT + 10), (wide, tall), &mut csv)?;
+            for top in [at.1 + TEXT + 10, at.1 + TEXT + 10 + tall + MARGIN] {
+                frame(&area, map, (at.0, top), (wide, tall), (column == 0, top > at.1 + TEXT + 10))?;
+            }
         }
+        let texts = [(0.0, "−1".into()), (0.5, "0".into()), (1.0, "1".into())];
+        let bar = (whole * 3 / 5, whole - 80, foot);
+        colour_bar::draw(&area, bar, "relevance / 99th percentile", &texts, |share| {
+            diverging(2.0 * share - 1.0)
+        })?;
         area.present().map_err(failed)?;
     }
     Ok(Drawing { svg, csv })
+}
+
+/// Frame and ticks: first and last row and column of the input, with numbers left of the first picture and below the
+/// lower one.
+fn frame(
+    area: &Area<'_>,
+    map: &Map,
+    (left, top): (i32, i32),
+    (wide, tall): (i32, i32),
+    (first, lower): (bool, bool),
+) -> Result<()> {
+    let grey = RGBColor(90, 90, 90);
+    let (right, bottom) = (left + wide, top + tall);
+    let corners = vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
+    stroke(area, corners, grey, 3)?;
+    // Lying: time to the right, coefficients upwards.
+    let (across, down) = if map.lies() { (map.height, map.width) } else { (map.width, map.height) };
+    let places = |count: usize| [(0.0, 1), (0.5, count.div_ceil(2)), (1.0, count)];
+    for (share, number) in places(across).into_iter().filter(|_| lower) {
+        let at = left + (f64::from(wide) * share).round() as i32;
+        stroke(area, vec![(at, bottom), (at, bottom + 8)], grey, 3)?;
+        let anchor = match share {
+            0.0 => HPos::Left,
+            1.0 => HPos::Right,
+            _ => HPos::Center,
+        };
+        write(area, &number.to_string(), (at, bottom + 10), SMALL, (anchor, VPos::Top))?;
+    }
+    for (share, number) in places(down).into_iter().filter(|(share, _)| first && *share != 0.5) {
+        let from_top = if map.lies() { 1.0 - share } else { share };
+        let at = top + (f64::from(tall) * from_top).round() as i32;
+        stroke(area, vec![(left - 8, at), (left, at)], grey, 3)?;
+        let anchor = if from_top == 0.0 { VPos::Top } else { VPos::Bottom };
+        write(area, &number.to_string(), (left - 12, at), SMALL, (HPos::Right, anchor))?;
+    }
+    Ok(())
 }
 
 fn draw(

@@ -1,7 +1,7 @@
 //! Histogram of one layer's weights with the levels and the regions assigned to them, for a method and its ablation.
 
 use super::axis::Axis;
-use super::canvas::{Area, TEXT, WIDTH, failed, stroke, write, write_upwards};
+use super::canvas::{Area, TEXT, failed, panel_label, stroke, wide, write, write_upwards};
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
 use crate::insight::{Assignment, Insight};
@@ -56,24 +56,30 @@ fn draw(group: &Group<'_>, insight: &Insight) -> Result<Option<Drawing>> {
     let tallest = counted.iter().flatten().map(|bin| bin.values().sum::<usize>()).max().unwrap_or(1);
     let share = |count: usize| 100.0 * count as f64 / found.weights.len().max(1) as f64;
     let y = Axis { low: 0.0, high: share(tallest) * 1.05, logarithmic: false };
-    let (left, right) = (190, WIDTH as i32 - 40);
+    let whole = wide(group.layout);
+    let (left, right) = (190, whole - 40);
     let row = HEIGHT + TEXT + 30;
-    let top = 2 * TEXT + 50;
-    let size = (WIDTH, (top + 2 * row + 2 * TEXT + 170) as u32);
+    let titled = group.layout.titles;
+    let top = if titled { 2 * TEXT + 50 } else { TEXT + 32 };
+    let size = (whole as u32, (top + 2 * row + 2 * TEXT + 170) as u32);
     let mut svg = String::new();
     let mut csv = String::from("method,from,to,level,weights\n");
     {
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
-        let middle = WIDTH as i32 / 2;
-        write(&area, &group.title, (middle, 12), TEXT + 6, (HPos::Center, VPos::Top))?;
+        let middle = whole / 2;
+        if titled {
+            write(&area, &group.title, (middle, 12), TEXT + 6, (HPos::Center, VPos::Top))?;
+        }
         let what = format!("{}, {}", found.layer, found.setting);
-        write(&area, &what, (middle, TEXT + 30), TEXT, (HPos::Center, VPos::Top))?;
+        write(&area, &what, (middle, top - TEXT - 20), TEXT, (HPos::Center, VPos::Top))?;
         for (index, ((name, levels), bins)) in panels.iter().zip(&counted).enumerate() {
             let start = top + index as i32 * row + TEXT + 20;
             let bottom = start + HEIGHT;
             let zeros = levels.iter().filter(|level| **level == 0).count();
-            let title = format!("{name}: {:.1} % zeros", share(zeros));
+            let label = panel_label(group.layout, index, panels.len());
+            let label = label.map_or(String::new(), |label| format!("{label} "));
+            let title = format!("{label}{name}: {:.1} % zeros", share(zeros));
             write(&area, &title, (middle, start - 8), TEXT, (HPos::Center, VPos::Bottom))?;
             for (value, text) in y.ticks(4) {
                 let at = y.place(value, bottom, start);
@@ -163,8 +169,16 @@ mod tests {
         let choice = Choice::new(ChooseOn::default(), &[]);
         let (points, records) = (Vec::new(), Vec::new());
         let (comparisons, published) = (Vec::new(), Vec::new());
-        let group =
-            Group { title: "t".into(), points, records, comparisons, published, methods: &methods, choice };
+        let group = Group {
+            title: "t".into(),
+            layout: Default::default(),
+            points,
+            records,
+            comparisons,
+            published,
+            methods: &methods,
+            choice,
+        };
         let drawing = draw(&group, &insight).unwrap().unwrap();
         let count = |method: &str| -> usize {
             let rows = drawing.csv.lines().filter(|line| line.starts_with(&format!("{method},")));

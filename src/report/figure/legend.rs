@@ -1,6 +1,6 @@
 //! The legend below a chart's plots: one entry per series, in columns.
 
-use super::canvas::{Area, GREY, MARKER, TEXT, WIDTH, dashes, stroke, width, write};
+use super::canvas::{Area, GREY, MARKER, TEXT, dashes, stroke, width, write};
 use super::series::Panel;
 use super::style::Style;
 use crate::Result;
@@ -20,11 +20,12 @@ enum Sign {
 pub(super) struct Legend {
     entries: Vec<(String, Sign)>,
     columns: i32,
+    wide: i32,
 }
 
 impl Legend {
-    /// The series of `panels`; `baseline` and `backdrop` name the dashed line and the grey one, where there are any.
-    pub fn new(panels: &[Panel], baseline: &str, backdrop: &str) -> Self {
+    /// The series of `panels` below a drawing of a width; `baseline` and `backdrop` name the dashed line and the grey one, where there are any.
+    pub fn new(panels: &[Panel], baseline: &str, backdrop: &str, wide: i32) -> Self {
         let mut entries: Vec<(String, Sign)> = Vec::new();
         for line in panels.iter().flat_map(|panel| &panel.lines) {
             if !line.name.is_empty() && !entries.iter().any(|(name, _)| *name == line.name) {
@@ -38,8 +39,8 @@ impl Legend {
             entries.push((backdrop.into(), Sign::Wide));
         }
         let longest = entries.iter().map(|(name, _)| width(name, TEXT)).max().unwrap_or(0);
-        let columns = ((WIDTH as i32 - 60) / (longest + 130)).clamp(1, entries.len().max(1) as i32);
-        Self { entries, columns }
+        let columns = ((wide - 60) / (longest + 130)).clamp(1, entries.len().max(1) as i32);
+        Self { entries, columns, wide }
     }
 
     pub fn height(&self) -> i32 {
@@ -47,7 +48,7 @@ impl Legend {
     }
 
     pub fn draw(&self, area: &Area<'_>, top: i32) -> Result<()> {
-        let wide = (WIDTH as i32 - 60) / self.columns;
+        let wide = (self.wide - 60) / self.columns;
         for (index, (name, sign)) in self.entries.iter().enumerate() {
             let (row, column) = (index as i32 / self.columns, index as i32 % self.columns);
             let (x, y) = (40 + column * wide, top + row * LINE + LINE / 2);

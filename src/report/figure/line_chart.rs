@@ -18,6 +18,7 @@ pub fn line_chart(title: &str, labels: [&str; 2], lines: Vec<(String, Vec<(f64, 
     });
     let chart = Chart {
         title,
+        style: Default::default(),
         x_label: labels[0],
         y_label: labels[1],
         panels: vec![Panel::new("", lines.collect())],

@@ -1,9 +1,10 @@
 //! Relevance against magnitude: one two-dimensional histogram per layer, with the correlation of the two.
 
-use super::canvas::{Area, TEXT, WIDTH, failed, stroke, width, write};
-use super::render::FONT;
+use super::canvas::{Area, TEXT, failed, is_wide, stroke, wide, width, write, write_upwards};
+use super::colour_bar;
 use super::{Drawing, Figure, Source};
 use crate::insight::ExplainedLayer;
+use crate::spec::FigureStyle;
 use crate::{Error, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -13,9 +14,9 @@ pub(super) static RELEVANCE: Figure = Figure {
     about: "relevance (LRP) against magnitude of the weights of each layer; both relative to the layer's largest, \
             relevance as its square root because it spans decades; darker: more weights (logarithmic); r: correlation of \
             |weight| and |relevance|",
-    draw: Source::Weights(|_, insight| match insight.layers.is_empty() {
+    draw: Source::Weights(|group, insight| match insight.layers.is_empty() {
         true => Ok(None),
-        false => relevance_over_magnitude(&insight.layers).map(Some),
+        false => relevance_over_magnitude(&insight.layers, group.layout).map(Some),
     }),
 };
 
@@ -48,16 +49,18 @@ fn shade(share: f64) -> RGBColor {
 ///
 /// # Errors
 /// [`Error::Input`] when there is nothing to draw.
-pub fn relevance_over_magnitude(layers: &[ExplainedLayer]) -> Result<Drawing> {
+pub fn relevance_over_magnitude(layers: &[ExplainedLayer], layout: FigureStyle) -> Result<Drawing> {
     if layers.is_empty() {
         return Err(Error::input("there are no weights to draw"));
     }
-    let columns = layers.len().min(3) as i32;
+    let columns = layers.len().min(if is_wide(layout) { 6 } else { 3 }) as i32;
     let rows = (layers.len() as i32 + columns - 1) / columns;
-    let (left, gap, title) = (90, 40, 2 * TEXT + 16);
-    let side = ((WIDTH as i32 - left - 20) / columns - gap).min(620);
+    let whole = wide(layout);
+    let (left, gap, title) = (90 + width("0.5", TEXT), 40, 2 * TEXT + 16);
+    let side = ((whole - left - 20) / columns - gap).min(620);
     let row = side + title + 20;
-    let size = (WIDTH, (rows * row + TEXT + 50) as u32);
+    let foot = rows * row + TEXT + 20;
+    let size = (whole as u32, (foot + TEXT + 40 + colour_bar::HEIGHT) as u32);
     let mut svg = String::new();
     let mut csv = String::from("layer,correlation,magnitude_bin,relevance_bin,weights\n");
     {
@@ -66,11 +69,16 @@ pub fn relevance_over_magnitude(layers: &[ExplainedLayer]) -> Result<Drawing> {
         for (index, layer) in layers.iter().enumerate() {
             let at = (left + index as i32 % columns * (side + gap), index as i32 / columns * row + title);
             cell(&area, layer, at, side, &mut csv)?;
+            // Numbers at the first plot of a row and the last of a column.
+            let (first, last) = (index as i32 % columns == 0, index + columns as usize >= layers.len());
+            ticks(&area, at, side, (first, last))?;
         }
-        let foot = rows * row + 10;
-        write(&area, "|weight| / largest", (WIDTH as i32 / 2, foot), TEXT, (HPos::Center, VPos::Top))?;
-        let middle = (TEXT / 2 + 12, (rows * row) / 2);
-        super::canvas::write_upwards(&area, "√(|relevance| / largest)", middle, TEXT)?;
+        let middle = left + (columns * (side + gap) - gap) / 2;
+        write(&area, "|weight| / largest", (middle, foot), TEXT, (HPos::Center, VPos::Top))?;
+        write_upwards(&area, "√(|relevance| / largest)", (TEXT / 2 + 12, rows * row / 2), TEXT)?;
+        let bar = (whole / 2, whole - 160, foot + TEXT + 30);
+        let texts = [(0.0, "one".into()), (1.0, "most".into())];
+        colour_bar::draw(&area, bar, "weights in a bin (log)", &texts, shade)?;
         area.present().map_err(failed)?;
     }
     Ok(Drawing { svg, csv })
@@ -102,9 +110,25 @@ fn cell(area: &Area<'_>, layer: &ExplainedLayer, at: (i32, i32), side: i32, csv:
     let middle = at.0 + side / 2;
     write(area, name, (middle, at.1 - TEXT - 8), size, (HPos::Center, VPos::Bottom))?;
     let r = layer.correlation.map_or("r = –".into(), |r| format!("r = {r:.2}"));
-    let style = (FONT, TEXT).into_font().color(&BLACK);
-    let anchor = plotters::style::text_anchor::Pos::new(HPos::Center, VPos::Bottom);
-    area.draw(&Text::new(r, (middle, at.1 - 4), style.pos(anchor))).map_err(failed)
+    write(area, &r, (middle, at.1 - 4), TEXT, (HPos::Center, VPos::Bottom))
+}
+
+/// Ticks at 0, ½ and 1 on both axes, with numbers left of a `first` plot and below a `last` one.
+fn ticks(area: &Area<'_>, at: (i32, i32), side: i32, (first, last): (bool, bool)) -> Result<()> {
+    let grey = RGBColor(90, 90, 90);
+    for (share, text) in [(0.0, "0"), (0.5, "0.5"), (1.0, "1")] {
+        let along = (f64::from(side) * share).round() as i32;
+        let (x, y) = (at.0 + along, at.1 + side - along);
+        stroke(area, vec![(x, at.1 + side), (x, at.1 + side + 8)], grey, 3)?;
+        stroke(area, vec![(at.0 - 8, y), (at.0, y)], grey, 3)?;
+        if last {
+            write(area, text, (x, at.1 + side + 12), TEXT, (HPos::Center, VPos::Top))?;
+        }
+        if first {
+            write(area, text, (at.0 - 14, y), TEXT, (HPos::Right, VPos::Center))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -120,7 +144,7 @@ mod tests {
             relevance: (0..1000).map(|i| (i as f32 * 0.11).cos().powi(3)).collect(),
             correlation: Some(0.25),
         };
-        let drawing = relevance_over_magnitude(&[layer]).unwrap();
+        let drawing = relevance_over_magnitude(&[layer], FigureStyle::default()).unwrap();
         let weights = drawing
             .csv
             .lines()
@@ -128,8 +152,10 @@ mod tests {
             .map(|line| line.rsplit(',').next().unwrap().parse::<usize>().unwrap());
         assert_eq!(weights.sum::<usize>(), 1000);
         assert!(drawing.svg.contains("r = 0.25"));
-        let rectangles = drawing.svg.matches("<rect").count();
-        assert_eq!(rectangles, drawing.csv.lines().count(), "one per occupied bin, and the background");
-        assert!(relevance_over_magnitude(&[]).is_err());
+        // One per occupied bin, the background, and those of the colour bar.
+        let bins = drawing.csv.lines().count() - 1;
+        assert!(drawing.svg.matches("<rect").count() > bins + 1);
+        assert!(["one", "most", "0.5"].iter().all(|text| drawing.svg.contains(text)));
+        assert!(relevance_over_magnitude(&[], FigureStyle::default()).is_err());
     }
 }

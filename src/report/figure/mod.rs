@@ -6,6 +6,7 @@ mod accuracy;
 mod axis;
 mod canvas;
 mod chart;
+mod colour_bar;
 mod depth;
 mod dot_plot;
 mod forest;
@@ -31,6 +32,7 @@ use crate::Result;
 use crate::insight::Insight;
 use crate::record::{Metric, RunRecord};
 use crate::registry::{Catalogue, Named};
+use crate::spec::FigureStyle;
 
 /// A drawn figure.
 pub struct Drawing {
@@ -59,6 +61,8 @@ impl Drawing {
 pub struct Group<'a> {
     /// Title of the figure.
     pub title: String,
+    /// How it is set for print.
+    pub layout: FigureStyle,
     /// Working points: runs that differ in nothing but their seed.
     pub points: Vec<&'a WorkingPoint>,
     /// The finished runs.

@@ -61,6 +61,7 @@ mod tests {
         };
         let chart = |lines: Vec<Line>| Chart {
             title: "t",
+            style: Default::default(),
             x_label: "x",
             y_label: "y",
             panels: vec![Panel::new("", lines)],

@@ -3,7 +3,10 @@
 
 use super::accuracy::{baseline, floor, widths};
 use super::axis::Axis;
-use super::canvas::{Area, GREY, TEXT, TITLE, WIDTH, dashes, stroke, width, write, write_upwards};
+use super::canvas::{
+    Area, GREY, TEXT, dashes, is_wide, panel_label, stroke, title_room, wide, width, write, write_title,
+    write_upwards,
+};
 use super::layers::{Layers, xml};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
@@ -18,7 +21,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 pub(super) static OVER_SPARSITY: Figure = Figure {
     name: "accuracy_over_sparsity",
-    about: "top-1 accuracy over the share of zero weights; colour: method, marker: bit width; steps: what a method reaches \
+    about: "top-1 accuracy over sparsity, the share of zero weights; colour: method, marker: bit width; steps: what a method reaches \
             at a bit width; pale: another setting of the method is better in both; bars: standard deviation over seeds",
     draw: Source::Records(|group| {
         draw(
@@ -187,24 +190,25 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
     let top_axis = if savings.kilobytes { TEXT + 36 } else { 0 };
     let block = HEIGHT + top_axis + TEXT + 60;
     let legend = Legend::new(&series, height.is_some(), savings.kilobytes, !others.is_empty(), group);
+    let (whole, columns) = (wide(group.layout), if is_wide(group.layout) { plots.len() as i32 } else { 1 });
+    let share = whole / columns;
     let below = total - shown(floor);
     let notes = i32::from(below > 0);
-    let top = TITLE + 36;
-    let bottom = top + plots.len() as i32 * block + TEXT;
-    let size = (WIDTH, (bottom + legend.height() + notes * LINE + 10) as u32);
+    let top = title_room(group.layout);
+    let bottom = top + plots.len() as i32 / columns * block + TEXT;
+    let size = (whole as u32, (bottom + legend.height() + notes * LINE + 10) as u32);
     let mut layers = Layers::new(size)?;
-    layers.add("", |area| {
-        write(area, &group.title, (WIDTH as i32 / 2, 16), TITLE, (HPos::Center, VPos::Top))
-    })?;
+    layers.add("", |area| write_title(area, &group.title, group.layout))?;
     for (index, from) in plots.iter().enumerate() {
-        let start = top + index as i32 * block + top_axis;
-        let metric = group.metric();
-        let Some(plot) = Plot::new(&series, &others, savings, *from, height, start, metric) else {
+        let (row, column) = (index as i32 / columns, index as i32 % columns);
+        let start = (column * share, top + row * block + top_axis);
+        let Some(plot) = Plot::new(&series, &others, savings, (*from, height), start, share) else {
             continue;
         };
-        let letter = (plots.len() > 1).then(|| ["(a)", "(b)"][index.min(1)]);
+        let plot = Plot { metric: group.metric(), ..plot };
+        let letter = panel_label(group.layout, index, plots.len());
         let full = group.points.iter().find_map(|point| point.full_precision).filter(|_| savings.kilobytes);
-        layers.add("", |area| plot.axes(area, letter, full.map(|full| full.mean / 1000.0)))?;
+        layers.add("", |area| plot.axes(area, letter.as_deref(), full.map(|full| full.mean / 1000.0)))?;
         if savings.kilobytes {
             let all = series.iter().flat_map(|s| &s.marks).map(|m| (m.x.mean, m.point.score.mean));
             let path = steps(&front(all.filter(|(_, y)| y >= from)));
@@ -224,13 +228,10 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
         plot.others(&mut layers, &others)?;
     }
     layers.add("", |area| {
-        write(
-            area,
-            savings.label,
-            ((plots_left() + WIDTH as i32) / 2, bottom - TEXT - 14),
-            TEXT,
-            (HPos::Center, VPos::Top),
-        )?;
+        for column in 0..columns {
+            let middle = column * share + (plots_left() + share) / 2;
+            write(area, savings.label, (middle, bottom - TEXT - 14), TEXT, (HPos::Center, VPos::Top))?;
+        }
         legend.draw(area, bottom + 4)?;
         let text = format!("{below} points below {floor:.0} % are not shown");
         match below {
@@ -260,10 +261,9 @@ impl Plot {
         series: &[Series<'_>],
         others: &[Other],
         savings: &Savings,
-        from: f64,
-        baseline: Option<f64>,
-        top: i32,
-        metric: Metric,
+        (from, baseline): (f64, Option<f64>),
+        (start, top): (i32, i32),
+        share: i32,
     ) -> Option<Self> {
         let marks = || series.iter().flat_map(|s| &s.marks).filter(|m| m.point.score.mean >= from);
         let theirs = || others.iter().filter(|other| other.y >= from);
@@ -272,7 +272,8 @@ impl Plot {
             marks().map(|m| m.point.score.mean).chain(theirs().map(|o| o.y)).chain(baseline),
             false,
         )?;
-        Some(Self { left: plots_left(), right: WIDTH as i32 - 40, top, bottom: top + HEIGHT, x, y, metric })
+        let (left, right) = (start + plots_left(), start + share - 40);
+        Some(Self { left, right, top, bottom: top + HEIGHT, x, y, metric: Metric::Top1 })
     }
 
     fn place(&self, x: f64, y: f64) -> (i32, i32) {
@@ -300,15 +301,18 @@ impl Plot {
             }
         }
         if full.is_some() {
-            write(area, "kB", (30, top - 12), TEXT, (HPos::Left, VPos::Bottom))?;
+            write(area, "kB", (left - 60, top - 12), TEXT, (HPos::Right, VPos::Bottom))?;
         }
+        let start = left - plots_left();
         if let Some(letter) = letter {
-            write(area, letter, (right - 16, top + 12), TEXT, (HPos::Right, VPos::Top))?;
+            // Beside the axis: nothing is drawn there, whatever the data.
+            let (y, anchor) = if full.is_some() { (top - 12, VPos::Bottom) } else { (top, VPos::Top) };
+            write(area, letter, (start + 12, y), TEXT, (HPos::Left, anchor))?;
         }
         write_upwards(
             area,
             &format!("{}, %", self.metric.long_name()),
-            (TEXT / 2 + 8, (top + bottom) / 2),
+            (start + TEXT / 2 + 8, (top + bottom) / 2),
             TEXT,
         )?;
         let corners = vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
@@ -398,6 +402,7 @@ enum Sign {
 struct Legend {
     entries: Vec<(String, Sign)>,
     columns: i32,
+    wide: i32,
 }
 
 impl Legend {
@@ -418,8 +423,9 @@ impl Legend {
         entries.extend(front.then(|| ("front of all".into(), Sign::Wide)));
         entries.extend(published.then(|| ("published".into(), Sign::Published)));
         let longest = entries.iter().map(|(name, _)| width(name, TEXT)).max().unwrap_or(0);
-        let columns = ((WIDTH as i32 - 60) / (longest + 120)).clamp(1, entries.len().max(1) as i32);
-        Self { entries, columns }
+        let wide = wide(group.layout);
+        let columns = ((wide - 60) / (longest + 120)).clamp(1, entries.len().max(1) as i32);
+        Self { entries, columns, wide }
     }
 
     fn height(&self) -> i32 {
@@ -427,7 +433,7 @@ impl Legend {
     }
 
     fn draw(&self, area: &Area<'_>, top: i32) -> Result<()> {
-        let wide = (WIDTH as i32 - 60) / self.columns;
+        let wide = (self.wide - 60) / self.columns;
         for (index, (name, sign)) in self.entries.iter().enumerate() {
             let (row, column) = (index as i32 / self.columns, index as i32 % self.columns);
             let (x, y) = (40 + column * wide, top + row * LINE + LINE / 2);

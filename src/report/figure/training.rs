@@ -71,6 +71,7 @@ fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
     }
     Chart {
         title: &group.title,
+        style: group.layout,
         x_label: "epoch",
         y_label: &match group.metric() {
             Metric::Top1 => "validation accuracy, %".to_owned(),
@@ -129,6 +130,7 @@ fn cost(group: &Group<'_>) -> Result<Option<Drawing>> {
     }
     Chart {
         title: &group.title,
+        style: group.layout,
         x_label: "wall time of an epoch, s",
         y_label: "peak memory, MB",
         panels: vec![Panel::new("", lines)],

@@ -9,12 +9,14 @@ use crate::report::published::Source;
 use crate::report::records::finished;
 use crate::report::statistics::compare;
 use crate::report::tables::WorkingPoint;
+use crate::spec::{FigureStyle, FigureWidth};
 use serde_json::json;
 
 fn group<'a>(points: &'a [WorkingPoint], records: &'a [RunRecord], methods: &'a Methods) -> Group<'a> {
     let points: Vec<&WorkingPoint> = points.iter().collect();
     Group {
         title: "cifar10, resnet20".into(),
+        layout: Default::default(),
         choice: Choice::new(ChooseOn::Validation, &points),
         points,
         records: finished(records).collect(),
@@ -48,25 +50,17 @@ fn figures_show_their_csv() {
         let group = Group { comparisons: compared.iter().collect(), ..group(&points, &records, &methods) };
         let drawing = draw(&group).unwrap().unwrap_or_else(|| panic!("{} is empty", kind.name));
         drawn += 1;
-        let document = roxmltree::Document::parse(&drawing.svg).unwrap();
-        let number =
-            |node: &roxmltree::Node, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
-        let root = document.root_element();
-        let (width, height) = (number(&root, "width"), number(&root, "height"));
-        let texts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("text")).collect();
-        for node in &texts {
-            let (x, y) = (number(node, "x"), number(node, "y"));
-            let content = node.text().unwrap_or_default().trim();
-            let long = content.chars().count() as f64 * number(node, "font-size") * 0.5;
-            let (from, to) = match node.attribute("text-anchor") {
-                Some("middle") => (x - long / 2.0, x + long / 2.0),
-                Some("end") => (x - long, x),
-                _ => (x, x + long),
-            };
-            let turned = node.attribute("transform").is_some();
-            assert!(turned || (from >= 0.0 && to <= width), "{}: '{content}' from {from} to {to}", kind.name);
-            assert!((0.0..=height).contains(&y), "{}: '{content}' at {y}", kind.name);
+        assert!(drawing.svg.contains(">\ncifar10, resnet20\n</text>"), "{}: no title", kind.name);
+        // A page's width without a title and letters shows the same.
+        let style = FigureStyle { width: FigureWidth::Page, titles: false, panel_labels: false };
+        let wide = draw(&Group { layout: style, ..group }).unwrap().unwrap();
+        assert_eq!(wide.csv, drawing.csv);
+        assert!(!["cifar10, resnet20", "(a)"].iter().any(|text| wide.svg.contains(text)), "{}", kind.name);
+        for drawing in [&drawing, &wide] {
+            text_lies_inside(&drawing.svg, kind.name);
         }
+        let document = roxmltree::Document::parse(&drawing.svg).unwrap();
+        let texts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("text")).collect();
         let shown: Vec<&str> = texts.iter().filter_map(|node| node.text()).map(str::trim).collect();
         let mut lines = csv(&drawing.csv);
         let header = lines.remove(0);
@@ -87,6 +81,26 @@ fn figures_show_their_csv() {
         assert!(document.windows(9).any(|window| window == b"/FontFile"), "{}: no font", kind.name);
     }
     assert_eq!(drawn, 9);
+}
+
+fn text_lies_inside(svg: &str, kind: &str) {
+    let document = roxmltree::Document::parse(svg).unwrap();
+    let number = |node: &roxmltree::Node, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
+    let root = document.root_element();
+    let (width, height) = (number(&root, "width"), number(&root, "height"));
+    for node in document.descendants().filter(|node| node.has_tag_name("text")) {
+        let (x, y) = (number(&node, "x"), number(&node, "y"));
+        let content = node.text().unwrap_or_default().trim();
+        let long = content.chars().count() as f64 * number(&node, "font-size") * 0.5;
+        let (from, to) = match node.attribute("text-anchor") {
+            Some("middle") => (x - long / 2.0, x + long / 2.0),
+            Some("end") => (x - long, x),
+            _ => (x, x + long),
+        };
+        let turned = node.attribute("transform").is_some();
+        assert!(turned || (from >= 0.0 && to <= width), "{kind}: '{content}' from {from} to {to}");
+        assert!((0.0..=height).contains(&y), "{kind}: '{content}' at {y}");
+    }
 }
 
 /// Points, baseline and floor of the chart: each point above the floor is one marker, the others are counted below it.

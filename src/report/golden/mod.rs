@@ -1,6 +1,7 @@
 //! Golden and structural tests of reports, on records whose statistics can be worked out by hand.
 
 mod figures;
+mod metrics;
 mod statistics;
 
 use super::archive;

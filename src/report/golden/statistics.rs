@@ -4,7 +4,7 @@ use super::{Markdown, compared, methods, points, record, records, text};
 use crate::record::{Metric, Metrics, Outcome, RunRecord, Score};
 use crate::report::choice::ChooseOn;
 use crate::report::export::Exporter as _;
-use crate::report::statistics::{at_equal, compare, hypervolumes};
+use crate::report::statistics::{Comparison, at_equal, compare, hypervolumes};
 use crate::report::tables::{comparison, nothing_compared, raw};
 use serde_json::{Value, json};
 
@@ -54,6 +54,18 @@ fn paired_difference_and_verdict() {
         overall(&records(2))
             .verdict()
             .starts_with("No difference between ECQx and ECQ at equal size is shown")
+    );
+    // What two seeds cannot bound is said in words: no interval whose ends are no use.
+    let unbounded = Comparison { size_seeds: 2, size_interval: None, ..overall(&records(3)) };
+    assert_eq!(
+        unbounded.size_verdict().unwrap(),
+        "No difference in size between ECQx and ECQ at equal accuracy is shown: the 2 seeds do not bound the ratio within a \
+         factor of 4."
+    );
+    let wide = Comparison { seeds: 2, interval: Some((-20.0, 21.2)), ..overall(&records(3)) };
+    assert_eq!(
+        wide.verdict(),
+        "No difference between ECQx and ECQ at equal size is shown (+0.60 pp): the 2 seeds do not bound it within 5 pp."
     );
     // With one seed there is no interval, and the sentence says so.
     let single = overall(&records(1));

@@ -34,13 +34,16 @@ pub struct Comparison {
     pub interval: Option<Interval>,
     /// Geometric mean of size reference / other over the common range of accuracy; below 1 where the reference is smaller.
     pub size_ratio: Option<f64>,
-    /// 95 % t-interval of it.
+    /// 95 % t-interval of it; `None` also where it reaches further than four times the ratio to either side.
     pub size_interval: Option<Interval>,
     /// Seeds of which both curves share a range of accuracies.
     pub size_seeds: usize,
     /// Settings of both methods, bit width and strength aside; who has more chooses from more.
     pub variants: (usize, usize),
 }
+
+/// Factor from the mean ratio to the ends of its interval beyond which the interval says nothing of sizes.
+const BOUND: f64 = 4.0;
 
 /// Seeds from which on a verdict says `is` in place of `suggest`.
 pub const ENOUGH_SEEDS: usize = 5;
@@ -68,6 +71,16 @@ impl Comparison {
                 self.chosen()
             );
         };
+        // Such an interval is one of ways to fail, and its ends would only look like numbers.
+        if high - low > 2.0 * DEPTH {
+            return format!(
+                "No difference between {ours} and {theirs} at equal size is shown ({} pp{}): the {} seeds do not bound it \
+                 within {DEPTH} pp.",
+                signed(difference, 2),
+                self.chosen(),
+                self.seeds
+            );
+        }
         let tail = format!(
             "({} pp, 95 % interval {} … {}, {} seeds{})",
             signed(difference, 2),
@@ -99,6 +112,13 @@ impl Comparison {
             _ => format!("{} times {word}", fixed(ratio.max(1.0 / ratio), 1)),
         };
         let Some((low, high)) = self.size_interval else {
+            if self.size_seeds > 1 {
+                return Some(format!(
+                    "No difference in size between {ours} and {theirs} at equal accuracy is shown: the {} seeds do not \
+                     bound the ratio within a factor of {BOUND}.",
+                    self.size_seeds
+                ));
+            }
             return Some(format!(
                 "One seed: at equal {score} the files of {ours} are {by} than those of {theirs}; without an interval this \
                  is no evidence."
@@ -209,7 +229,10 @@ fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint], on: ChooseOn) -> Compa
         difference: summary.map(|s| s.mean),
         interval: summary.and_then(|s| s.interval()),
         size_ratio: ratio.map(|s| s.mean.exp()),
-        size_interval: ratio.and_then(|s| s.interval()).map(|(low, high)| (low.exp(), high.exp())),
+        size_interval: ratio
+            .filter(|s| s.half_width().is_some_and(|half| half <= BOUND.ln()))
+            .and_then(|s| s.interval())
+            .map(|(low, high)| (low.exp(), high.exp())),
         size_seeds: ratios.len(),
         variants: (variants(ours), variants(theirs)),
     }

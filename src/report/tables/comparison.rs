@@ -64,7 +64,8 @@ pub fn comparison(
                  at most 5 points lost, paired by seed; size ratio: {name} over the other at equal accuracy. Both methods \
                  are read along the same settings for every seed: those run with all seeds that they share, on the front of \
                  {} accuracy; what is read along them is test accuracy. Intervals: 95 % \
-                 t-intervals over seeds, none with a single seed; each stands for itself, so of twenty comparisons of equal \
+                 t-intervals over seeds, none with a single seed, nor for a ratio that they do not bound within a factor of \
+                 four; each stands for itself, so of twenty comparisons of equal \
                  methods one is expected to look different. A row without bits is over all.",
                 on.name()
             )

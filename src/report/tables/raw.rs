@@ -36,6 +36,7 @@ pub fn raw(records: &[RunRecord], methods: &Methods) -> Result<Table> {
         real("p", records, RunRecord::p),
         text("parameters", records, |r| Some(parameters(r))),
         integer("seed", records, |r| Some(r.seed)),
+        integer("baseline_seed", records, RunRecord::baseline_seed),
         text("status", records, |r| Some(r.outcome.name())),
         real("top1_percent", records, test(|m| Some(m.value()))),
         real("top5_percent", records, test(|m| other(m, Metric::Top5))),

@@ -1,6 +1,7 @@
 //! What an experiment says of a program of the user's: its name in tables, and the files that decide what it does, whose
 //! digests become part of the run.
 
+use super::Entry;
 use crate::quant::Method;
 use crate::registry::{Catalogue, Kind, found};
 use crate::{Error, Result};
@@ -75,6 +76,35 @@ pub(super) fn check_checkpoint(parameters: &Map<String, Value>, methods: &Catalo
         Some(Value::String(label)) => check_label(label, methods),
         _ => Ok(()),
     }
+}
+
+/// Checks that entries that name different checkpoints are told apart in tables.
+///
+/// # Errors
+/// [`Error::Input`] naming the later of two.
+pub(super) fn check_distinct(entries: &[Entry], methods: &Catalogue<Method>) -> Result<()> {
+    let reads = |entry: &&Entry| methods.get(&entry.method).is_some_and(Method::reads_checkpoint);
+    let entries: Vec<&Entry> = entries.iter().filter(reads).collect();
+    let label = |entry: &Entry| {
+        entry.parameters.get("label").and_then(Value::as_str).unwrap_or(&entry.method).to_owned()
+    };
+    for (i, entry) in entries.iter().enumerate() {
+        let is_same = |other: &&&Entry| {
+            label(other) == label(entry) && other.parameters.get("weights") != entry.parameters.get("weights")
+        };
+        if let Some(other) = entries[..i].iter().find(is_same) {
+            return Err(Error::input_hint(
+                format!(
+                    "{}: other files than {} under the same label, '{}'",
+                    entry.place,
+                    other.place,
+                    label(entry)
+                ),
+                "tables and figures could not tell them apart: give each a 'label'",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a word of a command names a file beside the experiment. Absolute paths are interpreters: other machines have

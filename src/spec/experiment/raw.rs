@@ -59,6 +59,37 @@ impl<'de> Deserialize<'de> for Seeds {
     }
 }
 
+/// `baseline.seed`: a number, or `per_run`.
+#[derive(Clone, Copy)]
+pub(super) enum BaselineSeed {
+    /// One baseline for all runs.
+    One(u64),
+    /// A baseline per run seed, trained with that seed.
+    PerRun,
+}
+
+impl<'de> Deserialize<'de> for BaselineSeed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+        impl Visitor<'_> for Forms {
+            type Value = BaselineSeed;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a whole number, or per_run")
+            }
+            fn visit_u64<E: Error>(self, seed: u64) -> Result<BaselineSeed, E> {
+                Ok(BaselineSeed::One(seed))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<BaselineSeed, E> {
+                match text {
+                    "per_run" => Ok(BaselineSeed::PerRun),
+                    other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Forms)
+    }
+}
+
 /// `bits`: a bit width, a list of them, or `auto` (`None`): those that a budget allows.
 pub(super) struct Bits(pub Vec<Option<u32>>);
 

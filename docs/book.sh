@@ -1,0 +1,24 @@
+#!/bin/sh
+# Lays out the pages of the book in a folder, as in the repository, so that links between docs/ and the pages around it
+# hold: sh docs/book.sh FOLDER
+set -eu
+cd "$(dirname "$0")/.."
+to=$1
+rm -rf "$to"
+mkdir -p "$to"
+for file in docs/*.md docs/*.svg *.md results/*.md results/*/*.md results/*/*.png examples/*.rs; do
+  mkdir -p "$to/$(dirname "$file")"
+  cp "$file" "$to/$file"
+done
+# mdbook wants the table of contents at the top.
+sed -e 's|](\([a-z-]*\.md\))|](docs/\1)|' -e 's|](README.md)|](docs/README.md)|' docs/SUMMARY.md > "$to/SUMMARY.md"
+rm "$to/docs/SUMMARY.md"
+cat >> "$to/SUMMARY.md" <<'MD'
+
+# The project
+
+- [README](README.md)
+- [Results](results/README.md)
+- [Contributing](CONTRIBUTING.md)
+- [Changelog](CHANGELOG.md)
+MD
