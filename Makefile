@@ -11,13 +11,16 @@ PROFILE ?= quick
 # Folder with the real data sets; empty or missing means that only the embedded sets run.
 DATA ?= $(ECQX_DATA)
 
-.PHONY: help results build wheel reproduce test test-engines check lint bench bench-reference doc clean
+.PHONY: help results build gpu wheel reproduce test test-engines check lint bench bench-reference doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary
 	$(CARGO) build --release --locked
+
+gpu: ## Build the binary for NVIDIA GPUs in target/gpu (needs a CUDA toolkit; docs/gpu.md)
+	CARGO="$(CARGO)" tools/cuda-build.sh
 
 wheel: ## Build the wheel (program and Python package) in target/wheels, with maturin in a virtual environment
 	test -x target/wheel-venv/bin/maturin || { python3 -m venv target/wheel-venv && target/wheel-venv/bin/pip install --quiet maturin; }
