@@ -1,6 +1,7 @@
 //! Batches: shuffled, augmented and decoded in a background thread while the previous one is being learned from.
 
 use crate::data::{Dataset, Split};
+use crate::nn::transfer;
 use crate::rng::{Rng, RngState};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
@@ -12,6 +13,17 @@ pub struct Batch {
     pub inputs: Tensor,
     /// One class per sample.
     pub targets: Vec<u32>,
+}
+
+impl Batch {
+    /// The first samples; all where `count` is `None`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when the device fails.
+    pub fn first(&self, count: Option<usize>) -> Result<(Tensor, &[u32])> {
+        let count = count.map_or(self.targets.len(), |count| count.min(self.targets.len()));
+        Ok((self.inputs.narrow(0, 0, count)?, &self.targets[..count]))
+    }
 }
 
 /// Batches waiting ahead of the loop.
@@ -37,7 +49,7 @@ fn fill(
     dataset.fill(split, indices, augment, &mut inputs, &mut targets)?;
     let mut shape = vec![indices.len()];
     shape.extend(dataset.input_shape());
-    Ok(Batch { inputs: Tensor::from_vec(inputs, shape, device)?, targets })
+    Ok(Batch { inputs: transfer::tensor(inputs, shape, device)?, targets })
 }
 
 /// Batches that `samples` are cut into. A last batch of one sample joins the batch before it: batch norm has no variance of

@@ -3,7 +3,7 @@
 use super::batches;
 use super::observer::Observer;
 use crate::data::{Dataset, Split};
-use crate::nn::{Network, Parameters};
+use crate::nn::{Network, Parameters, transfer};
 use crate::record::Metrics;
 use crate::{Error, Result};
 
@@ -31,7 +31,7 @@ pub fn evaluate(
     let steps = n.div_ceil(BATCH);
     for (step, indices) in indices.chunks(BATCH).enumerate() {
         let batch = batches::read(dataset, split, indices, parameters.device())?;
-        let rows = network.infer(parameters, &batch.inputs)?.to_vec2::<f32>()?;
+        let rows = transfer::rows::<f32>(&network.infer(parameters, &batch.inputs)?)?;
         for (row, &target) in rows.iter().zip(&batch.targets) {
             let target = target as usize;
             let truth = row.get(target).copied().ok_or_else(|| {

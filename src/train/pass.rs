@@ -1,7 +1,7 @@
 //! One pass through the network and back, and the sums over an epoch's passes: what both loops share.
 
 use super::batches::Batch;
-use crate::nn::{Gradients, Mode, Network, Parameters, ops};
+use crate::nn::{Gradients, Mode, Network, Parameters, ops, transfer};
 use crate::rng::Rng;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -11,10 +11,32 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Pass {
     /// Gradients of all trained parameters.
     pub gradients: Gradients,
+    /// Mean cross entropy and samples whose highest logit is the true class, where the network is.
+    pub measured: Tensor,
+}
+
+/// What a pass measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
     /// Mean cross entropy.
     pub loss: f64,
     /// Samples whose highest logit is the true class.
     pub correct: usize,
+}
+
+impl Measured {
+    /// From the two values of [`Pass::measured`].
+    pub fn new(values: &[f64]) -> Self {
+        let value = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
+        Self { loss: value(0), correct: value(1) as usize }
+    }
+}
+
+impl Pass {
+    /// Reads what was measured.
+    pub fn read(&self) -> Result<Measured> {
+        Ok(Measured::new(&transfer::values(&self.measured.to_dtype(candle_core::DType::F64)?)?))
+    }
 }
 
 /// Runs a batch through the network in training mode and back.
@@ -28,12 +50,9 @@ pub(super) fn forward_backward(
     let mode = if frozen_norm { Mode::TrainingFrozenNorm(rng) } else { Mode::Training(rng) };
     let trace = network.forward(parameters, &batch.inputs, mode)?;
     let logits = trace.logits().detach();
-    let loss = ops::softmax_cross_entropy(&logits, &batch.targets)?;
-    let predicted = logits.argmax(1)?.to_vec1::<u32>()?;
-    let correct = predicted.iter().zip(&batch.targets).filter(|(p, t)| p == t).count();
-    let of_logits = ops::softmax_cross_entropy_backward(&logits, &batch.targets, 1.0)?;
-    let gradients = network.backward(parameters, trace, &of_logits)?;
-    Ok(Pass { gradients, loss: f64::from(loss.to_scalar::<f32>()?), correct })
+    let loss = ops::training_loss(&logits, &batch.targets)?;
+    let gradients = network.backward(parameters, trace, &loss.gradient)?;
+    Ok(Pass { gradients, measured: loss.measured })
 }
 
 /// Sums over an epoch.
@@ -50,17 +69,17 @@ impl Running {
     ///
     /// # Errors
     /// [`Error::Diverged`] when the loss is not finite.
-    pub fn add(&mut self, pass: &Pass, batch: &Batch, epoch: usize, step: usize) -> Result<()> {
-        if !pass.loss.is_finite() {
+    pub fn add(&mut self, measured: Measured, samples: usize, epoch: usize, step: usize) -> Result<()> {
+        if !measured.loss.is_finite() {
             return Err(Error::Diverged(format!(
                 "training diverged: the loss is {} at epoch {epoch}, step {}; a smaller learning rate may help",
-                pass.loss,
+                measured.loss,
                 step + 1
             )));
         }
-        self.loss += pass.loss;
-        self.correct += pass.correct;
-        self.samples += batch.targets.len();
+        self.loss += measured.loss;
+        self.correct += measured.correct;
+        self.samples += samples;
         self.batches += 1;
         Ok(())
     }
