@@ -14,13 +14,16 @@ DATA ?= $(ECQX_DATA)
 FETCH ?=
 MIRROR ?=
 
-.PHONY: help results build wheel wheel-tools try-wheel book reproduce test test-engines check lint bench bench-reference doc clean
+.PHONY: help results build gpu wheel wheel-tools try-wheel book reproduce test test-engines check lint bench bench-reference doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary
 	$(CARGO) build --release --locked
+
+gpu: ## Build the binary for NVIDIA GPUs in target/gpu (needs a CUDA toolkit; docs/gpu.md)
+	CARGO="$(CARGO)" tools/cuda-build.sh
 
 wheel-tools:
 	@test -x target/wheel-venv/bin/maturin || { python3 -m venv target/wheel-venv && target/wheel-venv/bin/pip install --quiet maturin; }

@@ -127,10 +127,18 @@ impl Error {
         match self {
             Self::Io { source, .. } => !NO_FILE.contains(&source.kind()),
             Self::Download { .. } => true,
-            // A tensor operation that fails would fail again: shapes and numbers come from the run itself.
-            Self::Tensor(_) => false,
+            // A tensor operation that fails would fail again: shapes and numbers come from the run itself. But what fills a
+            // device's memory now may have ended by then.
+            Self::Tensor(_) => self.is_out_of_memory(),
             _ => false,
         }
+    }
+
+    /// Whether a device had no memory left.
+    pub fn is_out_of_memory(&self) -> bool {
+        let Self::Tensor(error) = self else { return false };
+        let text = error.to_string().to_lowercase();
+        text.contains("out_of_memory") || text.contains("out of memory")
     }
 
     /// Whether every other run would fail in the same way: nothing can be written.
@@ -156,6 +164,9 @@ impl Error {
                 _ => None,
             },
             Self::Download { hint, .. } => Some(hint),
+            Self::Tensor(_) if self.is_out_of_memory() => {
+                Some("use fewer --jobs or a smaller batch_size, or end what else runs on the device")
+            }
             Self::StoreGone(_) => Some("was it moved while in use? run again with --store and its new place"),
             _ => None,
         }
@@ -227,5 +238,14 @@ mod tests {
         let error = Error::from(wrapped.context("layer conv1"));
         assert_eq!(error.to_string(), "tensor operation: layer conv1: shapes differ");
         assert!(std::error::Error::source(&error).is_none() && !error.is_transient());
+    }
+
+    /// A device without memory may have some later; the user is told what takes less.
+    #[test]
+    fn out_of_memory_may_pass() {
+        let driver = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+        let error = Error::from(candle_core::Error::Msg(driver.into()));
+        assert!(error.is_out_of_memory() && error.is_transient() && !error.is_user_error());
+        assert!(error.hint().is_some_and(|hint| hint.contains("--jobs")));
     }
 }

@@ -25,6 +25,7 @@ pub mod relevance;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod selftest;
 pub mod snapshot;
 pub mod spec;
 pub mod store;

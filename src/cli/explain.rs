@@ -11,7 +11,7 @@ use crate::io::{Output, write_output};
 use crate::model;
 use crate::model::checkpoint::{self, Checkpoint};
 use crate::nn::ops::{PRESENT, Targets};
-use crate::nn::{Network, Parameters};
+use crate::nn::{Network, Parameters, transfer};
 use crate::quant::quantizer::Relevances;
 use crate::relevance::lrp::{self, Explanation, Settings, Wanted};
 use crate::report::figure::{heat_maps, relevance_over_magnitude};
@@ -158,7 +158,7 @@ fn samples(path: &Path) -> Result<(Tensor, Vec<u32>)> {
         })
     };
     let (inputs, targets) = (take("input")?.to_dtype(DType::F32)?, take("target")?);
-    let targets = targets.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let targets = transfer::values::<f64>(&targets.to_dtype(DType::F64)?)?;
     if inputs.rank() < 2 || inputs.dims()[0] != targets.len() || targets.is_empty() {
         return Err(Error::input(format!(
             "{}: input has shape {:?}, target {} values: expected one class per sample",
@@ -250,7 +250,7 @@ fn explain(
 }
 
 fn sum(values: &Tensor) -> Result<f64> {
-    Ok(values.flatten_all()?.to_vec1::<f32>()?.iter().map(|&value| f64::from(value)).sum())
+    Ok(transfer::values::<f32>(values)?.iter().map(|&value| f64::from(value)).sum())
 }
 
 /// What is told about one weight tensor.
@@ -273,7 +273,7 @@ impl Layer {
 fn layers(parameters: &Parameters, found: &Explanation) -> Result<Vec<Layer>> {
     let mut relevances = Relevances::new();
     for (name, relevance) in &found.parameters {
-        relevances.insert(name.clone(), relevance.flatten_all()?.to_vec1::<f32>()?);
+        relevances.insert(name.clone(), transfer::values::<f32>(relevance)?);
     }
     let layer = |explained: ExplainedLayer| {
         let absolute = || explained.relevance.iter().map(|value| f64::from(value.abs()));
@@ -314,8 +314,8 @@ fn draw(
                 channels: *channels,
                 height: *height,
                 width: *width,
-                input: inputs.get(index)?.flatten_all()?.to_vec1()?,
-                relevance: relevance.get(index)?.flatten_all()?.to_vec1()?,
+                input: transfer::values(&inputs.get(index)?)?,
+                relevance: transfer::values(&relevance.get(index)?)?,
             });
         }
         drawings.push(("heat_maps", heat_maps(&maps, Default::default())?));

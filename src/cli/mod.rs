@@ -26,6 +26,7 @@ mod report;
 mod results;
 mod run;
 mod run_options;
+mod selftest;
 mod show;
 mod status;
 mod store;
@@ -34,6 +35,7 @@ mod validate;
 mod weights;
 
 use crate::Error;
+use crate::nn::backend;
 use crate::report::figure::{self, Figures};
 use crate::spec::Registry;
 pub use app::App;
@@ -98,10 +100,14 @@ impl Global {
     /// The compute device that `--device` names.
     ///
     /// # Errors
-    /// [`Error::Input`] for an unknown name, or for a GPU in a binary built without the feature `cuda`.
+    /// [`Error::Input`] for an unknown name, for a GPU that is not there or in a binary built without the feature `cuda`, and for an
+    /// `ECQX_BACKEND` that the device does not have.
     pub fn device(&self) -> crate::Result<candle_core::Device> {
         let index = match self.device.as_str() {
-            "cpu" => return Ok(candle_core::Device::Cpu),
+            "cpu" => {
+                backend::check_environment(&candle_core::Device::Cpu)?;
+                return Ok(candle_core::Device::Cpu);
+            }
             "cuda" => Ok(0),
             other => other.strip_prefix("cuda:").unwrap_or(other).parse::<usize>(),
         };
@@ -111,10 +117,20 @@ impl Global {
         if !cfg!(feature = "cuda") {
             return Err(Error::input_hint(
                 format!("--device {}: this binary was built without CUDA", self.device),
-                "build it with `cargo build --release --features cuda`",
+                "build it with `make gpu`: see docs/gpu.md",
             ));
         }
-        Ok(candle_core::Device::new_cuda(index)?)
+        let device = candle_core::Device::new_cuda(index).map_err(|error| {
+            // Candle's messages carry a trace; the first line says what the driver answered.
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or("no answer").trim().to_owned();
+            Error::input_hint(
+                format!("--device {}: no usable GPU: {first}", self.device),
+                "check `nvidia-smi`, the driver and CUDA_VISIBLE_DEVICES, or use --device cpu",
+            )
+        })?;
+        backend::check_environment(&device)?;
+        Ok(device)
     }
 }
 
@@ -136,6 +152,7 @@ enum Command {
     Inspect(inspect::Args),
     Exec(exec::Args),
     Submit(submit::Args),
+    Selftest(selftest::Args),
     Status(status::Args),
     Collect(store::CollectArgs),
     Check(check::Args),
@@ -162,6 +179,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Inspect(args) => inspect::run(&args, global),
         Command::Exec(args) => exec::run(&args, global),
         Command::Submit(args) => submit::run(&args, global),
+        Command::Selftest(args) => selftest::run(&args, global),
         Command::Status(args) => status::run(&args, global),
         Command::Check(args) => check::run(&args, global),
         Command::Collect(args) => store::collect(&args, global),

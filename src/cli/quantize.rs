@@ -8,6 +8,7 @@ use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, DatasetSpec};
 use crate::io::Output;
 use crate::model::checkpoint::{self, Checkpoint, FitOptions, Metadata, ReadOptions, StateDict};
+use crate::nn::transfer;
 use crate::quant::allocation::{Budget, CostBy};
 use crate::quant::quantizer::{
     Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor, replace_undefined,
@@ -181,7 +182,7 @@ fn relevance(path: &Path, names: &[String], state: &StateDict) -> Result<(Releva
                 state[name].dims()
             )));
         }
-        relevances.insert(name.clone(), tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+        relevances.insert(name.clone(), transfer::values(&tensor.to_dtype(DType::F32)?)?);
     }
     Ok((relevances, metadata))
 }
@@ -210,7 +211,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     }
     let mut values: Vec<Vec<f32>> = names
         .iter()
-        .map(|name| Ok(state[name].to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
+        .map(|name| Ok(transfer::values(&state[name].to_dtype(DType::F32)?)?))
         .collect::<Result<_>>()?;
     let mut warnings: Vec<String> =
         names.iter().zip(&mut values).filter_map(|(name, values)| replace_undefined(name, values)).collect();

@@ -12,6 +12,8 @@ use crate::plan::{Depth, Planned, State, estimate};
 use crate::record::RunRecord;
 use crate::report::Methods;
 use crate::report::records::sort;
+use crate::run::Context;
+use crate::run::memory;
 use crate::run::scheduler::{End, Policy, Task, View, Watch, Work, schedule};
 use crate::store::Store;
 
@@ -50,6 +52,10 @@ impl Watch for Screen<'_> {
         self.0.note(&format!("{} was {how} by another process", task.label()));
     }
 
+    fn fewer_jobs(&self, jobs: usize) {
+        self.0.note(&format!("the device's memory was full: {} go on", count(jobs, "job")));
+    }
+
     fn cancelled(&self) -> bool {
         cancelled()
     }
@@ -63,6 +69,28 @@ fn task(planned: &Planned) -> Task {
         origin: planned.run.label(),
         is_new: matches!(planned.state, State::New),
     }
+}
+
+/// The jobs that the device's memory has room for, at most as many as asked for.
+fn jobs_on_device(
+    wanted: usize,
+    context: &Context,
+    planned: &[Planned],
+    progress: &Progress,
+) -> crate::Result<usize> {
+    let (Some(free), true) = (memory::free(&context.device), wanted > 1) else { return Ok(wanted) };
+    let runs = planned.iter().map(|planned| &planned.run);
+    let Some(each) = context.memory_estimate(runs)? else { return Ok(wanted) };
+    let jobs = memory::side_by_side(free, each).min(wanted);
+    if jobs < wanted {
+        progress.note(&format!(
+            "{} instead of {wanted}: a run takes about {} MB of the device's {} MB that are free",
+            count(jobs, "job"),
+            each >> 20,
+            free >> 20
+        ));
+    }
+    Ok(jobs)
 }
 
 /// Runs the command.
@@ -100,13 +128,9 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             count(given_up.len(), "failed run")
         ));
     }
-    let policy = Policy {
-        jobs: args.jobs as usize,
-        force: args.force,
-        fail_fast: args.fail_fast,
-        wait_for_others: false,
-        retries,
-    };
+    let jobs = jobs_on_device(args.jobs as usize, &context, &planned, &progress)?;
+    let policy =
+        Policy { jobs, force: args.force, fail_fast: args.fail_fast, wait_for_others: false, retries };
     let ends =
         interrupt::told_to(progress.speaker(), || schedule(&context, &due, policy, &Screen(&progress)))?;
     progress.finish();

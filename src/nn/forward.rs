@@ -1,5 +1,6 @@
 //! The forward walk over the layer graph: training, evaluation with all values, and inference that keeps none.
 
+use super::backend::{self, Backend};
 use super::layer::{Layer, Operation};
 use super::network::Network;
 use super::ops::{self, BatchNormOutput, Conv2dGeometry, ConvAlgorithm, Pool2dGeometry};
@@ -53,8 +54,7 @@ impl Network {
     /// # Errors
     /// When the input or a parameter does not fit, or memory runs out.
     pub fn forward(&self, parameters: &Parameters, input: &Tensor, mut mode: Mode<'_>) -> Result<Trace> {
-        // From inside the pool the threads take over each kernel's pieces without waking up first.
-        rayon::scope(|_| self.forward_here(parameters, input, &mut mode))
+        backend::in_pool(input.device(), || self.forward_here(parameters, input, &mut mode))
     }
 
     fn forward_here(&self, parameters: &Parameters, input: &Tensor, mode: &mut Mode<'_>) -> Result<Trace> {
@@ -135,7 +135,7 @@ impl Network {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn infer(&self, parameters: &Parameters, input: &Tensor) -> Result<Tensor> {
-        rayon::scope(|_| self.infer_here(parameters, &input.detach()))
+        backend::in_pool(input.device(), || self.infer_here(parameters, &input.detach()))
     }
 
     fn infer_here(&self, parameters: &Parameters, input: &Tensor) -> Result<Tensor> {
@@ -170,10 +170,7 @@ impl Network {
         inputs: &[&Tensor],
     ) -> Result<(Tensor, usize)> {
         let layer = &self.layers[index];
-        let cpu = inputs[0].device().is_cpu();
-        if let (true, Operation::Conv2d { stride, padding, dilation, groups, bias, .. }) =
-            (cpu, &layer.operation)
-        {
+        if let Operation::Conv2d { stride, padding, dilation, groups, bias, .. } = &layer.operation {
             let parameter = |layer: &Layer, suffix: &str| {
                 parameters.tensor(&format!("{}.{suffix}", layer.name)).map(Tensor::detach)
             };
@@ -221,12 +218,24 @@ fn run_layer(
     relu: bool,
 ) -> Result<(Tensor, Saved)> {
     let x = inputs[0];
-    let parameter = |suffix: &str| parameters.tensor(&format!("{}.{suffix}", layer.name));
+    // Our own walk goes back: a graph of candle's would keep every intermediate value of a composed operation.
+    let is_composed = Backend::of(x) == Backend::Composed;
+    let detached;
+    let x = if is_composed {
+        detached = x.detach();
+        &detached
+    } else {
+        x
+    };
+    let parameter = |suffix: &str| {
+        let tensor = parameters.tensor(&format!("{}.{suffix}", layer.name))?;
+        Ok::<_, Error>(if is_composed { tensor.detach() } else { tensor.clone() })
+    };
     let out = match layer.operation {
         Operation::Linear { bias, .. } => {
             let bias = if bias { Some(parameter("bias")?) } else { None };
             let run = if relu { ops::linear_relu } else { ops::linear };
-            run(x, parameter("weight")?, bias)?
+            run(x, &parameter("weight")?, bias.as_ref())?
         }
         Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
             let bias = if bias { Some(parameter("bias")?) } else { None };
@@ -235,16 +244,16 @@ fn run_layer(
                 _ => ConvAlgorithm::Auto,
             };
             let geometry = Conv2dGeometry { stride, padding, dilation, groups, algorithm };
-            ops::conv2d(x, parameter("weight")?, bias, &geometry)?
+            ops::conv2d(x, &parameter("weight")?, bias.as_ref(), &geometry)?
         }
         Operation::BatchNorm { epsilon, momentum, .. } => {
             let (weight, bias) = (parameter("weight")?, parameter("bias")?);
             let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
             if let Mode::Training(_) = mode {
-                let normalised = ops::batch_norm_training(x, weight, bias, epsilon, relu)?;
+                let normalised = ops::batch_norm_training(x, &weight, &bias, epsilon, relu)?;
                 for (name, running, batch) in [
-                    ("running_mean", mean, &normalised.mean),
-                    ("running_var", variance, &normalised.variance),
+                    ("running_mean", &mean, &normalised.mean),
+                    ("running_var", &variance, &normalised.variance),
                 ] {
                     let blended = ((running.detach() * (1.0 - momentum))? + (batch * momentum)?)?;
                     parameters.set_tensor(&format!("{}.{name}", layer.name), &blended)?;
@@ -252,14 +261,14 @@ fn run_layer(
                 let BatchNormOutput { output, mean, biased, .. } = normalised;
                 return Ok((output, Saved::Statistics(mean, biased)));
             } else {
-                ops::batch_norm_evaluation(x, weight, bias, &mean.detach(), &variance.detach(), epsilon)?
+                ops::batch_norm_evaluation(x, &weight, &bias, &mean.detach(), &variance.detach(), epsilon)?
             }
         }
         Operation::GroupNorm { .. } | Operation::LayerNorm { .. } => {
             let Some((norm, epsilon)) = layer.operation.row_norm() else {
                 return Err(Error::Internal(format!("{} is no row norm", layer.name)));
             };
-            ops::row_norm(x, parameter("weight")?, parameter("bias")?, norm, epsilon)?
+            ops::row_norm(x, &parameter("weight")?, &parameter("bias")?, norm, epsilon)?
         }
         Operation::Relu => ops::relu(x)?,
         Operation::Activation(activation) => ops::activate(x, activation)?,

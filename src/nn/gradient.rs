@@ -3,11 +3,12 @@
 //! It calls the same backward functions as automatic differentiation, but adds gradients up only where a value has
 //! several readers, frees values as soon as no earlier layer needs them, and skips the network's input.
 
+use super::backend;
 use super::forward::{Saved, Trace};
 use super::layer::{Layer, Operation};
 use super::network::Network;
 use super::ops::{self, BatchNormGradients, Conv2dGeometry, ConvAlgorithm, Pool2dGeometry};
-use super::parameters::{Parameters, Role};
+use super::parameters::Parameters;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use indexmap::IndexMap;
@@ -38,11 +39,7 @@ impl Network {
     /// # Errors
     /// When `trace`, `parameters` and `gradient` do not belong together.
     pub fn backward(&self, parameters: &Parameters, trace: Trace, gradient: &Tensor) -> Result<Gradients> {
-        if !gradient.device().is_cpu() {
-            return automatic(parameters, &trace, gradient);
-        }
-        // From inside the pool the threads take over each kernel's pieces without waking up first.
-        rayon::scope(|_| self.backward_here(parameters, trace, gradient))
+        backend::in_pool(gradient.device(), || self.backward_here(parameters, trace, gradient))
     }
 
     fn backward_here(&self, parameters: &Parameters, trace: Trace, gradient: &Tensor) -> Result<Gradients> {
@@ -67,7 +64,10 @@ impl Network {
                 continue;
             }
             let relu = std::mem::take(&mut fused);
-            let masked = relu && !matches!(layer.operation, Operation::BatchNorm { .. });
+            // The native batch norm masks by itself, in the pass that it makes anyway.
+            let masks = matches!(layer.operation, Operation::BatchNorm { .. }) && backend::is_native(&output);
+            let masked = relu && !masks;
+            let relu = relu && masks;
             let gradient = sum(arrived, masked.then_some(&output))?;
             let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source]).collect();
             let several = several_inputs(layer, &gradient, &inputs)?;
@@ -115,18 +115,6 @@ fn several_inputs(layer: &Layer, gradient: &Tensor, inputs: &[&Tensor]) -> Resul
     })
 }
 
-/// The gradients by candle's automatic differentiation: on other devices than the processor.
-fn automatic(parameters: &Parameters, trace: &Trace, gradient: &Tensor) -> Result<Gradients> {
-    let store = (trace.logits() * gradient.detach())?.sum_all()?.backward()?;
-    let mut gradients = Gradients::default();
-    for (name, parameter) in parameters.iter().filter(|(_, p)| p.role != Role::Statistic) {
-        if let Some(gradient) = store.get(parameter.var.as_tensor()) {
-            gradients.by_name.insert(name.to_owned(), gradient.detach());
-        }
-    }
-    Ok(gradients)
-}
-
 /// One layer of the walk.
 struct Step<'a> {
     layer: &'a Layer,
@@ -136,13 +124,14 @@ struct Step<'a> {
     x: &'a Tensor,
     output: Tensor,
     kept: Saved,
-    /// Whether a ReLU is part of the layer. All but batch norms get a gradient that has passed it.
+    /// Whether a ReLU is part of the layer whose gradient the layer itself masks: native batch norms. The others get a gradient that
+    /// has passed it.
     relu: bool,
 }
 
 impl Step<'_> {
-    fn parameter(&self, suffix: &str) -> Result<&Tensor> {
-        self.parameters.tensor(&format!("{}.{suffix}", self.layer.name))
+    fn parameter(&self, suffix: &str) -> Result<Tensor> {
+        self.parameters.tensor(&format!("{}.{suffix}", self.layer.name)).map(Tensor::detach)
     }
 
     /// Adds the parameters' gradients; gives the gradient of every input (they are equal where there are several, but
@@ -170,7 +159,7 @@ impl Step<'_> {
                 if bias {
                     set("bias", ops::channel_sum(gradient)?);
                 }
-                return Ok(wanted.then(|| ops::linear_backward_input(gradient, weight)).transpose()?);
+                return Ok(wanted.then(|| ops::linear_backward_input(gradient, &weight)).transpose()?);
             }
             Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
                 let weight = self.parameter("weight")?;
@@ -180,7 +169,7 @@ impl Step<'_> {
                 if bias {
                     set("bias", ops::channel_sum(gradient)?);
                 }
-                let of_input = || ops::conv2d_backward_input(gradient, weight, x.dims(), &geometry);
+                let of_input = || ops::conv2d_backward_input(gradient, &weight, x.dims(), &geometry);
                 return Ok(wanted.then(of_input).transpose()?);
             }
             Operation::BatchNorm { epsilon, .. } => {
@@ -189,12 +178,19 @@ impl Step<'_> {
                     Saved::Statistics(mean, variance) => {
                         let shift = self.relu.then(|| self.parameter("bias")).transpose()?;
                         let statistics = (mean, variance);
-                        ops::batch_norm_training_backward(gradient, x, weight, shift, statistics, epsilon)?
+                        ops::batch_norm_training_backward(
+                            gradient,
+                            x,
+                            &weight,
+                            shift.as_ref(),
+                            statistics,
+                            epsilon,
+                        )?
                     }
                     _ => {
                         let (mean, variance) =
                             (self.parameter("running_mean")?, self.parameter("running_var")?);
-                        ops::batch_norm_evaluation_backward(gradient, x, weight, mean, variance, epsilon)?
+                        ops::batch_norm_evaluation_backward(gradient, x, &weight, &mean, &variance, epsilon)?
                     }
                 };
                 set("weight", weight);
@@ -205,7 +201,7 @@ impl Step<'_> {
                 let Some((norm, epsilon)) = self.layer.operation.row_norm() else {
                     return Err(Error::Internal(format!("{} is no row norm", self.layer.name)));
                 };
-                let of_norm = ops::row_norm_backward(gradient, x, self.parameter("weight")?, norm, epsilon)?;
+                let of_norm = ops::row_norm_backward(gradient, x, &self.parameter("weight")?, norm, epsilon)?;
                 set("weight", of_norm.weight);
                 set("bias", of_norm.bias);
                 of_norm.input
@@ -238,9 +234,21 @@ impl Step<'_> {
 mod tests {
     use super::*;
     use crate::model;
-    use crate::nn::{Mode, init::initialise};
+    use crate::nn::{Mode, Role, init::initialise};
     use crate::rng::Rng;
     use candle_core::{DType, Device};
+
+    /// The gradients by candle's automatic differentiation.
+    fn automatic(parameters: &Parameters, trace: &Trace, gradient: &Tensor) -> Result<Gradients> {
+        let store = (trace.logits() * gradient.detach())?.sum_all()?.backward()?;
+        let mut gradients = Gradients::default();
+        for (name, parameter) in parameters.iter().filter(|(_, p)| p.role != Role::Statistic) {
+            if let Some(gradient) = store.get(parameter.var.as_tensor()) {
+                gradients.by_name.insert(name.to_owned(), gradient.detach());
+            }
+        }
+        Ok(gradients)
+    }
 
     /// The walk gives what automatic differentiation gives, for every kind of layer and in all modes.
     #[test]

@@ -1,5 +1,6 @@
 //! Named parameters and running statistics of a network, in layer order.
 
+use super::transfer;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor, Var};
 use indexmap::IndexMap;
@@ -86,7 +87,7 @@ impl Parameters {
     /// # Errors
     /// [`Error::Internal`] for an unknown name, [`Error::Tensor`] for a shape that does not fit.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
-        Ok(self.tensor(name)?.flatten_all()?.to_vec1()?)
+        Ok(transfer::values(self.tensor(name)?)?)
     }
 
     /// Overwrites the values of `name` in place; the shape stays.
@@ -98,7 +99,7 @@ impl Parameters {
             .entries
             .get(name)
             .ok_or_else(|| Error::Internal(format!("no parameter is called {name}")))?;
-        let tensor = Tensor::from_slice(values, parameter.var.shape(), &self.device)?;
+        let tensor = transfer::tensor(values.to_vec(), parameter.var.shape(), &self.device)?;
         parameter.var.set(&tensor)?;
         Ok(())
     }

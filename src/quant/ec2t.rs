@@ -1,6 +1,7 @@
 //! EC2T: three levels per tensor that are trained, entropy-constrained assignment (Marban et al. 2020, "Learning sparse
 //! and ternary neural networks with entropy-constrained trained ternarization").
 
+use super::device::{DeviceContent, DeviceQuantizer, DeviceTensor, EntropyMethod, Readings};
 use super::entropy::{EntropyTerm, costs, decay};
 use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
 use super::learned::mean_magnitude;
@@ -11,7 +12,9 @@ use super::state::{from_state, to_state};
 use super::ste::SteScale;
 use super::ternary_levels::{TernaryLevels, side_means};
 use crate::Result;
+use crate::nn::transfer;
 use crate::registry::{Choice, Parameter};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,6 +60,9 @@ pub(super) static METHOD: Method = Method {
             levels_epochs: own.levels_epochs,
             levels: Vec::new(),
             assigned: Vec::new(),
+            on_device: Vec::new(),
+            pending: Vec::new(),
+            names: Vec::new(),
             warnings: Vec::new(),
         }))
     },
@@ -88,6 +94,12 @@ struct Ec2t {
     levels: Vec<Option<TernaryLevels>>,
     /// The latest assignment of each tensor, kept while only levels train.
     assigned: Vec<Vec<u8>>,
+    /// The same on a device; then the host has none.
+    on_device: Vec<Tensor>,
+    /// Gradients of levels that are still on the device, by tensor.
+    pending: Vec<(usize, Tensor)>,
+    /// Names of the tensors, for warnings.
+    names: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -130,6 +142,7 @@ impl Quantizer for Ec2t {
     fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
         self.levels.clear();
         self.assigned.clear();
+        self.on_device.clear();
         for tensor in weights {
             let finite = || tensor.values.iter().copied().filter(|w| w.is_finite());
             let (low, high) = match self.initial {
@@ -184,17 +197,112 @@ impl Quantizer for Ec2t {
         at.epochs == 0 || at.epoch + levels_only < at.epochs
     }
 
+    fn on_device(&mut self) -> Option<&mut dyn DeviceQuantizer> {
+        Some(self)
+    }
+
     fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
     fn state(&self) -> Result<Value> {
-        to_state(&State { levels: self.levels.clone(), assigned: self.assigned.clone() })
+        let assigned = match self.on_device.is_empty() {
+            true => self.assigned.clone(),
+            false => self.on_device.iter().map(transfer::values).collect::<candle_core::Result<_>>()?,
+        };
+        to_state(&State { levels: self.levels.clone(), assigned })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         let State { levels, assigned } = from_state(state)?;
         (self.levels, self.assigned) = (levels, assigned);
+        self.on_device.clear();
+        Ok(())
+    }
+}
+
+impl DeviceQuantizer for Ec2t {
+    fn begin(&mut self, weights: &[WeightTensor<'_>]) {
+        self.names = weights.iter().map(|tensor| tensor.name.to_owned()).collect();
+    }
+
+    fn assign(
+        &mut self,
+        weights: &[Tensor],
+        _: Option<&[Tensor]>,
+        at: StepInfo,
+        readings: &mut Readings,
+    ) -> Result<Vec<DeviceTensor>> {
+        let codebooks: Vec<_> =
+            self.levels.iter().map(|levels| levels.as_ref().map(TernaryLevels::codebook)).collect();
+        if self.on_device.is_empty() && self.assigned.len() == weights.len() {
+            // Of a resumed run, or of the first assignment.
+            let send = |(positions, like): (Vec<u8>, &Tensor)| {
+                let count = positions.len();
+                transfer::tensor(positions, count, like.device())
+            };
+            let assigned = std::mem::take(&mut self.assigned).into_iter().zip(weights);
+            self.on_device = assigned.map(send).collect::<candle_core::Result<_>>()?;
+        }
+        if self.trains_weights(at) || self.on_device.len() != weights.len() {
+            self.assigned.clear();
+            self.on_device.clear();
+            let method = EntropyMethod { term: &self.term, codebooks: &codebooks };
+            for (index, (positions, warnings)) in
+                method.assign(weights, None, readings)?.into_iter().enumerate()
+            {
+                let name = self.names.get(index).cloned().unwrap_or_default();
+                for warning in warnings.into_iter().flatten().map(|warning| format!("{name}: {warning}")) {
+                    if !self.warnings.contains(&warning) {
+                        self.warnings.push(warning);
+                    }
+                }
+                let zeros = || {
+                    Tensor::ones(weights[index].elem_count(), candle_core::DType::U8, weights[index].device())
+                };
+                self.on_device.push(positions.map_or_else(zeros, Ok)?);
+            }
+        }
+        let tensors = weights.iter().zip(&self.on_device).zip(codebooks);
+        tensors
+            .map(|((tensor, positions), codebook)| match codebook {
+                Some(codebook) => DeviceTensor::at_levels(positions.clone(), codebook, tensor.dims()),
+                None => DeviceTensor::zeros(tensor),
+            })
+            .collect()
+    }
+
+    fn backward(
+        &mut self,
+        index: usize,
+        _: &Tensor,
+        quantized: &DeviceTensor,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        match (self.levels.get(index), &quantized.content) {
+            (Some(Some(_)), DeviceContent::Levels { positions, .. }) => {
+                let (sums, gradient) = TernaryLevels::backward_on_device(
+                    positions,
+                    &quantized.values,
+                    gradient,
+                    self.ste_scale,
+                )?;
+                self.pending.push((index, sums));
+                Ok(gradient)
+            }
+            _ => Ok(gradient.clone()),
+        }
+    }
+
+    fn update(&mut self, learning_rate: f64, _: StepInfo, readings: &mut Readings) -> Result<()> {
+        let (indices, sums): (Vec<usize>, Vec<Tensor>) =
+            std::mem::take(&mut self.pending).into_iter().unzip();
+        for (index, sums) in indices.into_iter().zip(readings.read(sums)?) {
+            if let Some(Some(levels)) = self.levels.get_mut(index) {
+                levels.add_sums(&sums);
+            }
+        }
+        self.levels.iter_mut().flatten().for_each(|levels| levels.update(learning_rate));
         Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! ECQ: uniform codebook, entropy-constrained assignment (spec ECQ). Also the core that ECQx builds on.
 
 use super::codebook::Codebook;
+use super::device::{
+    DeviceContent, DeviceQuantizer, DeviceTensor, EntropyMethod, Readings, Weighting, scaled_gradient,
+};
 use super::entropy::{EntropyCosts, EntropyTerm, costs, decay};
 use super::entropy_settings::{EntropySettings, LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
 use super::granularity::{GRANULARITY, Granularity};
@@ -11,6 +14,7 @@ use super::state::{from_state, to_state};
 use super::ste::SteScale;
 use super::step_rule::{LearnedStep, STEP, StepRule};
 use crate::Result;
+use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +45,11 @@ pub(super) struct Core {
     pub codebooks: Vec<Option<Codebook>>,
     /// Learned steps, one per tensor where steps are learned.
     steps: Vec<Option<LearnedStep>>,
+    /// Gradients of learned steps that are still on the device, by tensor.
+    pending: Vec<(usize, Tensor)>,
+    /// Names and sizes of the tensors, for warnings and learned steps on a device.
+    names: Vec<String>,
+    counts: Vec<usize>,
     warnings: Vec<String>,
 }
 
@@ -69,12 +78,16 @@ impl Core {
             granularity: grid.granularity,
             codebooks: Vec::new(),
             steps: Vec::new(),
+            pending: Vec::new(),
+            names: Vec::new(),
+            counts: Vec::new(),
             warnings: Vec::new(),
         })
     }
 
     /// Builds the codebooks; those without a learned step stay fixed.
     pub fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
+        self.know(weights);
         self.codebooks.clear();
         self.steps.clear();
         for tensor in weights {
@@ -158,6 +171,68 @@ impl Core {
         }
     }
 
+    /// As [`assign`](Self::assign), on the device; `names` are taken from the tensors of [`initialize`](Self::initialize).
+    pub fn assign_on_device(
+        &mut self,
+        weights: &[Tensor],
+        weighting: Option<&Weighting<'_>>,
+        readings: &mut Readings,
+    ) -> Result<Vec<DeviceTensor>> {
+        let method = EntropyMethod { term: &self.term, codebooks: &self.codebooks };
+        let found = method.assign(weights, weighting, readings)?;
+        let mut tensors = Vec::with_capacity(weights.len());
+        for (index, (tensor, (positions, warnings))) in weights.iter().zip(found).enumerate() {
+            let name = self.names.get(index).cloned().unwrap_or_default();
+            warnings.into_iter().flatten().for_each(|warning| self.warn(&name, warning));
+            let codebook = self.codebooks.get(index).cloned().flatten();
+            tensors.push(match (positions, codebook) {
+                (Some(positions), Some(codebook)) => {
+                    DeviceTensor::at_levels(positions, codebook, tensor.dims())?
+                }
+                _ => DeviceTensor::zeros(tensor)?,
+            });
+        }
+        Ok(tensors)
+    }
+
+    /// As [`backward`](Self::backward), on the device.
+    pub fn backward_on_device(
+        &mut self,
+        index: usize,
+        weights: &Tensor,
+        quantized: &DeviceTensor,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        let DeviceContent::Levels { positions, codebook } = &quantized.content else {
+            return Ok(gradient.clone());
+        };
+        if let Some(Some(_)) = self.steps.get(index) {
+            self.pending.push((index, LearnedStep::device_sums(codebook, positions, weights, gradient)?));
+        }
+        scaled_gradient(gradient, &quantized.values, self.ste_scale)
+    }
+
+    /// As [`update`](Self::update), with the gradients that are still on the device.
+    pub fn update_on_device(&mut self, learning_rate: f64, readings: &mut Readings) -> Result<()> {
+        let (indices, sums): (Vec<usize>, Vec<Tensor>) =
+            std::mem::take(&mut self.pending).into_iter().unzip();
+        for (index, sums) in indices.into_iter().zip(readings.read(sums)?) {
+            if let (Some(Some(step)), Some(count)) = (self.steps.get_mut(index), self.counts.get(index))
+                && let Some(Some(codebook)) = self.codebooks.get(index)
+            {
+                step.add_sums(codebook, &sums, *count);
+            }
+        }
+        self.update(learning_rate);
+        Ok(())
+    }
+
+    /// Learns which tensors there are; codebooks of resumed runs come without.
+    pub fn know(&mut self, weights: &[WeightTensor<'_>]) {
+        self.names = weights.iter().map(|tensor| tensor.name.to_owned()).collect();
+        self.counts = weights.iter().map(|tensor| tensor.values.len()).collect();
+    }
+
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -204,6 +279,10 @@ impl Quantizer for Ecq {
         Ok(())
     }
 
+    fn on_device(&mut self) -> Option<&mut dyn DeviceQuantizer> {
+        Some(self)
+    }
+
     fn take_warnings(&mut self) -> Vec<String> {
         self.0.take_warnings()
     }
@@ -215,5 +294,35 @@ impl Quantizer for Ecq {
     fn restore(&mut self, state: &Value) -> Result<()> {
         self.0.restore(from_state(state)?);
         Ok(())
+    }
+}
+
+impl DeviceQuantizer for Ecq {
+    fn begin(&mut self, weights: &[WeightTensor<'_>]) {
+        self.0.know(weights);
+    }
+
+    fn assign(
+        &mut self,
+        weights: &[Tensor],
+        _: Option<&[Tensor]>,
+        _: StepInfo,
+        readings: &mut Readings,
+    ) -> Result<Vec<DeviceTensor>> {
+        self.0.assign_on_device(weights, None, readings)
+    }
+
+    fn backward(
+        &mut self,
+        index: usize,
+        weights: &Tensor,
+        quantized: &DeviceTensor,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        self.0.backward_on_device(index, weights, quantized, gradient)
+    }
+
+    fn update(&mut self, learning_rate: f64, _: StepInfo, readings: &mut Readings) -> Result<()> {
+        self.0.update_on_device(learning_rate, readings)
     }
 }

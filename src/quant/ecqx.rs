@@ -1,5 +1,6 @@
 //! ECQx: ECQ with the cost of the zero level scaled by the relevance of each weight (paper, section 4).
 
+use super::device::{DeviceQuantizer, DeviceTensor, Readings, Weighting, flat};
 use super::ecq::{Core, CoreState};
 use super::entropy_settings::{LAMBDA, LAMBDA_MAX, PMF, STE_SCALE};
 use super::granularity::GRANULARITY;
@@ -11,8 +12,10 @@ use super::scope::Bits;
 use super::state::{from_state, to_state};
 use super::step_rule::STEP;
 use crate::nn::kernels::elementwise::update;
+use crate::nn::transfer;
 use crate::registry::{Choice, Parameter};
 use crate::{Error, Result};
+use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -80,6 +83,8 @@ struct Ecqx {
     schedule: RelevanceSchedule,
     /// Signed relevance so far, per tensor.
     relevance: Vec<Vec<f32>>,
+    /// The same on a device, flat; then the host has none.
+    on_device: Vec<Tensor>,
     /// Epoch of the last assignment with relevance.
     epoch: Option<usize>,
 }
@@ -103,17 +108,49 @@ impl Ecqx {
             relevance_of: own.relevance_of,
             schedule: setup.settings()?,
             relevance: Vec::new(),
+            on_device: Vec::new(),
             epoch: None,
         })
     }
 
-    /// Blends the batch's relevance into the running one.
-    fn blend(&mut self, weights: &[WeightTensor<'_>], batch: &Relevances, at: StepInfo) -> Result<()> {
+    /// Forgets the running relevance where an epoch starts anew.
+    fn enter(&mut self, at: StepInfo) {
         let restart = self.epoch.is_none() || (!self.keep_momentum && self.epoch != Some(at.epoch));
         self.epoch = Some(at.epoch);
         if restart {
             self.relevance.clear();
+            self.on_device.clear();
         }
+    }
+
+    /// As [`blend`](Self::blend), on the device.
+    fn blend_on_device(&mut self, batch: &[Tensor], at: StepInfo) -> Result<()> {
+        self.enter(at);
+        let new: Vec<Tensor> = batch.iter().map(flat).collect::<Result<_>>()?;
+        if !self.relevance.is_empty() {
+            // Of a resumed run.
+            let send =
+                |(values, like): (Vec<f32>, &Tensor)| transfer::tensor(values, like.shape(), like.device());
+            self.on_device = std::mem::take(&mut self.relevance)
+                .into_iter()
+                .zip(&new)
+                .map(send)
+                .collect::<candle_core::Result<_>>()?;
+        }
+        if self.on_device.is_empty() {
+            self.on_device = new;
+            return Ok(());
+        }
+        let (own, before) = (f64::from(1.0 - self.momentum), f64::from(self.momentum));
+        for (running, new) in self.on_device.iter_mut().zip(&new) {
+            *running = (new.affine(own, 0.0)? + running.affine(before, 0.0)?)?;
+        }
+        Ok(())
+    }
+
+    /// Blends the batch's relevance into the running one.
+    fn blend(&mut self, weights: &[WeightTensor<'_>], batch: &Relevances, at: StepInfo) -> Result<()> {
+        self.enter(at);
         let new = |tensor: &WeightTensor<'_>| {
             let values = batch.get(tensor.name).filter(|values| values.len() == tensor.values.len());
             values.ok_or_else(|| {
@@ -139,6 +176,7 @@ impl Ecqx {
 impl Quantizer for Ecqx {
     fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
         self.relevance.clear();
+        self.on_device.clear();
         self.epoch = None;
         self.core.initialize(weights)
     }
@@ -198,12 +236,20 @@ impl Quantizer for Ecqx {
         Ok(())
     }
 
+    fn on_device(&mut self) -> Option<&mut dyn DeviceQuantizer> {
+        Some(self)
+    }
+
     fn take_warnings(&mut self) -> Vec<String> {
         self.core.take_warnings()
     }
 
     fn state(&self) -> Result<Value> {
-        let (core, relevance, epoch) = (self.core.state(), self.relevance.clone(), self.epoch);
+        let relevance = match self.on_device.is_empty() {
+            true => self.relevance.clone(),
+            false => self.on_device.iter().map(transfer::values).collect::<candle_core::Result<_>>()?,
+        };
+        let (core, epoch) = (self.core.state(), self.epoch);
         to_state(&State { core, relevance, epoch })
     }
 
@@ -211,7 +257,43 @@ impl Quantizer for Ecqx {
         let state: State = from_state(state)?;
         self.core.restore(state.core);
         self.relevance = state.relevance;
+        self.on_device.clear();
         self.epoch = state.epoch;
         Ok(())
+    }
+}
+
+impl DeviceQuantizer for Ecqx {
+    fn begin(&mut self, weights: &[WeightTensor<'_>]) {
+        self.core.know(weights);
+    }
+
+    fn assign(
+        &mut self,
+        weights: &[Tensor],
+        relevance: Option<&[Tensor]>,
+        at: StepInfo,
+        readings: &mut Readings,
+    ) -> Result<Vec<DeviceTensor>> {
+        if let Some(batch) = relevance {
+            self.blend_on_device(batch, at)?;
+        }
+        let weighting = Weighting { relevance: &self.on_device, p: self.p, band: self.band };
+        let weighting = Some(&weighting).filter(|weighting| weighting.relevance.len() == weights.len());
+        self.core.assign_on_device(weights, weighting, readings)
+    }
+
+    fn backward(
+        &mut self,
+        index: usize,
+        weights: &Tensor,
+        quantized: &DeviceTensor,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        self.core.backward_on_device(index, weights, quantized, gradient)
+    }
+
+    fn update(&mut self, learning_rate: f64, _: StepInfo, readings: &mut Readings) -> Result<()> {
+        self.core.update_on_device(learning_rate, readings)
     }
 }

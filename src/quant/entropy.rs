@@ -58,11 +58,25 @@ pub fn costs(weights: &[f32], codebook: &Codebook, term: &EntropyTerm, scale: f6
         true => None,
         false => Some(nearest.counts(weights)),
     };
+    costs_from(counts, || extremes(weights), nearest, codebook, term, scale)
+}
+
+/// As [`costs`], from how many weights are nearest to each level (`None`: no entropy term), the smallest and the largest
+/// weight and the boundaries of nearest levels, wherever those were taken.
+pub(super) fn costs_from(
+    counts: Option<Vec<usize>>,
+    extremes: impl FnOnce() -> (f32, f32),
+    nearest: Boundaries,
+    codebook: &Codebook,
+    term: &EntropyTerm,
+    scale: f64,
+) -> EntropyCosts {
+    let levels = codebook.values();
     let plain = |warning| EntropyCosts { boundaries: nearest, penalties: vec![0.0; levels.len()], warning };
     let Some(counts) = counts else { return plain(None) };
     let zero = usize::from(codebook.zero());
     let information = information(&distribution(&counts, zero, term.pmf));
-    let Some(largest) = lambda_max(weights, &levels, &counts, &information, zero, term.lambda_max) else {
+    let Some(largest) = lambda_max(extremes, &levels, &counts, &information, zero, term.lambda_max) else {
         return plain(Some("the entropy scale λ_max is not finite: nearest levels were used"));
     };
     let lambda = largest * term.lambda as f32 * scale as f32;
@@ -76,7 +90,7 @@ pub fn costs(weights: &[f32], codebook: &Codebook, term: &EntropyTerm, scale: f6
 
 /// λ_max, or `None` when it is not a finite number.
 fn lambda_max(
-    weights: &[f32],
+    extremes: impl FnOnce() -> (f32, f32),
     levels: &[f32],
     counts: &[usize],
     information: &[f32],
@@ -85,7 +99,7 @@ fn lambda_max(
 ) -> Option<f32> {
     let lowest = counts.iter().position(|count| *count > 0)?;
     let highest = counts.iter().rposition(|count| *count > 0)?;
-    let (min, max) = extremes(weights);
+    let (min, max) = extremes();
     let end = |level: usize, extreme: f32| {
         let excess = information[level] - information[zero];
         let distance = (levels[level] - extreme) * (levels[level] - extreme);

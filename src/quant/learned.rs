@@ -1,6 +1,8 @@
 //! Scalars that a method learns besides the weights (levels, step sizes): values, gathered gradients and Adam's moments.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::ops::Range;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -100,6 +102,21 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D
     })
 }
 
+/// Weights per piece of parallel work, and per block whose products are kept.
+pub(super) const PIECE: usize = 1 << 15;
+const BLOCK: usize = 32 * PIECE;
+
+/// The runs of `stride` weights that `length` weights from `start` on touch: their numbers, and which of these weights.
+pub(super) fn runs_in(
+    start: usize,
+    length: usize,
+    stride: usize,
+) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let end = start + length;
+    let part = move |run: usize| (run * stride).max(start) - start..((run + 1) * stride).min(end) - start;
+    (start / stride..end.div_ceil(stride)).map(move |run| (run, part(run)))
+}
+
 impl LearnedSteps {
     /// Steps that start at these values, each with the mean magnitude of its weights.
     pub fn new(steps: impl IntoIterator<Item = (f32, f32)>) -> Self {
@@ -122,20 +139,51 @@ impl LearnedSteps {
         stride: usize,
         highest: i32,
         gradient: &[f32],
-        slope_of: impl Fn(usize, f32) -> f32,
+        slope_of: impl Fn(usize, f32) -> f32 + Sync,
     ) {
-        let count = self.step.values.len().max(1);
-        let mut sums = vec![0.0f64; count];
-        let pairs = weights.chunks(stride).zip(gradient.chunks(stride));
-        for (run, (weights, gradient)) in pairs.enumerate() {
-            let Some(step) = self.step.values.get(run % count) else { return };
-            let of_weight = |(at, (w, g)): (usize, (&f32, &f32))| {
-                f64::from(*g) * f64::from(slope_of(run * stride + at, w / step))
-            };
-            sums[run % count] += weights.iter().zip(gradient).enumerate().map(of_weight).sum::<f64>();
+        let (steps, stride) = (&self.step.values, stride.max(1));
+        if steps.is_empty() {
+            return;
         }
-        let scale = 1.0 / ((weights.len() / count) as f64 * f64::from(highest.max(1))).sqrt();
-        sums.into_iter().enumerate().for_each(|(index, sum)| self.step.add_gradient(index, sum * scale));
+        let mut sums = vec![0.0f64; steps.len()];
+        let mut products = vec![0.0f64; BLOCK.min(weights.len())];
+        let mut sum = 0.0f64;
+        for (block, (weights, gradient)) in weights.chunks(BLOCK).zip(gradient.chunks(BLOCK)).enumerate() {
+            let products = &mut products[..weights.len()];
+            let inputs = weights.par_chunks(PIECE).zip(gradient.par_chunks(PIECE));
+            products.par_chunks_mut(PIECE).zip(inputs).enumerate().for_each(
+                |(piece, (products, (weights, gradient)))| {
+                    let start = block * BLOCK + piece * PIECE;
+                    for (run, part) in runs_in(start, weights.len(), stride) {
+                        let step = steps[run % steps.len()];
+                        for at in part {
+                            let slope = slope_of(start + at, weights[at] / step);
+                            products[at] = f64::from(gradient[at]) * f64::from(slope);
+                        }
+                    }
+                },
+            );
+            // Added up one after the other, as ever: the sum depends on the order.
+            for (run, part) in runs_in(block * BLOCK, products.len(), stride) {
+                let end = block * BLOCK + part.end;
+                products[part].iter().for_each(|product| sum += product);
+                if end == (run + 1) * stride {
+                    sums[run % steps.len()] += std::mem::take(&mut sum);
+                }
+            }
+        }
+        let last = weights.len().div_ceil(stride).saturating_sub(1);
+        sums[last % steps.len()] += sum;
+        self.add_sums(&sums, weights.len(), highest);
+    }
+
+    /// Adds the sums of `gradient · slope` of each step's weights, of which there are `weights` in all.
+    pub fn add_sums(&mut self, sums: &[f64], weights: usize, highest: i32) {
+        let count = self.step.values.len().max(1);
+        let scale = 1.0 / ((weights / count) as f64 * f64::from(highest.max(1))).sqrt();
+        for (index, sum) in sums.iter().enumerate().take(count) {
+            self.step.add_gradient(index, sum * scale);
+        }
     }
 
     /// One optimizer step.

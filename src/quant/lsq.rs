@@ -1,13 +1,17 @@
 //! LSQ: a uniform grid per tensor or channel whose step is learned (Esser et al. 2020, "Learned step size quantization").
 
 use super::codebook::Codebook;
+use super::device::{DeviceTensor, StepRuns, flat, is_beyond, rounded_levels};
 use super::granularity::{GRANULARITY, Granularity, GranularitySettings};
-use super::learned::{LearnedSteps, mean_magnitude};
+use super::learned::{LearnedSteps, PIECE, mean_magnitude, runs_in};
 use super::method::{Method, Role};
-use super::per_tensor::{PerTensor, TensorQuantizer};
+use super::per_tensor::{PerTensor, TensorOnDevice, TensorQuantizer};
 use super::quantizer::{Content, StepInfo, WeightTensor};
 use super::scope::Bits;
 use crate::Result;
+use crate::nn::transfer;
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The registry's entry.
@@ -76,10 +80,20 @@ impl Grid {
 
     fn positions(&self, weights: &[f32]) -> Vec<u8> {
         let (low, high) = (self.lowest as f32, self.highest as f32);
-        let runs = weights.chunks(self.stride(weights.len())).zip(self.steps.values().iter().cycle());
+        let (stride, steps) = (self.stride(weights.len()), self.steps.values());
         // A weight that is not a number becomes 0.
         let level = |weight: f32, step: f32| (weight / step).clamp(low, high).round_ties_even() as i32;
-        runs.flat_map(|(run, &step)| run.iter().map(move |&w| (level(w, step) - self.lowest) as u8)).collect()
+        let mut positions = vec![0u8; weights.len()];
+        positions.par_chunks_mut(PIECE).zip(weights.par_chunks(PIECE)).enumerate().for_each(
+            |(piece, (positions, weights))| {
+                for (run, part) in runs_in(piece * PIECE, weights.len(), stride) {
+                    let step = steps[run % steps.len().max(1)];
+                    let pairs = positions[part.clone()].iter_mut().zip(&weights[part]);
+                    pairs.for_each(|(position, &w)| *position = (level(w, step) - self.lowest) as u8);
+                }
+            },
+        );
+        positions
     }
 
     /// Gathers the gradient of the steps (eq. 3, scaled by 1 / √(weights · highest), section 2.2) and stops the gradient of
@@ -96,19 +110,70 @@ impl Grid {
                 place.round_ties_even() - place
             }
         });
-        let runs = weights.chunks(stride).zip(gradient.chunks_mut(stride));
-        for ((weights, gradient), step) in runs.zip(self.steps.values().iter().cycle()) {
-            for (w, gradient) in weights.iter().zip(gradient) {
-                let place = w / step;
-                if place <= low || place >= high {
-                    *gradient = 0.0;
+        let steps = self.steps.values();
+        gradient.par_chunks_mut(PIECE).zip(weights.par_chunks(PIECE)).enumerate().for_each(
+            |(piece, (gradient, weights))| {
+                for (run, part) in runs_in(piece * PIECE, weights.len(), stride) {
+                    let step = steps[run % steps.len().max(1)];
+                    for (gradient, w) in gradient[part.clone()].iter_mut().zip(&weights[part]) {
+                        let place = w / step;
+                        if place <= low || place >= high {
+                            *gradient = 0.0;
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
+    }
+}
+
+impl Grid {
+    fn runs(&self) -> StepRuns {
+        StepRuns::new(self.steps.values().len(), self.stride.unwrap_or(1))
+    }
+
+    fn steps_on_device(&self, weights: &Tensor) -> Result<Tensor> {
+        let steps = self.steps.values().to_vec();
+        let count = steps.len();
+        Ok(transfer::tensor(steps, count, weights.device())?)
     }
 }
 
 struct Lsq(Granularity);
+
+impl TensorOnDevice<Grid> for Lsq {
+    fn assign(&self, grid: &mut Grid, weights: &Tensor, _: &[f64]) -> Result<DeviceTensor> {
+        let values = flat(weights)?;
+        let range = (grid.lowest, grid.highest);
+        let (_, levels) = rounded_levels(&values, &grid.steps_on_device(&values)?, grid.runs(), range)?;
+        let positions = levels.affine(1.0, -f64::from(grid.lowest))?.to_dtype(DType::U8)?;
+        DeviceTensor::at_levels(positions, grid.codebook(), weights.dims())
+    }
+
+    fn backward(
+        &self,
+        grid: &Grid,
+        weights: &Tensor,
+        _: &DeviceTensor,
+        gradient: &Tensor,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let values = flat(weights)?;
+        let range = (grid.lowest, grid.highest);
+        let (place, level) = rounded_levels(&values, &grid.steps_on_device(&values)?, grid.runs(), range)?;
+        let is_beyond = is_beyond(&place, range)?;
+        // Beyond the grid the level is its end.
+        let slope = is_beyond.where_cond(&level, &(&level - &place)?)?;
+        let gradient_of = flat(gradient)?;
+        let products = (gradient_of.to_dtype(DType::F64)? * slope.to_dtype(DType::F64)?)?;
+        let passed = is_beyond.where_cond(&gradient_of.zeros_like()?, &gradient_of)?;
+        Ok((passed.reshape(gradient.shape())?, Some(grid.runs().sums(&products)?)))
+    }
+
+    fn learn(&self, grid: &mut Grid, sums: &[f64], count: usize) {
+        let highest = grid.highest;
+        grid.steps.add_sums(sums, count, highest);
+    }
+}
 
 impl TensorQuantizer for Lsq {
     type Fitted = Grid;
@@ -123,6 +188,10 @@ impl TensorQuantizer for Lsq {
 
     fn backward(&self, grid: &mut Grid, weights: &WeightTensor<'_>, _: &Content, gradient: &mut [f32]) {
         grid.backward(weights.values, gradient);
+    }
+
+    fn on_device(&self) -> Option<&dyn TensorOnDevice<Grid>> {
+        Some(self)
     }
 
     fn update(&self, grid: &mut Grid, learning_rate: f64) {

@@ -1,6 +1,6 @@
 //! Quantizers: the trait, codebooks, entropy-constrained assignment, one file per method, the registry.
 //!
-//! Works on slices of weights; knows nothing of data sets, training loops or files.
+//! Works on slices of weights, and on tensors of a device ([`device`]); knows nothing of data sets, training loops or files.
 
 mod adaround;
 pub mod allocation;
@@ -17,6 +17,7 @@ pub mod codebook;
 mod columns;
 pub mod count_above;
 mod criterion;
+pub mod device;
 pub mod distribution;
 mod ec2t;
 mod ecq;
@@ -53,6 +54,7 @@ pub mod state;
 pub mod ste;
 mod step_rule;
 mod sweep;
+pub mod tensor;
 mod ternary;
 mod ternary_levels;
 mod thresholds;

@@ -66,22 +66,12 @@ pub fn search(
         warning,
         thresholds: Buffer::new(0),
     };
-    let Some(magnitudes) = Magnitudes::of(relevance) else {
-        return unchanged(Some(
-            "relevance is zero everywhere or not finite: the assignment without it was used",
-        ));
-    };
+    let Some(magnitudes) = Magnitudes::of(relevance) else { return unchanged(Some(NO_RELEVANCE)) };
     let mut penalties = plain.penalties.clone();
     penalties[usize::from(zero)] = f32::INFINITY;
     let others = Boundaries::new(&plain.boundaries.levels, &penalties);
-    let start = f64::from(0.5f32.ln() / (magnitudes.mean() as f32).ln());
-    // Exponents that the search may ask for, counted while the thresholds are at hand.
-    let mut exponents = vec![start];
-    for grows in [true, false] {
-        let path = path(start, 0, grows);
-        exponents.extend(AHEAD.iter().map(|&steps| path[steps]));
-    }
-    let limits: Vec<f32> = exponents.iter().map(|&exponent| below(exponent)).collect();
+    let start = start(&magnitudes);
+    let limits: Vec<f32> = first_exponents(start).into_iter().map(below).collect();
     let mut thresholds = Buffer::new(weights.len());
     let mut positions = vec![0u8; weights.len()];
     // Counts are whole numbers: the same for any number of threads.
@@ -99,38 +89,85 @@ pub fn search(
             (plain.boundaries.count(weights, zero), counts)
         })
         .reduce(|| (0, vec![0; limits.len()]), |a, b| (a.0 + b.0, add(a.1, b.1)));
-    let total = weights.len().max(1) as f64;
-    let plain_sparsity = plain_zeros as f64 / total;
-    let (low, high) = match band {
-        Band::Below => (plain_sparsity - p, plain_sparsity),
-        Band::Above => (plain_sparsity, plain_sparsity + p),
-    };
-    // Before the first pass sparsity counts as zero: a band that reaches zero is met without relevance.
-    if (low..=high).contains(&0.0) {
-        return unchanged(None);
-    }
+    let Some(goal) = Goal::new(plain_zeros, weights.len(), p, band) else { return unchanged(None) };
     let mut known: Vec<(f32, usize)> = limits.into_iter().zip(above).collect();
-    // The reference steers towards the upper end of its band; above, towards the lower end.
-    let aim = if band == Band::Below { high } else { low };
-    let mut sides = |exponents: &[f64]| -> Vec<Side> {
-        let zeros = zeros_at(exponents, &thresholds, &mut known);
-        let side = |zeros: usize| match zeros as f64 / total {
-            sparsity if (low..=high).contains(&sparsity) => Side::Inside,
-            sparsity if sparsity < aim => Side::TooFew,
-            _ => Side::TooMany,
+    let zeros = |exponents: &[f64]| Some(zeros_at(exponents, &thresholds, &mut known));
+    let Some(passes) = passes(start, &goal, zeros) else { return unchanged(None) };
+    assign_zeros(&mut positions, &thresholds, zero, below(passes[passes.len() - 1]));
+    RelevanceAssignment { positions, exponents: passes, warning: None, thresholds }
+}
+
+/// What is said of a layer without usable relevance.
+pub(super) const NO_RELEVANCE: &str =
+    "relevance is zero everywhere or not finite: the assignment without it was used";
+
+/// The exponent of the first pass.
+pub(super) fn start(magnitudes: &Magnitudes) -> f64 {
+    f64::from(0.5f32.ln() / (magnitudes.mean() as f32).ln())
+}
+
+/// Exponents that the search may ask for first: to be counted while the thresholds are at hand.
+pub(super) fn first_exponents(start: f64) -> Vec<f64> {
+    let mut exponents = vec![start];
+    for grows in [true, false] {
+        let path = path(start, 0, grows);
+        exponents.extend(AHEAD.iter().map(|&steps| path[steps]));
+    }
+    exponents
+}
+
+/// The band of sparsity that the search aims for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goal {
+    low: f64,
+    high: f64,
+    aim: f64,
+    total: f64,
+}
+
+impl Goal {
+    /// From the zeros of the plain assignment among `count` weights. `None` where nothing is to be searched: before the
+    /// first pass sparsity counts as zero, and a band that reaches zero is met without relevance.
+    pub fn new(plain_zeros: usize, count: usize, p: f64, band: Band) -> Option<Self> {
+        let total = count.max(1) as f64;
+        let plain_sparsity = plain_zeros as f64 / total;
+        let (low, high) = match band {
+            Band::Below => (plain_sparsity - p, plain_sparsity),
+            Band::Above => (plain_sparsity, plain_sparsity + p),
         };
-        zeros.into_iter().map(side).collect()
+        // The reference steers towards the upper end of its band; above, towards the lower end.
+        let aim = if band == Band::Below { high } else { low };
+        (!(low..=high).contains(&0.0)).then_some(Self { low, high, aim, total })
+    }
+
+    fn side(&self, zeros: usize) -> Side {
+        match zeros as f64 / self.total {
+            sparsity if (self.low..=self.high).contains(&sparsity) => Side::Inside,
+            sparsity if sparsity < self.aim => Side::TooFew,
+            _ => Side::TooMany,
+        }
+    }
+}
+
+/// The exponents of all passes of the search, the last one being the one to use. `zeros` tells how many weights some
+/// exponents make zero; where it can't, the search ends with `None`, and may begin anew once it can.
+pub(super) fn passes(
+    start: f64,
+    goal: &Goal,
+    mut zeros: impl FnMut(&[f64]) -> Option<Vec<usize>>,
+) -> Option<Vec<f64>> {
+    let mut sides = |exponents: &[f64]| -> Option<Vec<Side>> {
+        Some(zeros(exponents)?.into_iter().map(|zeros| goal.side(zeros)).collect())
     };
     let mut passes = vec![start];
-    let mut side = sides(&passes)[0];
+    let mut side = sides(&passes)?[0];
     while side != Side::Inside && passes.len() < PASSES {
         let path = path(passes[passes.len() - 1], passes.len() - 1, side == Side::TooFew);
-        let (steps, next) = leave(&path, side, &mut sides);
+        let (steps, next) = leave(&path, side, &mut sides)?;
         passes.extend(&path[1..=steps]);
         side = next;
     }
-    assign_zeros(&mut positions, &thresholds, zero, below(passes[passes.len() - 1]));
-    RelevanceAssignment { positions, exponents: passes, warning: None, thresholds }
+    Some(passes)
 }
 
 /// Where a sparsity lies.
@@ -161,14 +198,18 @@ fn path(start: f64, first: usize, grows: bool) -> Vec<f64> {
 
 /// The first step of a path on which sparsity is no longer on the side on which it starts, and where it is then; the last
 /// step where it never leaves. Sparsity grows with β: a step on the same side says the same of all steps before it.
-fn leave(path: &[f64], side: Side, sides: &mut impl FnMut(&[f64]) -> Vec<Side>) -> (usize, Side) {
+fn leave(
+    path: &[f64],
+    side: Side,
+    sides: &mut impl FnMut(&[f64]) -> Option<Vec<Side>>,
+) -> Option<(usize, Side)> {
     let last = path.len() - 1;
     // Sparsity is on the same side at `stays`, and no longer at `leaves`.
     let (mut stays, mut leaves) = (0, None);
     loop {
         let steps: Vec<usize> = match leaves {
-            Some((end, side)) if end == stays + 1 => return (end, side),
-            None if stays == last => return (last, side),
+            Some((end, side)) if end == stays + 1 => return Some((end, side)),
+            None if stays == last => return Some((last, side)),
             // The steps between, at most as many as are counted at once.
             Some((end, _)) => {
                 let every = (end - stays - 1).div_ceil(AT_ONCE);
@@ -180,7 +221,7 @@ fn leave(path: &[f64], side: Side, sides: &mut impl FnMut(&[f64]) -> Vec<Side>) 
             }
         };
         let exponents: Vec<f64> = steps.iter().map(|&step| path[step]).collect();
-        for (step, found) in steps.into_iter().zip(sides(&exponents)) {
+        for (step, found) in steps.into_iter().zip(sides(&exponents)?) {
             if found == side {
                 stays = step;
             } else {
@@ -206,7 +247,7 @@ fn zeros_at(exponents: &[f64], thresholds: &[f32], known: &mut Vec<(f32, usize)>
 }
 
 /// The largest f32 below `value`: an f32 lies below `value` exactly when it is not above this.
-fn below(value: f64) -> f32 {
+pub(super) fn below(value: f64) -> f32 {
     let near = value as f32;
     if f64::from(near) < value { near } else { near.next_down() }
 }

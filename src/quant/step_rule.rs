@@ -1,12 +1,16 @@
 //! How the step size of a uniform grid is found, and the gradient by which it may be learned.
 
 use super::codebook::Codebook;
+use super::device::{flat, is_beyond, runs_of};
 use super::granularity::Granularity;
 use super::learned::{LearnedSteps, mean_magnitude};
 use super::percentile_step::percentile_step;
 use super::quantizer::WeightTensor;
+use crate::Result;
 use crate::nn::kernels::elementwise::vectorised;
+use crate::nn::transfer;
 use crate::registry::{Choice, Parameter};
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +120,28 @@ impl LearnedStep {
             let level = f32::from(positions[at]) + low;
             if place <= low || place >= high { level } else { level - place }
         });
+    }
+
+    /// The sums that [`backward`](Self::backward) gathers, one per step, still on the device.
+    pub fn device_sums(
+        codebook: &Codebook,
+        positions: &Tensor,
+        weights: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Tensor> {
+        let (lowest, highest) = codebook.range();
+        let runs = runs_of(codebook);
+        let weights = flat(weights)?;
+        let steps = transfer::tensor(codebook.steps().to_vec(), codebook.channels(), weights.device())?;
+        let place = runs.with_steps(&weights, &steps, |w, step| w.broadcast_div(step))?;
+        let level = positions.to_dtype(DType::F32)?.affine(1.0, f64::from(lowest))?;
+        let slope = is_beyond(&place, (lowest, highest))?.where_cond(&level, &(&level - &place)?)?;
+        runs.sums(&(flat(gradient)?.to_dtype(DType::F64)? * slope.to_dtype(DType::F64)?)?)
+    }
+
+    /// Adds what [`device_sums`](Self::device_sums) found for a tensor of `count` weights.
+    pub fn add_sums(&mut self, codebook: &Codebook, sums: &[f64], count: usize) {
+        self.0.add_sums(sums, count, codebook.range().1);
     }
 
     /// One optimizer step; writes the new steps into the codebook.

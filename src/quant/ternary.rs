@@ -1,14 +1,16 @@
 //! Ternary quantization by a threshold, without an entropy term: weights beyond a share of the largest keep their sign,
 //! the levels are learned (Zhu et al. 2017, "Trained ternary quantization") or the mean of what they stand for.
 
+use super::device::{DeviceContent, DeviceTensor, flat, largest, side_sums};
 use super::method::{Method, Role};
-use super::per_tensor::{PerTensor, TensorQuantizer};
+use super::per_tensor::{PerTensor, TensorOnDevice, TensorQuantizer};
 use super::quantizer::{Content, StepInfo, WeightTensor};
 use super::scope::Bits;
 use super::ste::SteScale;
 use super::ternary_levels::{TernaryLevels, side_means};
 use crate::Result;
 use crate::registry::Parameter;
+use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The registry's entry.
@@ -111,9 +113,68 @@ impl TensorQuantizer for Ternary {
         }
     }
 
+    fn on_device(&self) -> Option<&dyn TensorOnDevice<Levels>> {
+        Some(self)
+    }
+
     fn update(&self, levels: &mut Self::Fitted, learning_rate: f64) {
         if let (Some(levels), Kind::Trained) = (&mut levels.current, self.levels) {
             levels.update(learning_rate);
+        }
+    }
+}
+
+impl Ternary {
+    /// [`limit`](Self::limit) as a tensor of one.
+    fn limit_on_device(&self, weights: &Tensor) -> Result<Tensor> {
+        let threshold = f64::from(self.threshold as f32);
+        Ok(largest(&weights.abs()?)?.affine(threshold, 0.0)?.reshape(1)?)
+    }
+}
+
+impl TensorOnDevice<Levels> for Ternary {
+    fn measure(&self, _: &Levels, weights: &Tensor) -> Result<Option<Tensor>> {
+        if self.levels == Kind::Trained {
+            return Ok(None);
+        }
+        let weights = flat(weights)?;
+        side_sums(&weights, &self.limit_on_device(&weights)?).map(Some)
+    }
+
+    fn assign(&self, levels: &mut Levels, weights: &Tensor, measured: &[f64]) -> Result<DeviceTensor> {
+        if let [low, low_count, high, high_count] = measured {
+            let mean = |sum: f64, count: f64| if count == 0.0 { 0.0 } else { (sum / count) as f32 };
+            let (low, high) = (mean(*low, *low_count), mean(*high, *high_count));
+            // Means are not trained: nothing depends on the typical weight.
+            levels.current = TernaryLevels::with_typical(1.0, low, high);
+        }
+        let Some(levels) = &levels.current else { return DeviceTensor::zeros(weights) };
+        let values = flat(weights)?;
+        let limit = self.limit_on_device(&values)?;
+        let (above, below) = (values.broadcast_gt(&limit)?, values.broadcast_lt(&limit.neg()?)?);
+        let positions = ((above + 1.0)? - below)?.to_dtype(DType::U8)?;
+        DeviceTensor::at_levels(positions, levels.codebook(), weights.dims())
+    }
+
+    fn backward(
+        &self,
+        levels: &Levels,
+        _: &Tensor,
+        quantized: &DeviceTensor,
+        gradient: &Tensor,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (Some(_), DeviceContent::Levels { positions, .. }) = (&levels.current, &quantized.content) else {
+            return Ok((gradient.clone(), None));
+        };
+        let scale = SteScale::CentroidAbs;
+        let (sums, gradient) =
+            TernaryLevels::backward_on_device(positions, &quantized.values, gradient, scale)?;
+        Ok((gradient, (self.levels == Kind::Trained).then_some(sums)))
+    }
+
+    fn learn(&self, levels: &mut Levels, sums: &[f64], _: usize) {
+        if let Some(levels) = &mut levels.current {
+            levels.add_sums(sums);
         }
     }
 }

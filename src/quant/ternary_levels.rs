@@ -1,9 +1,12 @@
 //! The codebook {−a, 0, +c} of one tensor with levels that may be trained: what EC2T and plain ternary quantization share.
 
 use super::codebook::Codebook;
+use super::device::{flat, one, scaled_gradient, total, where_at};
 use super::learned::{LearnedScalars, mean_magnitude};
 use super::quantizer::Content;
 use super::ste::SteScale;
+use crate::Result;
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Magnitudes of the negative and the positive level, in that order.
@@ -18,6 +21,11 @@ impl TernaryLevels {
     /// Levels −`low` and `high`; a side that has no weights takes the other's magnitude. `None` where both have none: the
     /// tensor is all zeros.
     pub fn new(weights: &[f32], low: f32, high: f32) -> Option<Self> {
+        Self::with_typical(mean_magnitude(weights.iter().copied()), low, high)
+    }
+
+    /// As [`new`](Self::new) for weights of mean magnitude `typical`.
+    pub fn with_typical(typical: f32, low: f32, high: f32) -> Option<Self> {
         let valid = |level: f32| level.is_finite() && level > 0.0;
         let (low, high) = match (valid(low), valid(high)) {
             (true, true) => (low, high),
@@ -25,7 +33,6 @@ impl TernaryLevels {
             (false, true) => (high, high),
             (false, false) => return None,
         };
-        let typical = mean_magnitude(weights.iter().copied());
         Some(Self(LearnedScalars::new(vec![low, high], typical)))
     }
 
@@ -48,6 +55,34 @@ impl TernaryLevels {
         }
         self.0.add_gradient(0, -sums[0]);
         self.0.add_gradient(1, sums[2]);
+    }
+
+    /// As [`backward`](Self::backward) on a device, from positions (u8, flat) and values: the sums that
+    /// [`add_sums`](Self::add_sums) takes, and the scaled gradient.
+    pub fn backward_on_device(
+        positions: &Tensor,
+        values: &Tensor,
+        gradient: &Tensor,
+        scale: SteScale,
+    ) -> Result<(Tensor, Tensor)> {
+        let of_gradient = flat(gradient)?;
+        let sum = |position: u8| {
+            total(&where_at(
+                &positions.broadcast_eq(&one(position, positions.device())?)?,
+                &of_gradient,
+                0.0,
+            )?)
+        };
+        let sums = Tensor::stack(&[sum(0)?, sum(2)?], 0)?;
+        Ok((sums, scaled_gradient(gradient, values, scale)?))
+    }
+
+    /// Adds the summed gradients of the members of both levels.
+    pub fn add_sums(&mut self, sums: &[f64]) {
+        if let [low, high] = sums {
+            self.0.add_gradient(0, -low);
+            self.0.add_gradient(1, *high);
+        }
     }
 
     /// One optimizer step on both levels.

@@ -1,14 +1,17 @@
 //! Uniform quantization: the nearest level of the layer's grid, post-training or with the straight-through estimator.
 
 use super::assignment::nearest;
+use super::boundaries::Boundaries;
 use super::codebook::Codebook;
+use super::device::{DeviceTensor, assigned, equalised, flat};
 use super::granularity::{GRANULARITY, Granularity, GranularitySettings};
 use super::method::{Method, Role};
-use super::per_tensor::{PerTensor, TensorQuantizer};
+use super::per_tensor::{PerTensor, TensorOnDevice, TensorQuantizer};
 use super::percentile_step::percentile_step;
 use super::quantizer::{Content, StepInfo, WeightTensor};
 use super::scope::Bits;
 use crate::Result;
+use candle_core::Tensor;
 
 /// The registry's entry.
 pub(super) static METHOD: Method = Method {
@@ -44,5 +47,18 @@ impl TensorQuantizer for Uniform {
     fn assign(&self, codebook: &mut Codebook, weights: &WeightTensor<'_>, _: StepInfo) -> Content {
         let positions = nearest(&codebook.equalised(weights.values), &codebook.pooled().values());
         Content::Levels { positions, codebook: codebook.clone() }
+    }
+
+    fn on_device(&self) -> Option<&dyn TensorOnDevice<Codebook>> {
+        Some(self)
+    }
+}
+
+impl TensorOnDevice<Codebook> for Uniform {
+    fn assign(&self, codebook: &mut Codebook, weights: &Tensor, _: &[f64]) -> Result<DeviceTensor> {
+        let levels = codebook.pooled().values();
+        let nearest = Boundaries::new(&levels, &vec![0.0; levels.len()]);
+        let positions = assigned(&equalised(&flat(weights)?, codebook)?, &nearest)?;
+        DeviceTensor::at_levels(positions, codebook.clone(), weights.dims())
     }
 }

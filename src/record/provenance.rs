@@ -31,6 +31,9 @@ pub struct Provenance {
     pub cpu: String,
     /// Compute device: `cpu` or the GPU's name.
     pub device: String,
+    /// Which implementation computed: `native` kernels of the CPU or `composed` operations; absent in records from before there were two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
     /// Threads used.
     pub threads: usize,
     /// Host name.

@@ -11,8 +11,12 @@ use crate::quant::quantizer::Relevances;
 use crate::registry::{Catalogue, Named, shown};
 use crate::{Error, Result};
 use candle_core::Tensor;
+use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+/// [`Relevances`] that stay on the device: signed relevance by parameter name, in the parameter's shape.
+pub type RelevanceTensors = IndexMap<String, Tensor>;
 
 /// Something that says how much each weight matters for a batch.
 pub trait RelevanceMeasure: Send {
@@ -25,6 +29,18 @@ pub trait RelevanceMeasure: Send {
         inputs: &Tensor,
         targets: &[u32],
     ) -> Result<Relevances>;
+
+    /// As [`relevance`](Self::relevance) without leaving the device; `None` for a measure that computes on the host.
+    fn relevance_tensors(
+        &mut self,
+        network: &Network,
+        parameters: &Parameters,
+        inputs: &Tensor,
+        targets: &[u32],
+    ) -> Result<Option<RelevanceTensors>> {
+        let _ = (network, parameters, inputs, targets);
+        Ok(None)
+    }
 
     /// What a measure remembers between batches, for checkpoints; most remember nothing.
     fn state(&self) -> Value {

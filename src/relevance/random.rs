@@ -1,6 +1,6 @@
 //! Measures that know nothing about the network: the control group of every comparison.
 
-use super::RelevanceMeasure;
+use super::{RelevanceMeasure, RelevanceTensors};
 use crate::nn::{Network, Parameters, Role};
 use crate::quant::quantizer::Relevances;
 use crate::rng::Rng;
@@ -61,5 +61,17 @@ impl RelevanceMeasure for Uniform {
         _: &[u32],
     ) -> Result<Relevances> {
         Ok(filled(parameters, || 1.0))
+    }
+
+    fn relevance_tensors(
+        &mut self,
+        _: &Network,
+        parameters: &Parameters,
+        _: &Tensor,
+        _: &[u32],
+    ) -> Result<Option<RelevanceTensors>> {
+        let weights = parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight);
+        let ones = weights.map(|(name, p)| Ok((name.to_owned(), p.var.as_tensor().ones_like()?.detach())));
+        ones.collect::<Result<_>>().map(Some)
     }
 }

@@ -103,12 +103,13 @@ pub fn execute(
     let mut work = || fill(context, run, &baseline_id, &log, &mut record, &mut files);
     // What a panic leaves half done is thrown away below.
     let result = catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
-    let mut is_transient = false;
+    let (mut is_transient, mut is_out_of_memory) = (false, false);
     match result {
         Ok(measurements) => record.outcome = Outcome::Done(Box::new(measurements)),
         Err(error) if matches!(error, Error::Cancelled) || error.is_fatal() => return Err(error),
         Err(error) => {
             is_transient = error.is_transient();
+            is_out_of_memory = error.is_out_of_memory();
             if !is_transient {
                 // The next attempt must not continue towards the same end.
                 context.store.remove_checkpoint(&record.id);
@@ -128,7 +129,7 @@ pub fn execute(
     if record.is_done() {
         context.store.remove_checkpoint(&record.id);
     }
-    Ok(Executed { record, is_transient })
+    Ok(Executed { record, is_transient, is_out_of_memory })
 }
 
 /// What a run came to.
@@ -137,6 +138,8 @@ pub struct Executed {
     pub record: RunRecord,
     /// Whether a failure may pass by itself: the machine's state caused it, not the run.
     pub is_transient: bool,
+    /// Whether a device's memory was full.
+    pub is_out_of_memory: bool,
 }
 
 /// A panic as an error: a defect, but not a reason to give up the other runs.

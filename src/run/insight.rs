@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::Result;
 use crate::data::{Dataset, Split, Task};
 use crate::insight::{self, Assignment, ExplainedLayer, Insight};
-use crate::nn::{Network, Parameters, Role, ops};
+use crate::nn::{Network, Parameters, Role, ops, transfer};
 use crate::quant::Profile;
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor, Relevances};
@@ -101,8 +101,8 @@ fn maps(
             channels,
             height,
             width,
-            input: batch.inputs.get(index)?.flatten_all()?.to_vec1()?,
-            relevance: relevance.get(index)?.flatten_all()?.to_vec1()?,
+            input: transfer::values(&batch.inputs.get(index)?)?,
+            relevance: transfer::values(&relevance.get(index)?)?,
         });
     }
     Ok(maps)

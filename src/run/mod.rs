@@ -11,6 +11,7 @@ pub mod execute;
 pub mod insight;
 mod log;
 mod measure;
+pub mod memory;
 pub mod provenance;
 mod quantized_checkpoint;
 mod resume;

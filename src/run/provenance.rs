@@ -1,5 +1,6 @@
 //! What made a result: program, compiler, processor, threads, command line.
 
+use crate::nn::Backend;
 use crate::record::Provenance;
 use candle_core::Device;
 use std::process::Command;
@@ -27,6 +28,7 @@ pub fn gather(device: &Device, host_program: Option<&str>) -> Provenance {
         features,
         cpu: cpu(),
         device: device_name(device),
+        backend: Some(Backend::on(device).name().to_owned()),
         threads: rayon::current_num_threads(),
         host: crate::store::host(),
         dataset_digest: String::new(),

@@ -119,6 +119,10 @@ pub trait Watch: Sync {
     fn claimed(&self, id: &str, task: &Task);
     /// A run needs no computing: it has this record by now.
     fn settled(&self, id: &str, task: &Task, record: &RunRecord);
+    /// A device's memory was full: this many jobs go on.
+    fn fewer_jobs(&self, jobs: usize) {
+        let _ = jobs;
+    }
     /// Whether to stop at the next epoch's end.
     fn cancelled(&self) -> bool;
 }
@@ -153,6 +157,34 @@ struct Waiting {
     tried: bool,
     /// Whether another process held it at the last look.
     claimed: bool,
+    /// Whether its last attempt filled a device's memory.
+    is_out_of_memory: bool,
+}
+
+/// Tasks that wait, and the jobs that take them.
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Jobs that have not ended.
+    jobs: usize,
+}
+
+impl Queue {
+    /// The next task and whether other processes hold all of them; with none, the job that asked ends.
+    fn next(&mut self) -> (Option<Waiting>, bool) {
+        let all_claimed = self.waiting.iter().all(|waiting| waiting.claimed);
+        let next = self.waiting.pop_front();
+        self.jobs -= usize::from(next.is_none());
+        (next, all_claimed)
+    }
+
+    /// Puts a task back. Whether the job that tried it ends: there are too many for a device's memory, and others are left
+    /// to do the task.
+    fn put_back(&mut self, waiting: Waiting) -> bool {
+        let ends = waiting.is_out_of_memory && self.jobs > 1;
+        self.waiting.push_back(waiting);
+        self.jobs -= usize::from(ends);
+        ends
+    }
 }
 
 /// What the jobs share.
@@ -161,7 +193,7 @@ struct Shared<'a> {
     tasks: &'a [Task],
     policy: Policy,
     watch: &'a dyn Watch,
-    queue: Mutex<VecDeque<Waiting>>,
+    queue: Mutex<Queue>,
     ends: Mutex<Vec<Option<End>>>,
     stop: AtomicBool,
 }
@@ -183,14 +215,14 @@ pub fn schedule(
 ) -> Result<Vec<Option<End>>> {
     let threads = rayon::current_num_threads();
     let jobs = policy.jobs.min(tasks.len()).min(threads).max(1);
-    let all: VecDeque<Waiting> =
-        (0..tasks.len()).map(|index| Waiting { index, tried: false, claimed: false }).collect();
+    let new = |index| Waiting { index, tried: false, claimed: false, is_out_of_memory: false };
+    let waiting: VecDeque<Waiting> = (0..tasks.len()).map(new).collect();
     let shared = Shared {
         context,
         tasks,
         policy,
         watch,
-        queue: Mutex::new(all),
+        queue: Mutex::new(Queue { waiting, jobs }),
         ends: Mutex::new(tasks.iter().map(|_| None).collect()),
         stop: AtomicBool::new(false),
     };
@@ -275,11 +307,7 @@ impl Shared<'_> {
     /// One job: tasks from the queue until it is empty.
     fn work(&self) -> Result<()> {
         while !self.stop.load(Ordering::Relaxed) && !self.watch.cancelled() {
-            let (next, all_claimed) = {
-                let mut queue = lock(&self.queue)?;
-                let all_claimed = queue.iter().all(|waiting| waiting.claimed);
-                (queue.pop_front(), all_claimed)
-            };
+            let (next, all_claimed) = lock(&self.queue)?.next();
             let Some(mut waiting) = next else { return Ok(()) };
             if all_claimed {
                 std::thread::sleep(LOOK);
@@ -298,13 +326,17 @@ impl Shared<'_> {
             };
             if matches!(end, Some(End::Claimed)) && self.policy.wait_for_others {
                 waiting.claimed = true;
-                lock(&self.queue)?.push_back(waiting);
+                lock(&self.queue)?.put_back(waiting);
                 continue;
             }
             if end.is_none() {
                 // Tried, and to be tried again after the others.
                 waiting.tried = true;
-                lock(&self.queue)?.push_back(waiting);
+                let mut queue = lock(&self.queue)?;
+                if queue.put_back(waiting) {
+                    self.watch.fewer_jobs(queue.jobs);
+                    return Ok(());
+                }
                 continue;
             }
             let index = waiting.index;
@@ -356,10 +388,14 @@ impl Shared<'_> {
         let view = self.watch.begin(&task.experiment, &run.label(), Some(run.seed));
         let executed = execute(self.context, run, &task.experiment, &*view)?;
         view.ended(Some(&executed.record));
+        waiting.is_out_of_memory = executed.is_out_of_memory;
+        // Alone on the device it would fail again.
+        let may_pass = !executed.is_out_of_memory || lock(&self.queue)?.jobs > 1;
         if executed.record.is_failed() {
             if self.policy.fail_fast {
                 self.stop.store(true, Ordering::Relaxed);
             } else if executed.is_transient
+                && may_pass
                 && self.policy.retries.may_retry(executed.record.attempts)
                 && !self.watch.cancelled()
             {
@@ -383,5 +419,25 @@ impl Shared<'_> {
         let made = make_baseline(self.context, spec, &*view);
         view.ended(None);
         Ok(End::Baseline { id, test: made?, was_there })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each time a device's memory is full one job less goes on, down to one; no task is lost to a job that has ended.
+    #[test]
+    fn full_memory_takes_jobs_away() {
+        let task = |index, is_out_of_memory| Waiting { index, tried: true, claimed: false, is_out_of_memory };
+        let mut queue = Queue { waiting: VecDeque::from([task(0, false), task(1, false)]), jobs: 3 };
+        let (Some(first), _) = queue.next() else { panic!("a task") };
+        assert!(!queue.put_back(first), "other failures leave the jobs alone");
+        assert!(queue.put_back(task(2, true)) && queue.jobs == 2);
+        assert!(queue.put_back(task(3, true)) && queue.jobs == 1);
+        assert!(!queue.put_back(task(4, true)) && queue.jobs == 1, "the last one goes on");
+        let left: Vec<usize> = std::iter::from_fn(|| queue.next().0).map(|waiting| waiting.index).collect();
+        assert_eq!(left, [1, 0, 2, 3, 4]);
+        assert_eq!(queue.jobs, 0);
     }
 }

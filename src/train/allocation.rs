@@ -4,7 +4,7 @@
 use super::batches;
 use super::quantized::{Calibration, calibrate, post_training, quantizable};
 use crate::data::{Dataset, Split};
-use crate::nn::{Network, Parameters, ops};
+use crate::nn::{Network, Parameters, ops, transfer};
 use crate::quant::Method;
 use crate::quant::allocation::{Budget, CostBy, LayerCosts, allocate, layer_bits, squared_error};
 use crate::quant::quantizer::{QuantizedTensor, Relevances};
@@ -166,7 +166,7 @@ impl<'a> Losses<'a> {
         let (mut sum, mut count) = (0.0, 0usize);
         for batch in &self.batches {
             let logits = self.network.infer(&self.parameters, &batch.inputs)?;
-            let loss = ops::loss(&logits, &batch.targets)?.to_scalar::<f32>()?;
+            let loss = transfer::scalar::<f32>(&ops::loss(&logits, &batch.targets)?)?;
             sum += f64::from(loss) * batch.len() as f64;
             count += batch.len();
         }

@@ -2,6 +2,7 @@
 
 use crate::data::{Dataset, Split};
 use crate::nn::ops::Targets;
+use crate::nn::transfer;
 use crate::rng::{Rng, RngState};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
@@ -26,9 +27,14 @@ impl Batch {
         self.len() == 0
     }
 
-    /// The targets of the first `count` samples.
-    pub fn first_targets(&self, count: usize) -> &[u32] {
-        &self.targets[..count * Targets::per_sample(&self.targets, self.len())]
+    /// The first samples with their targets; all where `count` is `None`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when the device fails.
+    pub fn first(&self, count: Option<usize>) -> Result<(Tensor, &[u32])> {
+        let count = count.map_or(self.len(), |count| count.min(self.len()));
+        let targets = count * Targets::per_sample(&self.targets, self.len());
+        Ok((self.inputs.narrow(0, 0, count)?, &self.targets[..targets]))
     }
 }
 
@@ -56,7 +62,7 @@ fn fill(
     dataset.fill(split, indices, augment, &mut inputs, &mut targets)?;
     let mut shape = vec![indices.len()];
     shape.extend(dataset.input_shape());
-    Ok(Batch { inputs: Tensor::from_vec(inputs, shape, device)?, targets })
+    Ok(Batch { inputs: transfer::tensor(inputs, shape, device)?, targets })
 }
 
 /// Batches that `samples` are cut into. A last batch of one sample joins the batch before it: batch norm has no variance of

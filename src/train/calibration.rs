@@ -3,7 +3,7 @@
 
 use super::batches;
 use crate::data::{Dataset, Split};
-use crate::nn::{Layer, Network, Operation, Parameters, ops};
+use crate::nn::{Layer, Network, Operation, Parameters, ops, transfer};
 use crate::quant::calibration::{
     CalibrationData, CalibrationKind, CalibrationNeeds, LayerCalibration, Moments,
 };
@@ -132,7 +132,7 @@ fn of_layer(
             }
             let mut values = Vec::new();
             for input in inputs {
-                values.extend(input.flatten_all()?.to_vec1::<f32>()?);
+                values.extend(transfer::values::<f32>(input)?);
             }
             CalibrationData::Inputs { shape, values }
         }
@@ -195,7 +195,7 @@ fn add(known: &mut LayerCalibration, new: LayerCalibration) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::loop_state::LatentWeights;
+    use super::super::latent::LatentWeights;
     use super::*;
     use crate::quant::quantizer::Content;
     use crate::{data, model};

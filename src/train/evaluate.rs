@@ -5,7 +5,7 @@ use super::batches;
 use super::observer::Observer;
 use crate::data::{Dataset, Split, Task};
 use crate::nn::ops::{IGNORED, PRESENT, targets};
-use crate::nn::{Network, Parameters};
+use crate::nn::{Network, Parameters, transfer};
 use crate::record::{Metrics, Score};
 use crate::{Error, Result};
 
@@ -35,7 +35,7 @@ pub fn evaluate(
     let steps = n.div_ceil(BATCH);
     for (step, indices) in indices.chunks(BATCH).enumerate() {
         let batch = batches::read(dataset, split, indices, parameters.device())?;
-        let rows = network.infer(parameters, &batch.inputs)?.to_vec2::<f32>()?;
+        let rows = transfer::rows::<f32>(&network.infer(parameters, &batch.inputs)?)?;
         if task == Task::MultiLabel {
             let classes = network.classes;
             if batch.targets.len() != batch.len() * classes {

@@ -85,13 +85,14 @@ pub fn train(
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
             let pass =
                 forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
-            current.running.add(&pass, &batch, epoch, step)?;
+            let measured = pass.read()?;
+            current.running.add(measured, batch.len(), epoch, step)?;
             current.rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
             optimizer.begin_step();
             for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
                 optimizer.update(name, weights, gradient, current.rate, spec.weight_decay.unwrap_or(0.0))?;
             }
-            observer.step(epoch, spec.epochs, step + 1, steps, pass.loss);
+            observer.step(epoch, spec.epochs, step + 1, steps, measured.loss);
             after_step(checkpoints, observer, step, steps, || {
                 let here = current.position(&position, step + 1, augmentation);
                 snapshot(&here, &parameters, &optimizer, best.as_ref().map(|(_, kept)| kept))

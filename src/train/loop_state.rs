@@ -1,42 +1,24 @@
 //! What the quantization-aware loop changes from step to step besides its [`Position`], and how a checkpoint keeps it.
 
+use super::device_state::DeviceState;
+use super::latent::LatentWeights;
 use super::optimizer::Optimizer;
 use super::position::Position;
 use super::settings::TrainingSpec;
 use crate::Result;
 use crate::nn::Parameters;
-use crate::quant::quantizer::{QuantizedTensor, Quantizer, WeightTensor};
+use crate::quant::quantizer::{QuantizedTensor, Quantizer};
 use crate::relevance::RelevanceMeasure;
 use crate::snapshot::Snapshot;
-
-/// Latent weights: the full-precision weights behind the quantized ones.
-pub(super) struct LatentWeights {
-    pub names: Vec<String>,
-    pub shapes: Vec<Vec<usize>>,
-    pub values: Vec<Vec<f32>>,
-}
-
-impl LatentWeights {
-    pub fn new(parameters: &Parameters, names: &[String]) -> Result<Self> {
-        let mut latent = Self { names: names.to_vec(), shapes: Vec::new(), values: Vec::new() };
-        for name in names {
-            latent.shapes.push(parameters.tensor(name)?.dims().to_vec());
-            latent.values.push(parameters.values(name)?);
-        }
-        Ok(latent)
-    }
-
-    pub fn tensors(&self) -> Vec<WeightTensor<'_>> {
-        let shapes = self.names.iter().zip(&self.shapes);
-        shapes.zip(&self.values).map(|((name, shape), values)| WeightTensor { name, shape, values }).collect()
-    }
-}
 
 /// What the loop changes besides its [`Position`].
 pub(super) struct LoopState {
     pub parameters: Parameters,
     pub latent: LatentWeights,
+    /// As of the last [`download`](Self::download) where steps stay on a device.
     pub tensors: Vec<QuantizedTensor>,
+    /// Latent weights and assignment, where steps stay on a device.
+    pub device: Option<DeviceState>,
     pub optimizer: Optimizer,
     pub stepper: Optimizer,
     pub best: Option<(f64, Parameters, Vec<QuantizedTensor>)>,
@@ -51,11 +33,20 @@ impl LoopState {
             latent: LatentWeights::new(&parameters, names)?,
             parameters,
             tensors: Vec::new(),
+            device: None,
             optimizer: Optimizer::new(spec),
             stepper: Optimizer::new(spec),
             best: None,
             warnings: Vec::new(),
         })
+    }
+
+    /// Brings what steps left on a device to the host.
+    pub fn download(&mut self) -> Result<()> {
+        match &self.device {
+            Some(device) => device.download(&mut self.latent, &mut self.tensors),
+            None => Ok(()),
+        }
     }
 
     /// Takes what a snapshot holds; the quantizer and the measure are restored last, when all else fits.
@@ -92,6 +83,7 @@ impl LoopState {
         quantizer: &mut dyn Quantizer,
         relevance: Option<&(dyn RelevanceMeasure + '_)>,
     ) -> Result<Snapshot> {
+        self.download()?;
         for warning in quantizer.take_warnings() {
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);

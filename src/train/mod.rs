@@ -7,8 +7,11 @@ mod average_precision;
 pub mod batches;
 pub mod calibration;
 pub mod checkpoints;
+mod device_state;
+mod device_step;
 pub mod evaluate;
 pub mod full_precision;
+mod latent;
 mod loop_state;
 pub mod observer;
 pub mod optimizer;
@@ -20,6 +23,8 @@ mod resume_checks;
 pub mod schedule;
 pub mod settings;
 mod snapshot;
+#[cfg(test)]
+mod transfer_checks;
 
 pub use checkpoints::{Checkpoints, Moment, NoCheckpoints};
 pub use evaluate::{evaluate, evaluate_validation};

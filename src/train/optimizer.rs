@@ -1,8 +1,10 @@
 //! Optimizers with a state that can be saved: candle's own Adam keeps it private.
 
 use super::settings::{OptimizerKind, TrainingSpec};
+use crate::nn::backend::is_native;
 use crate::nn::kernels::elementwise::{AdamCoefficients, SgdCoefficients, adam_step, sgd_step};
-use crate::nn::ops::update::{AdamUpdate, SgdUpdate};
+use crate::nn::ops::update::{AdamUpdate, SgdUpdate, adam_tensors, sgd_tensors};
+use crate::nn::transfer;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use indexmap::IndexMap;
@@ -20,6 +22,14 @@ pub struct Slot {
     pub second: Vec<f32>,
 }
 
+/// Where a parameter's memory is.
+#[derive(Clone, Debug)]
+enum Memory {
+    Host(Slot),
+    /// First moment or velocity, and second moment.
+    Device(Tensor, Option<Tensor>),
+}
+
 /// An optimizer over named parameters. One call of [`begin_step`](Self::begin_step), then one update per parameter.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
@@ -27,7 +37,7 @@ pub struct Optimizer {
     momentum: f32,
     nesterov: bool,
     steps: u64,
-    slots: IndexMap<String, Slot>,
+    slots: IndexMap<String, Memory>,
 }
 
 impl Optimizer {
@@ -43,14 +53,27 @@ impl Optimizer {
     }
 
     /// Steps done and per-parameter memory, for checkpoints.
-    pub fn state(&self) -> (u64, &IndexMap<String, Slot>) {
-        (self.steps, &self.slots)
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when a device fails.
+    pub fn state(&self) -> Result<(u64, IndexMap<String, Slot>)> {
+        let host = |memory: &Memory| -> Result<Slot> {
+            Ok(match memory {
+                Memory::Host(slot) => slot.clone(),
+                Memory::Device(first, second) => {
+                    let second = second.as_ref().map(transfer::values).transpose()?;
+                    Slot { first: transfer::values(first)?, second: second.unwrap_or_default() }
+                }
+            })
+        };
+        let slots = self.slots.iter().map(|(name, memory)| Ok((name.clone(), host(memory)?)));
+        Ok((self.steps, slots.collect::<Result<_>>()?))
     }
 
     /// Continues from a saved state.
     pub fn restore(&mut self, steps: u64, slots: IndexMap<String, Slot>) {
         self.steps = steps;
-        self.slots = slots;
+        self.slots = slots.into_iter().map(|(name, slot)| (name, Memory::Host(slot))).collect();
     }
 
     /// Counts a step; call once before the updates of a batch.
@@ -60,14 +83,59 @@ impl Optimizer {
 
     fn slot(&mut self, name: &str, count: usize) -> Result<&mut Slot> {
         let second = if self.kind == OptimizerKind::Sgd { 0 } else { count };
-        let slot = self
+        let memory = self
             .slots
             .entry(name.to_string())
-            .or_insert_with(|| Slot { first: vec![0.0; count], second: vec![0.0; second] });
-        if slot.first.len() != count || slot.second.len() != second {
-            return Err(Error::Internal(format!("optimizer: the memory of {name} has another size")));
+            .or_insert_with(|| Memory::Host(Slot { first: vec![0.0; count], second: vec![0.0; second] }));
+        match memory {
+            Memory::Host(slot) if slot.first.len() == count && slot.second.len() == second => Ok(slot),
+            Memory::Host(_) => {
+                Err(Error::Internal(format!("optimizer: the memory of {name} has another size")))
+            }
+            Memory::Device(..) => {
+                Err(Error::Internal(format!("optimizer: the memory of {name} is on a device")))
+            }
         }
-        Ok(slot)
+    }
+
+    /// The new weights of a parameter on a device; its memory stays there.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] for a gradient of another shape.
+    pub fn update_tensor(
+        &mut self,
+        name: &str,
+        weights: &Tensor,
+        gradient: &Tensor,
+        rate: f64,
+        decay: f64,
+    ) -> Result<Tensor> {
+        let (weights, gradient) = (weights.detach(), gradient.detach());
+        let is_sgd = self.kind == OptimizerKind::Sgd;
+        let send = |values: Vec<f32>| match values.is_empty() {
+            true => weights.zeros_like(),
+            false => transfer::tensor(values, weights.shape(), weights.device()),
+        };
+        let (first, second) = match self.slots.get(name).cloned() {
+            Some(Memory::Device(first, second)) => (first, second),
+            Some(Memory::Host(slot)) => {
+                (send(slot.first)?, (!is_sgd).then(|| send(slot.second)).transpose()?)
+            }
+            None => (weights.zeros_like()?, (!is_sgd).then(|| weights.zeros_like()).transpose()?),
+        };
+        let (weights, memory) = match second {
+            Some(second) => {
+                let (weights, first, second) =
+                    adam_tensors(&weights, &first, &second, &gradient, self.adam(rate, decay))?;
+                (weights, Memory::Device(first, Some(second)))
+            }
+            None => {
+                let (weights, velocity) = sgd_tensors(&weights, &first, &gradient, self.sgd(rate, decay))?;
+                (weights, Memory::Device(velocity, None))
+            }
+        };
+        self.slots.insert(name.to_owned(), memory);
+        Ok(weights)
     }
 
     fn adam(&self, learning_rate: f64, weight_decay: f64) -> AdamCoefficients {
@@ -105,6 +173,10 @@ impl Optimizer {
         rate: f64,
         decay: f64,
     ) -> Result<()> {
+        if !is_native(weights) {
+            let updated = self.update_tensor(name, weights, gradient, rate, decay)?;
+            return Ok(weights.slice_set(&updated.contiguous()?, 0, 0)?);
+        }
         match self.kind {
             OptimizerKind::Adam | OptimizerKind::AdamW => {
                 let coefficients = self.adam(rate, decay);

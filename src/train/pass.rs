@@ -1,7 +1,7 @@
 //! One pass through the network and back, and the sums over an epoch's passes: what both loops share.
 
 use super::batches::Batch;
-use crate::nn::{Gradients, Mode, Network, Parameters, ops};
+use crate::nn::{Gradients, Mode, Network, Parameters, ops, transfer};
 use crate::rng::Rng;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -11,10 +11,35 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Pass {
     /// Gradients of all trained parameters.
     pub gradients: Gradients,
+    /// Mean loss and samples whose highest logit is the true class (NaN in tasks of several labels), where the network is.
+    pub measured: Tensor,
+}
+
+/// What a pass measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
     /// Mean loss.
     pub loss: f64,
     /// Samples whose highest logit is the true class; `None` in tasks of several labels.
     pub correct: Option<usize>,
+}
+
+impl Measured {
+    /// From the two values of [`Pass::measured`].
+    pub fn new(values: &[f64]) -> Self {
+        let value = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
+        Self {
+            loss: value(0),
+            correct: Some(value(1)).filter(|value| !value.is_nan()).map(|value| value as usize),
+        }
+    }
+}
+
+impl Pass {
+    /// Reads what was measured.
+    pub fn read(&self) -> Result<Measured> {
+        Ok(Measured::new(&transfer::values(&self.measured.to_dtype(candle_core::DType::F64)?)?))
+    }
 }
 
 /// Runs a batch through the network in training mode and back.
@@ -28,17 +53,9 @@ pub(super) fn forward_backward(
     let mode = if frozen_norm { Mode::TrainingFrozenNorm(rng) } else { Mode::Training(rng) };
     let trace = network.forward(parameters, &batch.inputs, mode)?;
     let logits = trace.logits().detach();
-    let loss = ops::loss(&logits, &batch.targets)?;
-    let correct = match batch.targets.len() == batch.len() {
-        true => {
-            let predicted = logits.argmax(1)?.to_vec1::<u32>()?;
-            Some(predicted.iter().zip(&batch.targets).filter(|(p, t)| p == t).count())
-        }
-        false => None,
-    };
-    let of_logits = ops::loss_backward(&logits, &batch.targets)?;
-    let gradients = network.backward(parameters, trace, &of_logits)?;
-    Ok(Pass { gradients, loss: f64::from(loss.to_scalar::<f32>()?), correct })
+    let loss = ops::training_loss(&logits, &batch.targets)?;
+    let gradients = network.backward(parameters, trace, &loss.gradient)?;
+    Ok(Pass { gradients, measured: loss.measured })
 }
 
 /// Sums over an epoch.
@@ -56,18 +73,18 @@ impl Running {
     ///
     /// # Errors
     /// [`Error::Diverged`] when the loss is not finite.
-    pub fn add(&mut self, pass: &Pass, batch: &Batch, epoch: usize, step: usize) -> Result<()> {
-        if !pass.loss.is_finite() {
+    pub fn add(&mut self, measured: Measured, samples: usize, epoch: usize, step: usize) -> Result<()> {
+        if !measured.loss.is_finite() {
             return Err(Error::Diverged(format!(
                 "training diverged: the loss is {} at epoch {epoch}, step {}; a smaller learning rate may help",
-                pass.loss,
+                measured.loss,
                 step + 1
             )));
         }
-        self.loss += pass.loss;
-        if let Some(correct) = pass.correct {
+        self.loss += measured.loss;
+        if let Some(correct) = measured.correct {
             self.correct += correct;
-            self.samples += batch.len();
+            self.samples += samples;
         }
         self.batches += 1;
         Ok(())

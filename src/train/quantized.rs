@@ -1,11 +1,14 @@
 //! Quantization: the post-training pass and the quantization-aware loop of spec ECQ/ECQx — full-precision
 //! latent weights are trained through the quantized ones and assigned anew after every step.
 
-use super::batches::{self, Batch};
+use super::batches;
 use super::calibration::{CalibrationSet, calibrate_quantizer};
 use super::checkpoints::Checkpoints;
+use super::device_state::{DeviceState, is_resident};
+use super::device_step::Step;
 use super::evaluate::evaluate_validation;
-use super::loop_state::{LatentWeights, LoopState};
+use super::latent::LatentWeights;
+use super::loop_state::LoopState;
 use super::observer::Observer;
 use super::pass::{forward_backward, trained};
 use super::position::{CurrentEpoch, Position, after_epoch, after_step};
@@ -13,14 +16,13 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
 use crate::data::{Dataset, Split};
-use crate::nn::{Gradients, Network, Parameters, Role, ops};
+use crate::nn::{Backend, Gradients, Network, Parameters, Role, ops, transfer};
 use crate::quant::Scope;
 use crate::quant::quantizer::{
     Content, FloatCoding, QuantizedTensor, Quantizer, RelevanceOf, Relevances, StepInfo, WeightTensor,
 };
 use crate::record::EpochMetrics;
 use crate::relevance::RelevanceMeasure;
-use candle_core::Tensor;
 
 /// Weight decay of biases and batch norm during quantization-aware training when the recipe names none: the
 /// reference's value.
@@ -57,7 +59,7 @@ fn write(parameters: &Parameters, tensors: &[QuantizedTensor]) -> Result<()> {
             Content::Values(values) => parameters.set_values(&tensor.name, values)?,
             Content::Levels { positions, codebook } => {
                 let weights = parameters.tensor(&tensor.name)?;
-                ops::with_values(weights, |values| codebook.write_values(positions, values))?;
+                ops::overwrite_values(weights, |values| codebook.write_values(positions, values))?;
             }
         }
     }
@@ -154,14 +156,8 @@ fn quantized_gradients(
 ) -> Result<Vec<(usize, Vec<f32>)>> {
     trained(parameters, gradients)
         .filter_map(|(name, _, gradient)| Some((names.iter().position(|known| known == name)?, gradient)))
-        .map(|(index, gradient)| Ok((index, gradient.flatten_all()?.to_vec1()?)))
+        .map(|(index, gradient)| Ok((index, transfer::values(gradient)?)))
         .collect()
-}
-
-/// The first samples of a batch; all where `count` is `None`.
-fn first_samples(batch: &Batch, count: Option<usize>) -> Result<(Tensor, &[u32])> {
-    let count = count.map_or(batch.len(), |count| count.min(batch.len()));
-    Ok((batch.inputs.narrow(0, 0, count)?, batch.first_targets(count)))
 }
 
 /// What the quantization-aware loop needs besides network and quantizer.
@@ -232,11 +228,16 @@ pub fn quantization_aware(
         write(&state.parameters, &state.tensors)?;
     }
     let device = state.parameters.device().clone();
+    if is_resident(quantizer, &device) {
+        state.device = Some(DeviceState::new(&state.latent, &state.tensors, quantizer, &device)?);
+    } else if Backend::on(&device) == Backend::Composed {
+        observer
+            .note("this method computes on the host: weights and gradients leave the device at every step");
+    }
     for epoch in position.epoch..=spec.epochs {
         let mut current = CurrentEpoch::enter(&position, settings.seed);
         let batches = position.batches(spec, settings.seed, steps);
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
-            let LoopState { parameters, latent, tensors, optimizer, stepper, .. } = &mut state;
             let done = (epoch - 1) * steps + step;
             let at = StepInfo {
                 step: done + 1,
@@ -244,10 +245,25 @@ pub fn quantization_aware(
                 epoch: epoch - 1,
                 epochs: spec.epochs,
             };
+            let rate = learning_rate(spec, done, steps);
+            if state.device.is_some() {
+                let frozen_norm = spec.frozen_batch_norm;
+                let work = Step { network, names, batch: &batch, frozen_norm, at, rate, rest_decay };
+                let measured =
+                    work.run(&mut state, quantizer, relevance.as_deref_mut(), &mut current.dropout)?;
+                current.running.add(measured, batch.len(), epoch, step)?;
+                current.rate = rate;
+                observer.step(epoch, spec.epochs, step + 1, steps, measured.loss);
+                return after_step(checkpoints, observer, step, steps, || {
+                    let here = current.position(&position, step + 1, augmentation);
+                    state.snapshot(&here, quantizer, relevance.as_deref())
+                });
+            }
+            let LoopState { parameters, latent, tensors, optimizer, stepper, .. } = &mut state;
             let pass =
                 forward_backward(network, parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
-            current.running.add(&pass, &batch, epoch, step)?;
-            let rate = learning_rate(spec, done, steps);
+            let measured = pass.read()?;
+            current.running.add(measured, batch.len(), epoch, step)?;
             current.rate = rate;
             let trains_weights = quantizer.trains_weights(at);
             if quantizer.wants_gradients() {
@@ -269,7 +285,7 @@ pub fn quantization_aware(
                 let values = &mut latent.values[index];
                 let shape = &latent.shapes[index];
                 // The gradient is used up: no copy.
-                ops::with_values(&gradient.contiguous()?, |gradient| {
+                ops::consume_values(gradient, |gradient| {
                     let weights = WeightTensor { name, shape, values };
                     quantizer.backward(index, weights, &tensors[index], gradient)?;
                     match trains_weights {
@@ -278,7 +294,6 @@ pub fn quantization_aware(
                     }
                 })??;
             }
-            let loss = pass.loss;
             drop(pass);
             quantizer.update(rate, at)?;
             let due = quantizer.wants_relevance() && quantizer.wants_relevance_at(at);
@@ -289,19 +304,20 @@ pub fn quantization_aware(
                             parameters.set_values(name, values)?;
                         }
                     }
-                    let (inputs, targets) = first_samples(&batch, quantizer.relevance_samples())?;
+                    let (inputs, targets) = batch.first(quantizer.relevance_samples())?;
                     Some(measure.relevance(network, parameters, &inputs, targets)?)
                 }
                 None => None,
             };
             *tensors = quantizer.assign(&latent.tensors(), relevances.as_ref(), at)?;
             write(parameters, tensors)?;
-            observer.step(epoch, spec.epochs, step + 1, steps, loss);
+            observer.step(epoch, spec.epochs, step + 1, steps, measured.loss);
             after_step(checkpoints, observer, step, steps, || {
                 let here = current.position(&position, step + 1, augmentation);
                 state.snapshot(&here, quantizer, relevance.as_deref())
             })
         })?;
+        state.download()?;
         let validation = evaluate_validation(network, &state.parameters, dataset, observer)?;
         let metrics = current.metrics(&position, validation.as_ref(), Some(sparsity(&state.tensors)));
         observer.epoch(&metrics);

@@ -1,5 +1,5 @@
 //! Training that is interrupted at random steps and continued from its checkpoint file equals undisturbed training, bit
-//! for bit: at full precision and with every method.
+//! for bit: at full precision and with every method, by either backend.
 
 use super::checkpoints::{Checkpoints, Moment, NoCheckpoints};
 use super::full_precision;
@@ -7,6 +7,7 @@ use super::quantized::{Calibration, QuantizationAware, Quantized, quantizable, q
 use super::settings::TrainingSpec;
 use super::{Observer, Silent};
 use crate::data::{self, Dataset};
+use crate::nn::backend::each;
 use crate::nn::{Network, Parameters, init};
 use crate::record::EpochMetrics;
 use crate::rng::Rng;
@@ -121,6 +122,10 @@ fn without_times(epochs: &[EpochMetrics]) -> Vec<EpochMetrics> {
 /// Weights, running statistics and epoch metrics of a baseline.
 #[test]
 fn interrupted_baselines_are_equal() {
+    each(check_baselines);
+}
+
+fn check_baselines() {
     let (dataset, network, parameters) = setting();
     for optimizer in ["adam", "sgd"] {
         let mut spec = recipe();
@@ -140,6 +145,10 @@ fn interrupted_baselines_are_equal() {
 /// own, with the reference's second optimizer, and with relevance of every third batch; pruning by criteria.
 #[test]
 fn interrupted_quantizers_are_equal() {
+    each(check_quantizers);
+}
+
+fn check_quantizers() {
     let (dataset, network, parameters) = setting();
     let mut cases: Vec<(&str, Option<u32>, Value, Option<Value>)> = vec![
         ("ecqx", Some(4), json!({"lambda": 0.02}), Some(json!("random"))),

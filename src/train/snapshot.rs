@@ -42,14 +42,14 @@ impl Snapshot {
     /// Adds an optimizer's memory.
     ///
     /// # Errors
-    /// None in practice: its JSON part is plain.
+    /// Those of reading it from the device.
     pub fn put_optimizer(&mut self, prefix: &str, optimizer: &Optimizer) -> Result<()> {
-        let (steps, slots) = optimizer.state();
+        let (steps, slots) = optimizer.state()?;
         self.put(&format!("{prefix}.steps"), &steps)?;
         self.put(&format!("{prefix}.names"), &slots.keys().collect::<Vec<_>>())?;
         for (name, slot) in slots {
-            self.put_floats(format!("{prefix}/{name}/first"), slot.first.clone());
-            self.put_floats(format!("{prefix}/{name}/second"), slot.second.clone());
+            self.put_floats(format!("{prefix}/{name}/first"), slot.first);
+            self.put_floats(format!("{prefix}/{name}/second"), slot.second);
         }
         Ok(())
     }

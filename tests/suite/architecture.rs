@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Top-level modules from the top to the leaves. A module imports from those after it only.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "cli",
     "report",
     "engine",
@@ -13,6 +13,7 @@ const ORDER: [&str; 24] = [
     "plan",
     "spec",
     "store",
+    "selftest",
     "train",
     "external",
     "model",
@@ -269,6 +270,28 @@ fn reports_and_runs_name_no_method() {
             let words: Vec<&str> = literal.split(|c| !is_word(c)).collect();
             let named = methods.iter().find(|m| m.name == literal || words.contains(&m.display));
             wrong.extend(named.map(|method| format!("{}: {} in \"{literal}\"", module.file, method.name)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Which backend computes is decided in one file, and values leave a device through one: nobody else asks whether a device
+/// is the CPU, or reads a tensor. Checkpoints' tensors are on the CPU.
+#[test]
+fn backends_and_transfers_have_one_place() {
+    let (reads, asks) = (["to_vec0", "to_vec1", "to_vec2", "to_vec3", "to_scalar"], ["is_cpu(", "is_cuda("]);
+    // A plain loop on a GPU: the gradient of a convolution is a convolution.
+    let slow = ["conv_transpose2d"];
+    let mut wrong = Vec::new();
+    for module in all() {
+        let path = module.path.join("/");
+        let found = |words: &[&'static str]| words.iter().find(|word| module.code.contains(**word)).copied();
+        if path != "nn/backend" {
+            wrong.extend(found(&asks).map(|word| format!("{}: {word}", module.file)));
+        }
+        wrong.extend(found(&slow).map(|word| format!("{}: {word}", module.file)));
+        if path != "nn/transfer" && !path.starts_with("model/checkpoint") {
+            wrong.extend(found(&reads).map(|word| format!("{}: {word}", module.file)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

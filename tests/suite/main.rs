@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed check is a panic")]
 
 mod architecture;
+mod backends;
 mod baselines;
 mod checkpoint_method;
 mod checkpoints;

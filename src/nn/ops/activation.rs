@@ -1,7 +1,8 @@
 //! ReLU, dropout, and the addition of a bias per channel.
 
-use super::{output, read_values, values};
+use super::{composed, is_native, output, read_values, values};
 use crate::nn::kernels::{elementwise, norm};
+use crate::nn::transfer;
 use crate::rng::Rng;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -10,7 +11,15 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(Relu) } else { x.relu() }
+    if is_native(x) { x.contiguous()?.apply_op1(Relu) } else { composed::relu(x) }
+}
+
+/// min(x, 0), any shape. Without a gradient.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for devices that fail.
+pub fn negative_part(x: &Tensor) -> Result<Tensor> {
+    if is_native(x) { x.minimum(&x.zeros_like()?) } else { composed::negative_part(x) }
 }
 
 /// Gradient of ReLU from its output (positive exactly where the input was): `grad` where `out > 0`, else 0.
@@ -18,10 +27,10 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn relu_backward(grad: &Tensor, out: &Tensor) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         return grad.contiguous()?.apply_op2_no_bwd(&out.contiguous()?, &ReluBackward);
     }
-    out.gt(0f32)?.where_cond(grad, &grad.zeros_like()?)
+    composed::relu_backward(grad, out)
 }
 
 /// A comparison instead of `max`: what is not a number stays visible.
@@ -74,7 +83,7 @@ impl CustomOp2 for ReluBackward {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op2(&y.contiguous()?, Add { relu: false }) } else { x + y }
+    if is_native(x) { x.contiguous()?.apply_op2(&y.contiguous()?, Add { relu: false }) } else { x + y }
 }
 
 /// `max(x + y, 0)`, equal shapes. Differentiable in both.
@@ -82,10 +91,10 @@ pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if is_native(x) {
         return x.contiguous()?.apply_op2(&y.contiguous()?, Add { relu: true });
     }
-    (x + y)?.relu()
+    composed::relu(&(x + y)?)
 }
 
 /// [`relu_backward`] of the sum of two gradients, in one pass.
@@ -93,7 +102,7 @@ pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn relu_backward_sum(first: &Tensor, second: &Tensor, out: &Tensor) -> Result<Tensor> {
-    if !out.device().is_cpu() || first.dims() != out.dims() || second.dims() != out.dims() {
+    if !is_native(out) || first.dims() != out.dims() || second.dims() != out.dims() {
         return relu_backward(&(first + second)?, out);
     }
     let tensors = [&first.contiguous()?, &second.contiguous()?, &out.contiguous()?];
@@ -162,7 +171,7 @@ pub fn dropout_mask(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
     let scale = (1.0 / (1.0 - rate)) as f32;
     let mask: Vec<f32> =
         (0..x.elem_count()).map(|_| if f64::from(rng.uniform()) < rate { 0.0 } else { scale }).collect();
-    Tensor::from_vec(mask, x.shape(), x.device())
+    transfer::tensor(mask, x.shape(), x.device())
 }
 
 /// `x + bias` with one bias per channel (second axis). Differentiable in both.
@@ -170,7 +179,7 @@ pub fn dropout_mask(x: &Tensor, rate: f64, rng: &mut Rng) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn add_channel_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if is_native(x) {
         return x.contiguous()?.apply_op2(&bias.contiguous()?, ChannelBias);
     }
     let mut shape = vec![1; x.rank()];
@@ -184,12 +193,12 @@ pub fn add_channel_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn channel_sum(grad: &Tensor) -> Result<Tensor> {
     let channels = grad.dim(1)?;
-    if grad.device().is_cpu() && channels > 0 {
+    if is_native(grad) && channels > 0 {
         let inner = grad.dims()[2..].iter().product();
         let sums = read_values([&grad.contiguous()?], |[grad]| norm::channel_sums(grad, channels, inner))?;
         return Tensor::from_vec(sums, channels, grad.device());
     }
-    grad.transpose(0, 1)?.reshape((channels, ()))?.sum(1)
+    composed::channel_sum(grad)
 }
 
 struct ChannelBias;

@@ -1,6 +1,6 @@
 //! Average pooling to a given height and width.
 
-use super::{output as finished, values};
+use super::{is_native, output as finished, values};
 use crate::nn::kernels::adaptive_pool::{self as kernel, AdaptiveShape};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
@@ -19,7 +19,7 @@ fn shape(input: &[usize], output: [usize; 2]) -> Result<AdaptiveShape> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn adaptive_avg_pool2d(x: &Tensor, output: [usize; 2]) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(Pool { output }) } else { composed(x, output) }
+    if is_native(x) { x.contiguous()?.apply_op1(Pool { output }) } else { composed(x, output) }
 }
 
 /// The same by candle's operations alone, as products with one matrix per axis: rows of outputs, columns of inputs.
@@ -48,7 +48,7 @@ pub(super) fn composed(x: &Tensor, output: [usize; 2]) -> Result<Tensor> {
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn adaptive_avg_pool2d_backward(grad: &Tensor, input_shape: &[usize]) -> Result<Tensor> {
     let (_, _, height, width) = grad.dims4()?;
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         return grad.contiguous()?.apply_op1_no_bwd(&Backward { input: input_shape.to_vec() });
     }
     let x = Tensor::zeros(input_shape, grad.dtype(), grad.device())?;

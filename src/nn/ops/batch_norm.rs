@@ -1,8 +1,9 @@
 //! Batch normalisation (Ioffe & Szegedy 2015) over all axes but the second.
 
-use super::{output, read_values, values};
+use super::{composed, is_native, output, read_values, values};
 use crate::nn::kernels::batch_norm::{Norm, Planes, Statistics};
 use crate::nn::kernels::norm;
+use crate::nn::transfer;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
@@ -41,7 +42,7 @@ pub fn batch_norm_training(
         );
     }
     let unbiased = count as f64 / (count - 1) as f64;
-    if x.device().is_cpu() {
+    if is_native(x) {
         // The forward pass leaves the statistics here, for the caller and for the gradient.
         let statistics = Arc::new(OnceLock::new());
         let op = Training { statistics: statistics.clone(), epsilon, relu };
@@ -57,18 +58,7 @@ pub fn batch_norm_training(
             biased: Tensor::from_vec(variance, channels, x.device())?,
         });
     }
-    let shape = broadcast_shape(x, channels);
-    let flat = x.transpose(0, 1)?.reshape((channels, ()))?;
-    let mean = flat.mean(1)?;
-    let centred = x.broadcast_sub(&mean.reshape(shape.as_slice())?)?;
-    let variance = centred.sqr()?.transpose(0, 1)?.reshape((channels, ()))?.mean(1)?;
-    let scale = (variance.clone() + epsilon)?.sqrt()?.recip()?.mul(weight)?;
-    let output = centred
-        .broadcast_mul(&scale.reshape(shape.as_slice())?)?
-        .broadcast_add(&bias.reshape(shape.as_slice())?)?;
-    let output = if relu { output.relu()? } else { output };
-    let biased = variance.detach();
-    Ok(BatchNormOutput { output, mean: mean.detach(), variance: (&biased * unbiased)?, biased })
+    composed::batch_norm::training(x, weight, bias, epsilon, relu, count)
 }
 
 /// Gradients of a batch normalisation.
@@ -82,7 +72,7 @@ pub struct BatchNormGradients {
 }
 
 /// Gradients of [`batch_norm_training`] with the batch's mean and *biased* variance; they flow through both. With `relu`, the shift
-/// (bias) of the normalisation behind which the gradient is masked. On the CPU only.
+/// (bias) of the normalisation behind which the gradient is masked.
 ///
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
@@ -94,11 +84,14 @@ pub fn batch_norm_training_backward(
     (mean, variance): (&Tensor, &Tensor),
     epsilon: f64,
 ) -> Result<BatchNormGradients> {
-    let statistics = Statistics { mean: mean.to_vec1()?, variance: variance.to_vec1()? };
+    if !is_native(grad) {
+        return composed::batch_norm::gradients(grad, x, weight, relu, (mean, variance), epsilon, true);
+    }
+    let statistics = Statistics { mean: transfer::values(mean)?, variance: transfer::values(variance)? };
     gradients(grad, x, weight, relu, &statistics, epsilon, true)
 }
 
-/// Gradients of [`batch_norm_evaluation`], where the statistics are constants. On the CPU only.
+/// Gradients of [`batch_norm_evaluation`], where the statistics are constants.
 ///
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
@@ -110,7 +103,12 @@ pub fn batch_norm_evaluation_backward(
     running_variance: &Tensor,
     epsilon: f64,
 ) -> Result<BatchNormGradients> {
-    let statistics = Statistics { mean: running_mean.to_vec1()?, variance: running_variance.to_vec1()? };
+    if !is_native(grad) {
+        let statistics = (running_mean, running_variance);
+        return composed::batch_norm::gradients(grad, x, weight, None, statistics, epsilon, false);
+    }
+    let statistics =
+        Statistics { mean: transfer::values(running_mean)?, variance: transfer::values(running_variance)? };
     gradients(grad, x, weight, None, &statistics, epsilon, false)
 }
 
@@ -185,17 +183,10 @@ pub fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     if x.rank() < 2 || x.dim(1)? != channels {
         bail!("batch norm: weight {:?} does not fit input {:?}", scale.dims(), x.dims());
     }
-    if x.device().is_cpu() {
+    if is_native(x) {
         return x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, Affine);
     }
-    let shape = broadcast_shape(x, channels);
-    x.broadcast_mul(&scale.reshape(shape.as_slice())?)?.broadcast_add(&shift.reshape(shape.as_slice())?)
-}
-
-fn broadcast_shape(x: &Tensor, channels: usize) -> Vec<usize> {
-    let mut shape = vec![1; x.rank()];
-    shape[1] = channels;
-    shape
+    x.broadcast_mul(&composed::per_channel(scale, x)?)?.broadcast_add(&composed::per_channel(shift, x)?)
 }
 
 type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);

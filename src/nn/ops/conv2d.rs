@@ -1,9 +1,10 @@
 //! Two-dimensional convolution (cross-correlation) and its two backward functions.
 
-use super::{output, values};
+use super::{composed, is_native, output, values};
 pub use crate::nn::kernels::conv2d::ConvAlgorithm;
 use crate::nn::kernels::conv2d::{self as kernel, ConvShape};
 use crate::nn::kernels::epilogue::Epilogue;
+use crate::nn::transfer;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// What a convolution does besides its weight.
@@ -68,15 +69,6 @@ impl Conv2dGeometry {
             groups: self.groups,
         })
     }
-
-    /// The one stride, padding and dilation that candle's own convolution takes.
-    fn square(&self) -> Result<(usize, usize, usize)> {
-        let ([s, s2], [p, p2], [d, d2]) = (self.stride, self.padding, self.dilation);
-        if s != s2 || p != p2 || d != d2 {
-            bail!("conv2d on a GPU needs equal vertical and horizontal stride, padding and dilation");
-        }
-        Ok((s, p, d))
-    }
 }
 
 /// `conv(x, weight) + bias`: x (batch, in, height, width), weight (out, in / groups, kernel height, kernel width),
@@ -90,15 +82,14 @@ pub fn conv2d(
     bias: Option<&Tensor>,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if is_native(x) {
         let (x, weight, op) = (x.contiguous()?, weight.contiguous()?, Conv2d(*geometry));
         return match bias {
             Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
             None => x.apply_op2(&weight, op),
         };
     }
-    let (stride, padding, dilation) = geometry.square()?;
-    let out = x.conv2d(weight, padding, stride, dilation, geometry.groups)?;
+    let out = composed::conv2d::conv2d(x, weight, &geometry.shape(x.dims(), weight.dims())?)?;
     match bias {
         Some(bias) => super::activation::add_channel_bias(&out, bias),
         None => Ok(out),
@@ -106,7 +97,7 @@ pub fn conv2d(
 }
 
 /// `conv(x, weight) · scale + shift` per channel, then max(·, 0) with `relu`, in one pass: a convolution with the batch
-/// norm and the ReLU behind it, in evaluation. On the CPU only, and without a gradient.
+/// norm and the ReLU behind it, in evaluation. Without a gradient.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -118,7 +109,17 @@ pub fn conv2d_finished(
     relu: bool,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor> {
-    let vector = |values: Option<&Tensor>| values.map(|values| values.detach().to_vec1::<f32>()).transpose();
+    if !is_native(x) {
+        let mut out = conv2d(x, weight, None, geometry)?;
+        if let Some(scale) = scale {
+            out = out.broadcast_mul(&composed::per_channel(scale, &out)?)?;
+        }
+        if let Some(shift) = shift {
+            out = super::activation::add_channel_bias(&out, shift)?;
+        }
+        return if relu { composed::relu(&out) } else { Ok(out) };
+    }
+    let vector = |values: Option<&Tensor>| values.map(transfer::values::<f32>).transpose();
     let (scale, shift) = (vector(scale)?, vector(shift)?);
     let op = Finished { geometry: *geometry, scale, shift, relu };
     x.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op)
@@ -137,7 +138,7 @@ pub fn conv2d_moments(
     let channels = x.dim(1)?;
     let weight = [geometry.groups, channels / geometry.groups.max(1), kernel[0], kernel[1]];
     let shape = geometry.shape(x.dims(), &weight)?;
-    let values = x.flatten_all()?.to_vec1::<f32>()?;
+    let values = transfer::values::<f32>(x)?;
     Ok((shape.batch * shape.output[1] * shape.output[2], kernel::moments(&shape, &values)))
 }
 
@@ -151,29 +152,13 @@ pub fn conv2d_backward_input(
     input_shape: &[usize],
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         let op = BackwardInput { geometry: *geometry, input: input_shape.to_vec() };
         return grad.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &op);
     }
-    // The adjoint of a convolution is the transposed convolution, cut or padded to the input's size.
-    let (stride, padding, dilation) = geometry.square()?;
     let shape = geometry.shape(input_shape, weight.dims())?;
-    let mut parts = Vec::with_capacity(geometry.groups);
-    let (out, per_group) = (shape.output[0] / geometry.groups, shape.input[0] / geometry.groups);
-    for group in 0..geometry.groups {
-        let grad = grad.narrow(1, group * out, out)?.contiguous()?;
-        let weight = weight.narrow(0, group * out, out)?.contiguous()?;
-        let missing = |axis: usize| {
-            let reach = dilation * (shape.kernel[axis] - 1) + 1;
-            shape.input[axis + 1] + 2 * padding - (stride * (shape.output[axis + 1] - 1) + reach)
-        };
-        let part = grad.conv_transpose2d(&weight, 0, 0, stride, dilation)?;
-        let part = part.pad_with_zeros(2, 0, missing(0))?.pad_with_zeros(3, 0, missing(1))?;
-        let part = part.narrow(2, padding, shape.input[1])?.narrow(3, padding, shape.input[2])?;
-        debug_assert_eq!(part.dim(1)?, per_group);
-        parts.push(part);
-    }
-    Tensor::cat(&parts, 1)?.contiguous()
+    check_grad(&shape, grad.layout())?;
+    composed::conv2d::backward_input(grad, weight, &shape)
 }
 
 /// Gradient of `⟨grad, conv(x, weight)⟩` with respect to the weight, which has the shape `weight_shape`; summed over the batch.
@@ -186,22 +171,13 @@ pub fn conv2d_backward_weight(
     weight_shape: &[usize],
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         let op = BackwardWeight { geometry: *geometry, weight: weight_shape.to_vec() };
         return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &op);
     }
-    // A convolution of x with grad, batch and channels exchanged, stride and dilation exchanged.
-    let (stride, padding, dilation) = geometry.square()?;
     let shape = geometry.shape(x.dims(), weight_shape)?;
-    let (out, per_group) = (shape.output[0] / geometry.groups, shape.input[0] / geometry.groups);
-    let mut parts = Vec::with_capacity(geometry.groups);
-    for group in 0..geometry.groups {
-        let grad = grad.narrow(1, group * out, out)?.transpose(0, 1)?.contiguous()?;
-        let x = x.narrow(1, group * per_group, per_group)?.transpose(0, 1)?.contiguous()?;
-        let part = x.conv2d(&grad, padding, dilation, stride, 1)?.transpose(0, 1)?;
-        parts.push(part.narrow(2, 0, shape.kernel[0])?.narrow(3, 0, shape.kernel[1])?);
-    }
-    Tensor::cat(&parts, 0)?.contiguous()
+    check_grad(&shape, grad.layout())?;
+    composed::conv2d::backward_weight(grad, x, &shape)
 }
 
 struct Conv2d(Conv2dGeometry);

@@ -1,5 +1,7 @@
 //! The values of a tensor as a plain slice or vector, without a copy where the tensor is on the CPU.
 
+use crate::nn::backend::is_native;
+use crate::nn::transfer;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
 use std::cell::RefCell;
 
@@ -9,13 +11,46 @@ use std::cell::RefCell;
 /// # Errors
 /// When the tensor is strided or not f32.
 pub fn with_values<R>(tensor: &Tensor, work: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
-    if !tensor.device().is_cpu() {
-        let mut values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    if !is_native(tensor) {
+        let mut values = transfer::values::<f32>(tensor)?;
         let result = work(&mut values);
-        let written = Tensor::from_vec(values, tensor.shape(), tensor.device())?;
-        tensor.slice_set(&written, 0, 0)?;
+        send(values, tensor)?;
         return Ok(result);
     }
+    in_place(tensor, work)
+}
+
+/// As [`with_values`] for work that writes every value and reads none: on a device nothing is read back first.
+///
+/// # Errors
+/// When the tensor is strided or not f32.
+pub fn overwrite_values<R>(tensor: &Tensor, work: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+    if !is_native(tensor) {
+        let mut values = vec![0.0; tensor.elem_count()];
+        let result = work(&mut values);
+        send(values, tensor)?;
+        return Ok(result);
+    }
+    in_place(tensor, work)
+}
+
+/// As [`with_values`] for a tensor that nobody reads afterwards: on a device nothing is sent back.
+///
+/// # Errors
+/// When the tensor is not f32.
+pub fn consume_values<R>(tensor: &Tensor, work: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+    if !is_native(tensor) {
+        return Ok(work(&mut transfer::values::<f32>(tensor)?));
+    }
+    in_place(&tensor.contiguous()?, work)
+}
+
+/// Overwrites a tensor on a device.
+fn send(values: Vec<f32>, tensor: &Tensor) -> Result<()> {
+    tensor.slice_set(&transfer::tensor(values, tensor.shape(), tensor.device())?, 0, 0)
+}
+
+fn in_place<R>(tensor: &Tensor, work: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
     let result = RefCell::new(None);
     let work = RefCell::new(Some(work));
     tensor.inplace_op1(&OnValues(|values: &mut Vec<f32>, range: std::ops::Range<usize>| {
@@ -34,8 +69,8 @@ pub fn with_values<R>(tensor: &Tensor, work: impl FnOnce(&mut [f32]) -> R) -> Re
 /// # Errors
 /// When the values cannot be read as f32.
 pub fn into_values(tensor: Tensor) -> Result<Vec<f32>> {
-    if !tensor.device().is_cpu() || !tensor.is_contiguous() {
-        return tensor.flatten_all()?.to_vec1();
+    if !is_native(&tensor) || !tensor.is_contiguous() {
+        return transfer::values(&tensor);
     }
     let moved = RefCell::new(None);
     tensor.inplace_op1(&OnValues(|values: &mut Vec<f32>, range: std::ops::Range<usize>| {

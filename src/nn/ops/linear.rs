@@ -1,9 +1,10 @@
 //! Linear layers: `x Wᵀ + b` and its backward functions.
 
-use super::{output, values};
+use super::{composed, is_native, output, values};
 use crate::nn::kernels::epilogue::Epilogue;
 use crate::nn::kernels::gemm::{Matrix, multiply};
 use crate::nn::kernels::linear as kernel;
+use crate::nn::transfer;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// `x Wᵀ + bias`: x (batch, inputs), weight (outputs, inputs), bias (outputs). Differentiable in all three.
@@ -23,7 +24,7 @@ pub fn linear_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result
 }
 
 fn finished(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if is_native(x) {
         let (x, weight, op) = (x.contiguous()?, weight.contiguous()?, Linear { relu });
         return match bias {
             Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
@@ -35,7 +36,7 @@ fn finished(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> R
         Some(bias) => super::activation::add_channel_bias(&out, bias)?,
         None => out,
     };
-    if relu { out.relu() } else { Ok(out) }
+    if relu { composed::relu(&out) } else { Ok(out) }
 }
 
 /// 2 Xᵀ X of x (batch, inputs) as one matrix (inputs, inputs), row-major, in a list as of one group. Computed on the CPU
@@ -45,7 +46,7 @@ fn finished(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> R
 /// When x has other axes.
 pub fn linear_moments(x: &Tensor) -> Result<Vec<Vec<f64>>> {
     let (batch, inputs) = x.dims2()?;
-    let values = x.flatten_all()?.to_vec1::<f32>()?;
+    let values = transfer::values::<f32>(x)?;
     let mut product = vec![0.0f32; inputs * inputs];
     let x = Matrix::new(&values, batch, inputs);
     multiply(&mut product, x.transposed(), x, false, true);
@@ -57,7 +58,7 @@ pub fn linear_moments(x: &Tensor) -> Result<Vec<Vec<f64>>> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn linear_backward_input(grad: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         return grad.contiguous()?.apply_op2_no_bwd(&weight.contiguous()?, &BackwardInput);
     }
     grad.matmul(weight)
@@ -68,7 +69,7 @@ pub fn linear_backward_input(grad: &Tensor, weight: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn linear_backward_weight(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &BackwardWeight);
     }
     grad.t()?.matmul(x)

@@ -1,6 +1,7 @@
 //! Softmax and the mean cross entropy of logits.
 
-use super::{output, values};
+use super::{Targets, composed, is_native, output, values};
+use crate::nn::transfer;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 /// Softmax over the last axis of (batch, classes).
@@ -17,17 +18,20 @@ pub fn softmax(logits: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When there is not one target below the number of classes per row.
 pub fn softmax_cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    check(logits, targets)?;
+    if is_native(logits) {
+        return logits.contiguous()?.apply_op1(CrossEntropy { targets: targets.to_vec() });
+    }
+    composed::loss::cross_entropy(logits, targets)
+}
+
+/// The classes of the logits, of which `targets` must name one per row.
+fn check(logits: &Tensor, targets: &[u32]) -> Result<usize> {
     let (batch, classes) = logits.dims2()?;
     if batch != targets.len() || targets.iter().any(|&t| t as usize >= classes) {
         bail!("cross entropy: {} targets do not fit logits {:?}", targets.len(), logits.dims());
     }
-    if logits.device().is_cpu() {
-        return logits.contiguous()?.apply_op1(CrossEntropy { targets: targets.to_vec() });
-    }
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
-    let log_sum = shifted.exp()?.sum_keepdim(1)?.log()?;
-    let targets = Tensor::from_slice(targets, (batch, 1), logits.device())?;
-    (log_sum - shifted.gather(&targets, 1)?)?.mean_all()
+    Ok(classes)
 }
 
 struct CrossEntropy {
@@ -64,7 +68,7 @@ impl CustomOp1 for CrossEntropy {
     }
 
     fn bwd(&self, logits: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        softmax_cross_entropy_backward(logits, &self.targets, grad.to_scalar::<f32>()?).map(Some)
+        softmax_cross_entropy_backward(logits, &self.targets, transfer::scalar::<f32>(grad)?).map(Some)
     }
 }
 
@@ -73,12 +77,12 @@ impl CustomOp1 for CrossEntropy {
 /// # Errors
 /// When there is not one target below the number of classes per row.
 pub fn softmax_cross_entropy_backward(logits: &Tensor, targets: &[u32], factor: f32) -> Result<Tensor> {
-    let (batch, classes) = logits.dims2()?;
-    if batch != targets.len() || targets.iter().any(|&t| t as usize >= classes) {
-        bail!("cross entropy: {} targets do not fit logits {:?}", targets.len(), logits.dims());
+    let classes = check(logits, targets)?;
+    if !is_native(logits) {
+        return composed::loss::backward(logits, targets, factor);
     }
     let scale = factor / targets.len() as f32;
-    let rows = logits.flatten_all()?.to_vec1::<f32>()?;
+    let rows = transfer::values::<f32>(logits)?;
     let mut out = vec![0.0; rows.len()];
     let pairs = rows.chunks_exact(classes).zip(out.chunks_exact_mut(classes)).zip(targets);
     for ((row, out), &target) in pairs {
@@ -87,4 +91,36 @@ pub fn softmax_cross_entropy_backward(logits: &Tensor, targets: &[u32], factor: 
         out.iter_mut().for_each(|v| *v *= scale);
     }
     Tensor::from_vec(out, logits.shape(), logits.device())
+}
+
+/// What a training step takes from its logits.
+pub struct TrainingLoss {
+    /// Mean loss and number of samples whose highest logit is the true class (NaN for labels): two values, where the
+    /// logits are.
+    pub measured: Tensor,
+    /// Gradient of the mean loss with respect to the logits.
+    pub gradient: Tensor,
+}
+
+/// Loss ([`super::loss`]), number of correct answers and gradient together; nothing is read back from the device.
+///
+/// # Errors
+/// When the targets do not fit the logits.
+pub fn training_loss(logits: &Tensor, targets: &[u32]) -> Result<TrainingLoss> {
+    if let Targets::Labels(labels) = Targets::of_logits(targets, logits)? {
+        let loss = super::binary_cross_entropy(logits, labels)?.detach().reshape(1)?;
+        let unknown = (loss.zeros_like()? + f64::NAN)?;
+        let gradient = super::binary_cross_entropy_backward(logits, labels, 1.0)?;
+        return Ok(TrainingLoss { measured: Tensor::cat(&[loss, unknown], 0)?, gradient });
+    }
+    check(logits, targets)?;
+    if !is_native(logits) {
+        let (measured, gradient) = composed::loss::training(logits, targets)?;
+        return Ok(TrainingLoss { measured, gradient });
+    }
+    let loss = softmax_cross_entropy(logits, targets)?.to_dtype(candle_core::DType::F64)?;
+    let predicted = transfer::values::<u32>(&logits.argmax(1)?)?;
+    let correct = predicted.iter().zip(targets).filter(|(p, t)| p == t).count();
+    let measured = Tensor::new(&[transfer::scalar::<f64>(&loss)?, correct as f64], logits.device())?;
+    Ok(TrainingLoss { measured, gradient: softmax_cross_entropy_backward(logits, targets, 1.0)? })
 }

@@ -1,11 +1,12 @@
-//! Differentiable operations on candle tensors. Each is a CustomOp on the CPU, with our kernels and a public backward
-//! function, so that autograd and relevance propagation run the same code; on a GPU it is composed of candle's own
-//! operations, avoiding those whose gradient is wrong in candle 0.11.
+//! Operations on candle tensors with public backward functions. The native backend runs each as a CustomOp of our kernels,
+//! differentiable by candle's autograd; the composed one ([`composed`]) calls candle's own operations, avoiding those that
+//! are wrong in candle 0.11, and leaves gradients to the backward functions. Who runs is decided in [`super::backend`].
 
 pub mod activation;
 pub mod adaptive_pool;
 pub mod batch_norm;
 pub mod combine;
+mod composed;
 pub mod conv2d;
 pub mod in_place;
 pub mod linear;
@@ -18,7 +19,7 @@ pub mod targets;
 pub mod update;
 
 pub use activation::{
-    add, add_channel_bias, add_relu, channel_sum, dropout, dropout_mask, relu, relu_backward,
+    add, add_channel_bias, add_relu, channel_sum, dropout, dropout_mask, negative_part, relu, relu_backward,
     relu_backward_sum,
 };
 pub use adaptive_pool::{adaptive_avg_pool2d, adaptive_avg_pool2d_backward};
@@ -31,9 +32,9 @@ pub use conv2d::{
     Conv2dGeometry, ConvAlgorithm, conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_finished,
     conv2d_moments,
 };
-pub use in_place::{into_values, with_values};
+pub use in_place::{consume_values, into_values, overwrite_values, with_values};
 pub use linear::{linear, linear_backward_input, linear_backward_weight, linear_moments, linear_relu};
-pub use loss::{softmax, softmax_cross_entropy, softmax_cross_entropy_backward};
+pub use loss::{TrainingLoss, softmax, softmax_cross_entropy, softmax_cross_entropy_backward, training_loss};
 pub use pointwise::{Activation, activate, activate_backward};
 pub use pool::{
     Pool2dGeometry, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,
@@ -47,10 +48,12 @@ pub use targets::{
     loss_backward,
 };
 
+use super::backend::{check_kernel, is_native};
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// The values behind a contiguous CPU tensor.
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    check_kernel("operation")?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
         None => candle_core::bail!("a kernel was given a tensor that is not contiguous"),

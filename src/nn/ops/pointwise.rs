@@ -1,6 +1,6 @@
 //! Activations besides ReLU, which has its own file because other layers are computed together with it.
 
-use super::{output, values};
+use super::{is_native, output, values};
 use crate::nn::kernels::elementwise;
 use candle_core::cpu::erf::erf_f32;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
@@ -86,11 +86,7 @@ fn normal(x: f32) -> f32 {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        x.contiguous()?.apply_op1(Activate(activation))
-    } else {
-        composed(x, activation)
-    }
+    if is_native(x) { x.contiguous()?.apply_op1(Activate(activation)) } else { composed(x, activation) }
 }
 
 /// [`activate`] by candle's operations alone: for devices without kernels of ours.
@@ -123,7 +119,7 @@ fn between(x: &Tensor, low: f64, high: f64, inside: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn activate_backward(grad: &Tensor, x: &Tensor, out: &Tensor, activation: Activation) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         return grad.contiguous()?.apply_op3_no_bwd(
             &x.contiguous()?,
             &out.contiguous()?,

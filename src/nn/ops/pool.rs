@@ -1,6 +1,6 @@
 //! Max, average and global average pooling with their backward functions.
 
-use super::{output, values};
+use super::{composed, is_native, output, values};
 use crate::nn::kernels::pool::{self as kernel, PoolShape};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -52,36 +52,10 @@ fn pooled(input: &[usize], shape: &PoolShape) -> Shape {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn max_pool2d(x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if is_native(x) {
         return x.contiguous()?.apply_op1(MaxPool(*geometry));
     }
-    // On a GPU: the maximum over the shifted views of the window; candle's own pooling has a wrong gradient.
-    let shape = geometry.shape(x.dims())?;
-    let [py, px] = shape.padding;
-    // Padding must never win: pad below the smallest value.
-    let low = (x.min_all()?.detach() - 1.0)?;
-    let x =
-        x.broadcast_sub(&low)?.pad_with_zeros(2, py, py)?.pad_with_zeros(3, px, px)?.broadcast_add(&low)?;
-    let mut views = windows(&x, &shape)?.into_iter();
-    let Some(first) = views.next() else { bail!("pooling window is empty") };
-    views.try_fold(first, |best, view| best.ge(&view)?.where_cond(&best, &view))
-}
-
-/// The shifted, strided views of a padded image, one per window position.
-fn windows(x: &Tensor, shape: &PoolShape) -> Result<Vec<Tensor>> {
-    let mut views = Vec::with_capacity(shape.kernel[0] * shape.kernel[1]);
-    let index = |axis: usize, offset: usize| {
-        let at: Vec<u32> =
-            (0..shape.output[axis]).map(|i| (i * shape.stride[axis] + offset) as u32).collect();
-        Tensor::from_vec(at, shape.output[axis], x.device())
-    };
-    for ky in 0..shape.kernel[0] {
-        let rows = x.index_select(&index(0, ky)?, 2)?;
-        for kx in 0..shape.kernel[1] {
-            views.push(rows.index_select(&index(1, kx)?, 3)?);
-        }
-    }
-    Ok(views)
+    composed::pool::max_pool2d(x, &geometry.shape(x.dims())?)
 }
 
 /// Gradient of [`max_pool2d`]: all of it goes to the first maximum of each window.
@@ -89,17 +63,12 @@ fn windows(x: &Tensor, shape: &PoolShape) -> Result<Vec<Tensor>> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn max_pool2d_backward(grad: &Tensor, x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &MaxPoolBackward(*geometry));
     }
-    vector_jacobian(x, grad, |x| max_pool2d(x, geometry))
-}
-
-/// The gradient of `⟨grad, f(x)⟩` through candle's autograd: for operations composed of candle's own.
-fn vector_jacobian(x: &Tensor, grad: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-    let x = candle_core::Var::from_tensor(&x.detach())?;
-    let grads = (f(x.as_tensor())? * grad.detach())?.sum_all()?.backward()?;
-    grads.get(x.as_tensor()).cloned().map_or_else(|| x.zeros_like(), Ok)
+    let shape = geometry.shape(x.dims())?;
+    check_grad(grad.layout(), &pooled(x.dims(), &shape))?;
+    composed::pool::max_pool2d_backward(grad, x, &shape)
 }
 
 /// Mean of each window; padded zeros count. x (batch, channels, height, width).
@@ -107,17 +76,10 @@ fn vector_jacobian(x: &Tensor, grad: &Tensor, f: impl Fn(&Tensor) -> Result<Tens
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn avg_pool2d(x: &Tensor, geometry: &Pool2dGeometry) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if is_native(x) {
         return x.contiguous()?.apply_op1(AvgPool(*geometry));
     }
-    let shape = geometry.shape(x.dims())?;
-    let [py, px] = shape.padding;
-    let views = windows(&x.pad_with_zeros(2, py, py)?.pad_with_zeros(3, px, px)?, &shape)?;
-    let count = views.len() as f64;
-    let Some(sum) = views.into_iter().map(Ok).reduce(|a, b| a? + b?) else {
-        bail!("pooling window is empty")
-    };
-    sum? / count
+    composed::pool::avg_pool2d(x, &geometry.shape(x.dims())?)
 }
 
 /// Gradient of [`avg_pool2d`] with respect to its input of shape `input_shape`.
@@ -129,12 +91,13 @@ pub fn avg_pool2d_backward(
     input_shape: &[usize],
     geometry: &Pool2dGeometry,
 ) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         let op = AvgPoolBackward { geometry: *geometry, input: input_shape.to_vec() };
         return grad.contiguous()?.apply_op1_no_bwd(&op);
     }
-    let x = Tensor::zeros(input_shape, grad.dtype(), grad.device())?;
-    vector_jacobian(&x, grad, |x| avg_pool2d(x, geometry))
+    let shape = geometry.shape(input_shape)?;
+    check_grad(grad.layout(), &pooled(input_shape, &shape))?;
+    composed::pool::avg_pool2d_backward(grad, input_shape, &shape)
 }
 
 /// The average pooling whose window is the whole image.
@@ -148,7 +111,7 @@ fn whole(input: &[usize]) -> Result<Pool2dGeometry> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { avg_pool2d(x, &whole(x.dims())?) } else { x.mean_keepdim((2, 3)) }
+    if is_native(x) { avg_pool2d(x, &whole(x.dims())?) } else { x.mean_keepdim((2, 3)) }
 }
 
 /// Gradient of [`global_avg_pool`] with respect to its input of shape `input_shape`.
@@ -156,11 +119,11 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn global_avg_pool_backward(grad: &Tensor, input_shape: &[usize]) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         return avg_pool2d_backward(grad, input_shape, &whole(input_shape)?);
     }
     let count = (input_shape[2] * input_shape[3]) as f64;
-    (grad / count)?.broadcast_as(input_shape)?.contiguous()
+    grad.affine(1.0 / count, 0.0)?.broadcast_as(input_shape)?.contiguous()
 }
 
 /// Repeats every value `factor` times along height and width. Differentiable: the gradient is the sum over the copies.

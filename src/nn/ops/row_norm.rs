@@ -1,7 +1,7 @@
 //! Group and layer normalisation: every stretch of values of a sample by its own mean and variance, then a scale and a
 //! shift. The same in training and evaluation.
 
-use super::{affine, channel_sum, output, values};
+use super::{affine, channel_sum, is_native, output, values};
 use crate::nn::kernels::row_norm as kernel;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -120,11 +120,7 @@ pub fn row_norm_pullback(
 /// Every `length` values that lie side by side, less their mean, divided by their deviation.
 fn normalise(x: &Tensor, length: usize, epsilon: f64) -> Result<Tensor> {
     let x = x.contiguous()?;
-    if x.device().is_cpu() {
-        x.apply_op1(Normalise { length, epsilon })
-    } else {
-        composed(&x, length, epsilon)
-    }
+    if is_native(&x) { x.apply_op1(Normalise { length, epsilon }) } else { composed(&x, length, epsilon) }
 }
 
 /// [`normalise`] by candle's operations alone: for devices without kernels of ours.
@@ -142,7 +138,7 @@ fn normalise_backward(
     epsilon: f64,
     deviation: Deviation,
 ) -> Result<Tensor> {
-    if grad.device().is_cpu() {
+    if is_native(grad) {
         let op = NormaliseBackward { length, epsilon, deviation };
         return grad.contiguous()?.apply_op2_no_bwd(&x.contiguous()?, &op);
     }

@@ -1,6 +1,6 @@
 //! The parameter-free shortcut of CIFAR ResNets (He et al. 2015, option A): strided slice, channels padded with zeros.
 
-use super::{output, values};
+use super::{composed, is_native, output, values};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -12,14 +12,10 @@ use std::ops::Range;
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
 pub fn shortcut(x: &Tensor, stride: usize, out_channels: usize) -> Result<Tensor> {
     let op = Shortcut { stride, out_channels };
-    if x.device().is_cpu() {
+    if is_native(x) {
         return x.contiguous()?.apply_op1(op);
     }
-    let (before, after, [height, width]) = op.plan(x.dims())?;
-    let index = |len: usize| {
-        Tensor::from_vec((0..len).map(|i| (i * stride) as u32).collect::<Vec<_>>(), len, x.device())
-    };
-    x.index_select(&index(height)?, 2)?.index_select(&index(width)?, 3)?.pad_with_zeros(1, before, after)
+    composed::shortcut::forward(x, stride, op.plan(x.dims())?)
 }
 
 /// Gradient of [`shortcut`] with respect to its input of shape `input_shape`.
@@ -29,8 +25,14 @@ pub fn shortcut(x: &Tensor, stride: usize, out_channels: usize) -> Result<Tensor
 pub fn shortcut_backward(grad: &Tensor, input_shape: &[usize], stride: usize) -> Result<Tensor> {
     let out_channels = grad.dim(1)?;
     let op = ShortcutBackward { inner: Shortcut { stride, out_channels }, input: input_shape.to_vec() };
-    let device = grad.device().clone();
-    grad.to_device(&candle_core::Device::Cpu)?.contiguous()?.apply_op1_no_bwd(&op)?.to_device(&device)
+    if is_native(grad) {
+        return grad.contiguous()?.apply_op1_no_bwd(&op);
+    }
+    let (before, _, [height, width]) = op.inner.plan(input_shape)?;
+    if grad.dims() != [input_shape[0], out_channels, height, width] {
+        bail!("shortcut: a gradient of shape {:?} does not fit input {input_shape:?}", grad.dims());
+    }
+    composed::shortcut::backward(grad, stride, before, [input_shape[1], input_shape[2], input_shape[3]])
 }
 
 struct Shortcut {

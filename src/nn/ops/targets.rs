@@ -1,6 +1,7 @@
 //! What samples should be (one class, or any number of labels), and the loss of logits against it.
 
-use super::{output, values};
+use super::{is_native, output, values};
+use crate::nn::transfer;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 /// A label that a sample has not.
@@ -35,7 +36,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    fn of_logits(targets: &'a [u32], logits: &Tensor) -> Result<Self> {
+    pub(super) fn of_logits(targets: &'a [u32], logits: &Tensor) -> Result<Self> {
         let (batch, classes) = logits.dims2()?;
         match Self::of(targets, batch, classes) {
             Ok(targets) => Ok(targets),
@@ -80,7 +81,7 @@ fn tensors(logits: &Tensor, labels: &[u32]) -> Result<[Tensor; 2]> {
     let counted = labels.iter().filter(|&&label| label != IGNORED).count().max(1);
     let of = |f: &dyn Fn(u32) -> f32| {
         let values: Vec<f32> = labels.iter().map(|&label| f(label)).collect();
-        Tensor::from_vec(values, logits.shape(), logits.device())
+        transfer::tensor(values, logits.shape(), logits.device())
     };
     let share = 1.0 / counted as f32;
     Ok([
@@ -96,7 +97,7 @@ fn tensors(logits: &Tensor, labels: &[u32]) -> Result<[Tensor; 2]> {
 /// When there is not one label per logit.
 pub fn binary_cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let [present, shares] = tensors(logits, labels)?;
-    if logits.device().is_cpu() {
+    if is_native(logits) {
         return logits.contiguous()?.apply_op1(BinaryCrossEntropy { labels: labels.to_vec() });
     }
     ((composed(logits, &present)? * shares)?).sum_all()
@@ -141,7 +142,7 @@ impl CustomOp1 for BinaryCrossEntropy {
     }
 
     fn bwd(&self, logits: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        binary_cross_entropy_backward(logits, &self.labels, grad.to_scalar::<f32>()?).map(Some)
+        binary_cross_entropy_backward(logits, &self.labels, transfer::scalar::<f32>(grad)?).map(Some)
     }
 }
 

@@ -1,6 +1,7 @@
-//! Optimizer updates in place on a variable's storage: no copy of the weights, one pass over memory on the CPU.
+//! Optimizer updates: in place on a variable's storage in the native backend, as new tensors on a device.
 
 use super::values;
+use crate::nn::backend::check_kernel;
 use crate::nn::kernels::elementwise::{AdamCoefficients, SgdCoefficients, adam_step, sgd_step};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use std::sync::Mutex;
@@ -88,6 +89,7 @@ impl<S: Step> InplaceOp2 for Apply<'_, S> {
         let Some((start, end)) = wl.contiguous_offsets() else {
             bail!("an optimizer was given a strided weight")
         };
+        check_kernel("optimizer step")?;
         let CpuStorage::F32(weights) = w else { bail!("an optimizer was given a weight that is not f32") };
         self.0.step(&mut weights[start..end], values(g, gl)?)
     }
@@ -95,12 +97,52 @@ impl<S: Step> InplaceOp2 for Apply<'_, S> {
 
 fn in_place<S: Step>(weights: &Tensor, gradient: &Tensor, step: &S) -> Result<()> {
     let gradient = gradient.detach().contiguous()?;
-    if weights.device().is_cpu() {
-        return weights.inplace_op2(&gradient, &Apply(step));
-    }
-    // On a GPU the optimizer's state lives on the host: correct, and rarely the bottleneck for the sizes here.
-    let mut values = weights.flatten_all()?.to_vec1::<f32>()?;
-    step.step(&mut values, &gradient.flatten_all()?.to_vec1::<f32>()?)?;
-    let updated = Tensor::from_vec(values, weights.shape(), weights.device())?;
-    weights.slice_set(&updated, 0, 0)
+    weights.inplace_op2(&gradient, &Apply(step))
+}
+
+/// One Adam step on tensors of any device: new weights and moments. In the native step's order of operations, each
+/// operation rounded by itself.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
+pub fn adam_tensors(
+    weights: &Tensor,
+    first: &Tensor,
+    second: &Tensor,
+    gradient: &Tensor,
+    c: AdamCoefficients,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let gradient = decayed(weights, gradient, c.weight_decay)?;
+    let scaled = |x: &Tensor, factor: f32| x.affine(f64::from(factor), 0.0);
+    let first = (scaled(first, c.beta1)? + scaled(&gradient, 1.0 - c.beta1)?)?;
+    let second = (scaled(second, c.beta2)? + (scaled(&gradient, 1.0 - c.beta2)? * &gradient)?)?;
+    let root = scaled(&second.sqrt()?, c.second_scale)?.affine(1.0, f64::from(c.epsilon))?;
+    let step = (scaled(&first, c.step_size)? / root)?;
+    let weights = if c.shrink == 1.0 { weights - step } else { scaled(weights, c.shrink)? - step };
+    Ok((weights?, first, second))
+}
+
+/// One step of stochastic gradient descent on tensors of any device: new weights and velocity.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.
+pub fn sgd_tensors(
+    weights: &Tensor,
+    velocity: &Tensor,
+    gradient: &Tensor,
+    c: SgdCoefficients,
+) -> Result<(Tensor, Tensor)> {
+    let gradient = decayed(weights, gradient, c.weight_decay)?;
+    let momentum = f64::from(c.momentum);
+    let velocity = (velocity.affine(momentum, 0.0)? + &gradient)?;
+    let direction = match c.nesterov {
+        true => (gradient + velocity.affine(momentum, 0.0)?)?,
+        false => velocity.clone(),
+    };
+    Ok(((weights - direction.affine(f64::from(c.learning_rate), 0.0)?)?, velocity))
+}
+
+/// The gradient with an L2 penalty on the weights.
+fn decayed(weights: &Tensor, gradient: &Tensor, decay: f32) -> Result<Tensor> {
+    if decay == 0.0 { Ok(gradient.clone()) } else { gradient + weights.affine(f64::from(decay), 0.0)? }
 }

@@ -1,12 +1,14 @@
-//! The element-wise steps between two passes through a layer: own loops on the CPU, candle's operations elsewhere.
+//! The element-wise steps between two passes through a layer: own loops in the native backend, candle's operations in the
+//! composed one.
 
 use crate::Result;
+use crate::nn::backend::{check_kernel, is_native};
 use crate::nn::kernels::elementwise;
 use candle_core::{CpuStorage, CustomOp2, InplaceOp2, Layout, Shape, Tensor, bail};
 
 /// `relevance / (z + ε·s(z))`, where s(z) is 1 for z ≥ 0, else −1.
 pub(super) fn ratio(relevance: &Tensor, z: &Tensor, epsilon: f32) -> Result<Tensor> {
-    if z.device().is_cpu() {
+    if is_native(z) {
         return binary(relevance, z, "ratio", move |r, z| {
             r / (z + if z >= 0.0 { epsilon } else { -epsilon })
         });
@@ -16,12 +18,12 @@ pub(super) fn ratio(relevance: &Tensor, z: &Tensor, epsilon: f32) -> Result<Tens
 
 /// `x ⊙ y`.
 pub(super) fn product(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { binary(x, y, "product", |x, y| x * y) } else { Ok((x * y)?) }
+    if is_native(x) { binary(x, y, "product", |x, y| x * y) } else { Ok((x * y)?) }
 }
 
 /// As [`product`], in place of `x`, which no other tensor shares its values with.
 pub(super) fn multiply(x: Tensor, y: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() || !x.is_contiguous() {
+    if !is_native(&x) || !x.is_contiguous() {
         return product(&x, y);
     }
     x.inplace_op2(&y.contiguous()?, &Multiply)?;
@@ -74,7 +76,7 @@ pub(super) fn dominant(
 
 fn stabilised(z: &Tensor, epsilon: f32) -> Result<Tensor> {
     let epsilon = f64::from(epsilon);
-    let sign = z.ge(0f32)?.to_dtype(z.dtype())?.affine(2.0 * epsilon, -epsilon)?;
+    let sign = z.ge(&z.zeros_like()?)?.to_dtype(z.dtype())?.affine(2.0 * epsilon, -epsilon)?;
     Ok((z + sign)?)
 }
 
@@ -111,6 +113,7 @@ impl<F: Fn(f32, f32) -> f32 + Sync + Send> CustomOp2 for Binary<F> {
         if xl.dims() != yl.dims() {
             bail!("{}: shapes {:?} and {:?} differ", self.name, xl.dims(), yl.dims());
         }
+        check_kernel(self.name)?;
         let (x, y) = (&x.as_slice::<f32>()?[x0..x1], &y.as_slice::<f32>()?[y0..y1]);
         let out = elementwise::zipped(x, y, &self.f);
         Ok((CpuStorage::F32(out), xl.shape().clone()))

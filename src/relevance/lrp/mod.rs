@@ -23,7 +23,7 @@ pub use rule::Rule;
 pub use settings::{Canonizer, Product, Residual, Settings, Start};
 pub use walk::{Explanation, Wanted, explain};
 
-use super::RelevanceMeasure;
+use super::{RelevanceMeasure, RelevanceTensors};
 use crate::Result;
 use crate::nn::{Network, Parameters, Role, ops};
 use crate::quant::quantizer::Relevances;
@@ -51,5 +51,21 @@ impl RelevanceMeasure for Propagation {
             relevances.insert(name.to_owned(), values);
         }
         Ok(relevances)
+    }
+
+    fn relevance_tensors(
+        &mut self,
+        network: &Network,
+        parameters: &Parameters,
+        inputs: &Tensor,
+        targets: &[u32],
+    ) -> Result<Option<RelevanceTensors>> {
+        let mut found = explain(&self.0, network, parameters, inputs, targets, Wanted::Weights)?.parameters;
+        let mut relevances = RelevanceTensors::new();
+        for (name, parameter) in parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight) {
+            let none = || parameter.var.as_tensor().zeros_like();
+            relevances.insert(name.to_owned(), found.swap_remove(name).map_or_else(none, Ok)?);
+        }
+        Ok(Some(relevances))
     }
 }

@@ -72,10 +72,10 @@ impl Modifier {
         Ok(match self {
             Self::Identity => values.clone(),
             Self::Positive => ops::relu(values)?,
-            Self::Negative => values.minimum(&values.zeros_like()?)?,
+            Self::Negative => ops::negative_part(values)?,
             Self::One => values.ones_like()?,
             Self::Square => values.sqr()?,
-            Self::Strengthen(gamma) => (values + (values.relu()? * f64::from(gamma))?)?,
+            Self::Strengthen(gamma) => (values + (ops::relu(values)? * f64::from(gamma))?)?,
             Self::Low => (values.ones_like()? * f64::from(bounds.0))?,
             Self::High => (values.ones_like()? * f64::from(bounds.1))?,
         })

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model;
+use crate::nn::backend::{Backend, each};
 use crate::nn::init::initialise;
 use crate::nn::{Layer, Network, Operation, Parameters};
 use crate::quant::Profile;
@@ -78,8 +79,9 @@ proptest! {
         let input = random(seed, &[2, 3, 8, 8]);
         let composite = json!({"conv": "epsilon", "linear": "epsilon", "batch_norm": "epsilon", "first": "none"});
         let spec = json!({"composite": composite, "epsilon": 1e-12, "start": "ones"});
-        let found =
-            explain(&settings(&spec), &network, &parameters, &input, &[1, 3], Wanted::Everything).unwrap();
+        let run = || explain(&settings(&spec), &network, &parameters, &input, &[1, 3], Wanted::Everything).unwrap();
+        let backend = if seed % 2 == 0 { Backend::Native } else { Backend::Composed };
+        let found = backend.run(run);
         let (total, given) = (sum(found.input.as_ref().unwrap()), 1.0);
         // Shares of float32 sums near zero are large and cancel: compare with what was moved, not with what remained.
         let moved = found.layers.values().flatten().chain(found.input.as_ref())
@@ -91,6 +93,10 @@ proptest! {
 /// Every layer of a YAML-like graph hands on what it got: the sums agree layer by layer, not only at the ends.
 #[test]
 fn every_layer_conserves() {
+    each(check_that_every_layer_conserves);
+}
+
+fn check_that_every_layer_conserves() {
     let network = without_biases(&[0, 2, 5, 2, 3, 1, 2, 4]);
     let parameters = initialise(&network, &Device::Cpu, 4).unwrap();
     let composite = json!({"conv": "zplus", "linear": "zplus", "first": "none"});
@@ -109,13 +115,19 @@ fn every_layer_conserves() {
 /// every model of the registry.
 #[test]
 fn both_walks_agree_on_all_models() {
+    Backend::Native.run(|| check_that_both_walks_agree(4));
+    // The small ones: composed on the CPU is slow, and shapes make no difference to the walks.
+    Backend::Composed.run(|| check_that_both_walks_agree(1));
+}
+
+fn check_that_both_walks_agree(models: usize) {
     let shapes = [
         ("resnet20", vec![3, 16, 16]),
         ("vgg16", vec![3, 32, 32]),
         ("resnet18", vec![3, 32, 32]),
         ("mlp-gsc", vec![490]),
     ];
-    for (name, shape) in shapes {
+    for (name, shape) in shapes.into_iter().take(models) {
         let network = model::build(name, &shape, 10, &model::Options::new()).unwrap();
         let parameters = initialise(&network, &Device::Cpu, 3).unwrap();
         let input = random(6, &[vec![2], shape].concat());
@@ -142,6 +154,10 @@ fn both_walks_agree_on_all_models() {
 /// The box rule shares by the distance to the bounds: an input at its lowest value with positive weights gets nothing.
 #[test]
 fn box_rule_measures_from_the_bounds() {
+    each(check_the_box_rule);
+}
+
+fn check_the_box_rule() {
     let layers = vec![
         Layer::new("conv", Operation::conv(1, 1, 1, 1, 0), crate::nn::layer::INPUT),
         Layer::new("flatten", Operation::Flatten, "conv"),

@@ -4,7 +4,7 @@ use super::affine::{Affine, is_plain};
 use super::elementwise::{multiply, product, ratio};
 use super::rule::Rule;
 use super::settings::{Canonizer, Residual, Settings, Start};
-use crate::nn::{Layer, Mode, Network, Operation, Parameters, ops};
+use crate::nn::{Layer, Mode, Network, Operation, Parameters, ops, transfer};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use indexmap::IndexMap;
@@ -51,7 +51,8 @@ pub fn explain(
         Some(bounds) => bounds,
         None if rules.contains(&Rule::ZBox) => {
             let flat = inputs.flatten_all()?;
-            (flat.min(0)?.to_scalar()?, flat.max(0)?.to_scalar()?)
+            let ends = transfer::values::<f32>(&Tensor::stack(&[flat.min(0)?, flat.max(0)?], 0)?)?;
+            (ends[0], ends[1])
         }
         None => (0.0, 0.0),
     };
@@ -126,7 +127,7 @@ fn starting(start: Start, logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
             labels.iter().map(|&label| if label == ops::PRESENT { 1.0 } else { 0.0 }).collect()
         }
     };
-    let mask = Tensor::from_vec(mask, (batch, classes), logits.device())?;
+    let mask = transfer::tensor(mask, (batch, classes), logits.device())?;
     Ok(((values * mask)? / batch as f64)?)
 }
 

@@ -141,7 +141,7 @@ fn adam_continues_from_its_saved_state() {
     let mut optimizer = Optimizer::new(&TrainingSpec::default());
     let mut weights = [1.0, -1.0];
     step(&mut optimizer, &mut weights, 3.0);
-    let (steps, slots) = optimizer.state();
+    let (steps, slots) = optimizer.state().unwrap();
     let mut other = Optimizer::new(&TrainingSpec::default());
     other.restore(steps, slots.clone());
     let mut continued = weights;

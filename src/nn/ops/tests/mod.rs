@@ -2,6 +2,7 @@
 //! defects of candle 0.11.1 that are the reason for these operations.
 
 mod candle_defects;
+mod composed;
 mod gradients;
 mod naive;
 mod new_layers;

@@ -2,6 +2,7 @@
 
 use super::naive::{Sizes, convolution_terms, windows};
 use super::{assert_close, floats, random};
+use crate::nn::backend::{self, Backend};
 use crate::nn::ops::{
     self, Conv2dGeometry, ConvAlgorithm, Pool2dGeometry, conv2d, conv2d_backward_input,
     conv2d_backward_weight,
@@ -30,14 +31,18 @@ fn check_convolution(sizes: &Sizes, geometry: &Conv2dGeometry, seed: u64) {
         of_x[x] += gs[o] * ws[w];
         of_weight[w] += gs[o] * xs[x];
     });
-    for algorithm in [ConvAlgorithm::Auto, ConvAlgorithm::Direct] {
+    for (backend, algorithm) in [
+        (Backend::Native, ConvAlgorithm::Auto),
+        (Backend::Native, ConvAlgorithm::Direct),
+        (Backend::Composed, ConvAlgorithm::Auto),
+    ] {
         let geometry = &Conv2dGeometry { algorithm, ..*geometry };
-        let actual = conv2d(&x, &weight, None, geometry).unwrap();
+        let actual = backend.run(|| conv2d(&x, &weight, None, geometry)).unwrap();
         assert_eq!(actual.dims(), out_shape);
         assert_close(&actual, &out, TOLERANCE, "output");
-        let actual = conv2d_backward_input(&gradient, &weight, &sizes.x, geometry).unwrap();
+        let actual = backend.run(|| conv2d_backward_input(&gradient, &weight, &sizes.x, geometry)).unwrap();
         assert_close(&actual, &of_x, TOLERANCE, "input gradient");
-        let actual = conv2d_backward_weight(&gradient, &x, &sizes.weight, geometry).unwrap();
+        let actual = backend.run(|| conv2d_backward_weight(&gradient, &x, &sizes.weight, geometry)).unwrap();
         assert_close(&actual, &of_weight, TOLERANCE, "weight gradient");
     }
 }
@@ -224,12 +229,14 @@ proptest! {
             mean.push(window.iter().map(|&i| xs[i]).sum::<f64>() / count);
             window.iter().for_each(|&i| of_mean[i] += g / count);
         }
-        assert_close(&ops::max_pool2d(&x, &geometry).unwrap(), &largest, TOLERANCE, "maximum");
-        assert_close(&ops::avg_pool2d(&x, &geometry).unwrap(), &mean, TOLERANCE, "average");
-        let actual = ops::max_pool2d_backward(&gradient, &x, &geometry).unwrap();
-        assert_close(&actual, &of_largest, TOLERANCE, "maximum's gradient");
-        let actual = ops::avg_pool2d_backward(&gradient, &shape, &geometry).unwrap();
-        assert_close(&actual, &of_mean, TOLERANCE, "average's gradient");
+        backend::each(|| {
+            assert_close(&ops::max_pool2d(&x, &geometry).unwrap(), &largest, TOLERANCE, "maximum");
+            assert_close(&ops::avg_pool2d(&x, &geometry).unwrap(), &mean, TOLERANCE, "average");
+            let actual = ops::max_pool2d_backward(&gradient, &x, &geometry).unwrap();
+            assert_close(&actual, &of_largest, TOLERANCE, "maximum's gradient");
+            let actual = ops::avg_pool2d_backward(&gradient, &shape, &geometry).unwrap();
+            assert_close(&actual, &of_mean, TOLERANCE, "average's gradient");
+        });
     }
 
     /// Batch norm in training: output, statistics and all gradients, also far from zero.
@@ -310,10 +317,12 @@ proptest! {
                 }
             }
         }
-        assert_close(&ops::linear(&x, &weight, Some(&bias)).unwrap(), &out, TOLERANCE, "output");
-        let actual = ops::linear_backward_input(&gradient, &weight).unwrap();
-        assert_close(&actual, &of_x, TOLERANCE, "input gradient");
-        let actual = ops::linear_backward_weight(&gradient, &x).unwrap();
-        assert_close(&actual, &of_weight, TOLERANCE, "weight gradient");
+        backend::each(|| {
+            assert_close(&ops::linear(&x, &weight, Some(&bias)).unwrap(), &out, TOLERANCE, "output");
+            let actual = ops::linear_backward_input(&gradient, &weight).unwrap();
+            assert_close(&actual, &of_x, TOLERANCE, "input gradient");
+            let actual = ops::linear_backward_weight(&gradient, &x).unwrap();
+            assert_close(&actual, &of_weight, TOLERANCE, "weight gradient");
+        });
     }
 }
