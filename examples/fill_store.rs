@@ -1,7 +1,7 @@
 //! Fills a store with made-up finished runs, to measure `plan`, `status` and `report` on many:
 //! `fill_store SPEC STORE` copies the first finished record of STORE for every run of SPEC that is not there.
 
-use ecqx::record::{Outcome, RunRecord};
+use ecqx::record::{Metric, Outcome, RunRecord, Score};
 use ecqx::run::Context;
 use ecqx::spec::{Experiment, Registry, grid};
 use ecqx::store::Store;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Numbers that differ from run to run, as real ones do.
         let share = f64::from(u32::from_str_radix(&record.id[..6], 16)?) / f64::from(1 << 24);
         if let Outcome::Done(measured) = &mut record.outcome {
-            measured.test.top1 = 60.0 + 30.0 * share;
+            measured.test.score = Score::of(Metric::Top1, 60.0 + 30.0 * share);
             measured.sparsity = share;
             measured.sizes.file = 1000 + (20_000.0 * (1.0 - share)) as usize;
         }

@@ -2,7 +2,7 @@
 
 use super::Global;
 use super::weights::{FitArgs, WeightsArgs, facts};
-use crate::data::{self, DatasetSpec, Split};
+use crate::data::{self, DatasetSpec, Split, Task};
 use crate::model;
 use crate::nn::Network;
 use crate::train::{self, Silent};
@@ -31,6 +31,9 @@ pub struct Args {
     /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
     #[arg(long)]
     normalization: Option<String>,
+    /// What is asked of the model: largest_object, or multi_label for data sets of pictures with several objects
+    #[arg(long, value_parser = parse_task)]
+    task: Option<Task>,
 }
 
 /// A split by its name.
@@ -41,6 +44,12 @@ pub(super) fn parse_split(name: &str) -> std::result::Result<Split, String> {
         "test" => Ok(Split::Test),
         _ => Err("a split is train, validation or test".into()),
     }
+}
+
+/// A task by its name.
+pub(super) fn parse_task(name: &str) -> std::result::Result<Task, String> {
+    let words = serde_json::Value::from(name);
+    serde_json::from_value(words).map_err(|_| "a task is largest_object or multi_label".into())
 }
 
 /// Builds a model from a registry name or a YAML file; `options` are `KEY=VALUE` with YAML values.
@@ -92,6 +101,7 @@ pub(super) fn options(flag: &str, options: &[String]) -> Result<model::Options> 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let mut spec = DatasetSpec::named(&args.dataset);
+    spec.task = args.task;
     spec.normalization = args.normalization.clone().map(data::Normalization::Preset);
     let dataset = data::open(&spec, &global.data_dir())?;
     let network = network(&args.model, &args.model_options, dataset.as_ref())?;
@@ -123,11 +133,10 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         println!("{object}");
     } else {
         println!("{} on {} ({split}, {} samples)", network.name, args.dataset, metrics.n);
-        println!("  top-1  {:.2} %", metrics.top1);
-        if let Some(top5) = metrics.top5 {
-            println!("  top-5  {top5:.2} %");
+        let width = metrics.list().iter().map(|(metric, _)| metric.name().len()).max().unwrap_or(0);
+        for (metric, value) in metrics.list() {
+            println!("  {:<width$}  {}", metric.name(), metric.shown(value));
         }
-        println!("  loss   {:.4}", metrics.loss);
         for warning in &warnings {
             println!("  warning: {warning}");
         }

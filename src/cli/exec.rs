@@ -5,7 +5,7 @@ use super::interrupt::{self, cancelled};
 use super::progress::Progress;
 use super::run_options::RunOptions;
 use crate::plan::{Plan, Wave, parse};
-use crate::record::RunRecord;
+use crate::record::{Metrics, RunRecord};
 use crate::run::Context;
 use crate::run::scheduler::{End, Policy, Task, View, Watch, Work, schedule};
 use crate::store::Store;
@@ -178,6 +178,15 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     }
 }
 
+/// An entry with the value of its task's metric under that one's name; `top1` is null where there is no result.
+fn with_score(mut entry: serde_json::Value, test: Option<&Metrics>) -> serde_json::Value {
+    entry["top1"] = serde_json::Value::Null;
+    if let Some(test) = test {
+        entry[test.metric().key()] = test.value().into();
+    }
+    entry
+}
+
 /// Tells what became of an entry; its exit code.
 fn code_of_one(end: Option<End>, global: &Global) -> Result<u8> {
     let (record, status) = match end {
@@ -189,7 +198,7 @@ fn code_of_one(end: Option<End>, global: &Global) -> Result<u8> {
                 let status = if was_there { "already done" } else { "done" };
                 println!(
                     "{}",
-                    serde_json::json!({"id": id, "status": status, "error": null, "top1": test.top1})
+                    with_score(serde_json::json!({"id": id, "status": status, "error": null}), Some(&test))
                 );
             }
             return Ok(super::DONE);
@@ -201,10 +210,12 @@ fn code_of_one(end: Option<End>, global: &Global) -> Result<u8> {
         let status = if record.is_failed() { "failed" } else { status };
         println!(
             "{}",
-            serde_json::json!({
-                "id": record.id, "status": status, "error": record.error(), "attempts": record.attempts,
-                "top1": record.test().map(|t| t.top1),
-            })
+            with_score(
+                serde_json::json!({
+                    "id": record.id, "status": status, "error": record.error(), "attempts": record.attempts,
+                }),
+                record.test(),
+            )
         );
     }
     Ok(if record.is_failed() { super::FAILED } else { super::DONE })

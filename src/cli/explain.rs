@@ -2,14 +2,15 @@
 //! how it is propagated, which are in `explain_rules`.
 
 use super::Global;
-use super::evaluate::{network, parse_split};
+use super::evaluate::{network, parse_split, parse_task};
 use super::explain_rules::RuleArgs;
 use super::weights::{FitArgs, WeightsArgs, facts};
-use crate::data::{self, DatasetSpec, Split};
+use crate::data::{self, DatasetSpec, Split, Task};
 use crate::insight::{ExplainedLayer, Map};
 use crate::io::{Output, write_output};
 use crate::model;
 use crate::model::checkpoint::{self, Checkpoint};
+use crate::nn::ops::{PRESENT, Targets};
 use crate::nn::{Network, Parameters, transfer};
 use crate::quant::quantizer::Relevances;
 use crate::relevance::lrp::{self, Explanation, Settings, Wanted};
@@ -54,6 +55,9 @@ pub struct Args {
     /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
     #[arg(long)]
     normalization: Option<String>,
+    /// What is asked of the model: largest_object, or multi_label for data sets of pictures with several objects
+    #[arg(long, value_parser = parse_task)]
+    task: Option<Task>,
     /// Explain this class for all samples, instead of each sample's true class
     #[arg(long, value_name = "CLASS")]
     target: Option<u32>,
@@ -88,6 +92,7 @@ impl Args {
         let (network, inputs, mut targets, weights) = match (&self.dataset, &self.input) {
             (Some(name), _) => {
                 let mut spec = DatasetSpec::named(name);
+                spec.task = self.task;
                 spec.normalization = self.normalization.clone().map(data::Normalization::Preset);
                 let dataset = data::open(&spec, &global.data_dir())?;
                 let network = network(&self.model, &self.model_options, dataset.as_ref())?;
@@ -108,7 +113,7 @@ impl Args {
             (None, None) => return Err(Error::input("give --dataset or --input")),
         };
         if let Some(target) = self.target {
-            targets.fill(target);
+            targets = vec![target; inputs.dims()[0]];
         }
         let parameters = self.weights.fit(weights, global, &network, &device, self.fit)?.parameters;
         Ok((network, parameters, inputs, targets))
@@ -174,10 +179,11 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let output = Output::new(&args.output)?;
     output.leaves_room_for(global.json)?;
     let (network, parameters, inputs, targets) = args.load(global)?;
+    let samples = inputs.dims()[0];
     let found = explain(&settings, &network, &parameters, &inputs, &targets)?;
     let input = found.input.as_ref().map(|input| ("input", input));
     let tensors = found.parameters.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    let content = checkpoint::to_safetensors_with(tensors.chain(input), &args.facts(targets.len())?)?;
+    let content = checkpoint::to_safetensors_with(tensors.chain(input), &args.facts(samples)?)?;
     output.write(&content)?;
     let layers = layers(&parameters, &found)?;
     let input_sum = found.input.as_ref().map(sum).transpose()?;
@@ -185,7 +191,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         let layers: Vec<Value> = layers.iter().map(Layer::json).collect();
         println!(
             "{}",
-            json!({"model": network.name, "samples": targets.len(), "layers": layers, "input_sum": input_sum})
+            json!({"model": network.name, "samples": samples, "layers": layers, "input_sum": input_sum})
         );
     } else if !output.is_standard_output() {
         println!(
@@ -202,7 +208,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
                 layer.explained.correlation.map_or("-".into(), |c| format!("{c:.3}"))
             );
         }
-        println!("{} samples; relevances in {}", targets.len(), output.shown());
+        println!("{samples} samples; relevances in {}", output.shown());
     }
     if let Some(folder) = &args.figure {
         draw(folder, &inputs, &targets, &found, layers)?;
@@ -220,10 +226,13 @@ fn explain(
 ) -> Result<Explanation> {
     let mut whole = Explanation::default();
     let mut input_parts = Vec::new();
-    for (index, targets_of_pass) in targets.chunks(BATCH).enumerate() {
-        let part = inputs.narrow(0, index * BATCH, targets_of_pass.len())?.contiguous()?;
+    let samples = inputs.dims()[0];
+    let per_sample = Targets::per_sample(targets, samples).max(1);
+    for (index, targets_of_pass) in targets.chunks(BATCH * per_sample).enumerate() {
+        let count = targets_of_pass.len() / per_sample;
+        let part = inputs.narrow(0, index * BATCH, count)?.contiguous()?;
         let found = lrp::explain(settings, network, parameters, &part, targets_of_pass, Wanted::Everything)?;
-        let share = targets_of_pass.len() as f64 / targets.len() as f64;
+        let share = count as f64 / samples as f64;
         for (name, relevance) in found.parameters {
             let relevance = (relevance * share)?;
             let sum = match whole.parameters.get(&name) {
@@ -290,9 +299,18 @@ fn draw(
         vec![("relevance_over_magnitude", relevance_over_magnitude(&layers, Default::default())?)];
     if let (Some(relevance), [_, channels, height, width]) = (&found.input, inputs.dims()) {
         let mut maps = Vec::new();
-        for (index, target) in targets.iter().enumerate().take(HEAT_MAPS) {
+        let per_sample = Targets::per_sample(targets, inputs.dims()[0]).max(1);
+        for (index, targets) in targets.chunks(per_sample).enumerate().take(HEAT_MAPS) {
+            let present = (0..targets.len()).filter(|&class| targets[class] == PRESENT);
+            let title = match targets {
+                [class] => format!("class {class}"),
+                _ => format!(
+                    "classes {}",
+                    present.map(|class| class.to_string()).collect::<Vec<_>>().join(", ")
+                ),
+            };
             maps.push(Map {
-                title: format!("class {target}"),
+                title,
                 channels: *channels,
                 height: *height,
                 width: *width,

@@ -1,7 +1,7 @@
 //! Runs as aligned rows: what `ecqx run` closes with and `ecqx results` prints.
 
 use super::duration::duration;
-use crate::record::RunRecord;
+use crate::record::{Metric, Metrics, RunRecord};
 use crate::registry::symbol;
 use crate::report::Methods;
 use crate::report::column::fixed;
@@ -64,19 +64,27 @@ pub(super) fn name_cells(record: &RunRecord, methods: &Methods) -> [String; 3] {
 }
 
 /// Columns of one run's result.
-pub(super) const RESULT: [(&str, bool); 5] =
-    [("top-1 %", true), ("drop pp", true), ("sparsity %", true), ("kB", true), ("ratio", true)];
+pub(super) fn result<'a>(records: impl IntoIterator<Item = &'a RunRecord>) -> [(&'static str, bool); 5] {
+    let metrics =
+        records.into_iter().filter_map(|record| Some(record.test()?.metric())).collect::<BTreeSet<_>>();
+    let score = match metrics.into_iter().collect::<Vec<_>>()[..] {
+        [] | [Metric::Top1] => "top-1 %",
+        [Metric::Map] => "mAP %",
+        _ => "score %",
+    };
+    [(score, true), ("drop pp", true), ("sparsity %", true), ("kB", true), ("ratio", true)]
+}
 
-/// Mean results of runs of one working point as cells of [`RESULT`]; empty where none has finished.
+/// Mean results of runs of one working point as cells of [`result()`]; empty where none has finished.
 pub(super) fn result_cells(records: &[&RunRecord]) -> [String; 5] {
     let mean = |value: &dyn Fn(&RunRecord) -> Option<f64>| {
         let values: Vec<f64> = records.iter().filter_map(|record| value(record)).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     };
     let cell = |value: Option<f64>, digits: usize| value.map_or(String::new(), |v| fixed(v, digits));
-    let drop = |record: &RunRecord| Some(record.baseline.as_ref()?.top1 - record.test()?.top1);
+    let drop = |record: &RunRecord| Some(record.baseline.as_ref()?.value() - record.test()?.value());
     [
-        cell(mean(&|record| record.test().map(|test| test.top1)), 2),
+        cell(mean(&|record| record.test().map(Metrics::value)), 2),
         cell(mean(&drop), 2),
         cell(mean(&|record| record.sparsity().map(|share| 100.0 * share)), 1),
         cell(mean(&|record| record.sizes().map(|sizes| sizes.file as f64 / 1000.0)), 1),
@@ -97,7 +105,7 @@ pub(super) fn working_points(records: &[RunRecord], methods: &Methods) -> Listin
     let with_epochs = groups.values().map(|runs| epochs(runs)).collect::<BTreeSet<_>>().len() > 1;
     let mut columns = vec![("experiment", false), ("method", false), ("bits", true), ("settings", false)];
     columns.extend([("epochs", true), ("n", true)]);
-    columns.extend(RESULT);
+    columns.extend(result(records));
     let mut listing = Listing::new(&columns);
     for ((experiment, _), runs) in &groups {
         let mut row = vec![if with_experiment { (*experiment).to_owned() } else { String::new() }];
@@ -115,7 +123,7 @@ pub(super) fn runs(records: &[RunRecord], methods: &Methods) -> Listing {
     let mut columns =
         vec![("id", false), ("experiment", false), ("method", false), ("bits", true), ("settings", false)];
     columns.push(("seed", true));
-    columns.extend(RESULT);
+    columns.extend(result(records));
     columns.extend([("time", true), ("state", false)]);
     let mut listing = Listing::new(&columns);
     for record in records {

@@ -120,11 +120,12 @@ impl View for RunBar<'_> {
         let result = match &record.outcome {
             Outcome::Done(measured) => {
                 let drop = record.baseline.as_ref().map_or(String::new(), |baseline| {
-                    format!("  {:>6} pp", signed(measured.test.top1 - baseline.top1, 2))
+                    format!("  {:>6} pp", signed(measured.test.value() - baseline.value(), 2))
                 });
                 format!(
-                    "top-1 {:6.2} %{drop}  sparsity {:5.1} %  {:>8.1} kB  ratio {:5.1}  {}",
-                    measured.test.top1,
+                    "{} {:6.2} %{drop}  sparsity {:5.1} %  {:>8.1} kB  ratio {:5.1}  {}",
+                    measured.test.metric().name(),
+                    measured.test.value(),
                     100.0 * measured.sparsity,
                     measured.sizes.file as f64 / 1000.0,
                     measured.sizes.compression_ratio(),
@@ -154,11 +155,12 @@ impl Observer for RunBar<'_> {
             let number =
                 |value: Option<f64>, digits: usize| value.map_or("–".into(), |v| format!("{v:.digits$}"));
             eprintln!(
-                "  {}  epoch {}  loss {}  validation top-1 {} %  {:.1} s",
+                "  {}  epoch {}  loss {}  validation {} {} %  {:.1} s",
                 self.now(),
                 metrics.epoch,
                 number(metrics.train_loss, 3),
-                number(metrics.validation_top1, 2),
+                metrics.metric().name(),
+                number(metrics.validation_value(), 2),
                 metrics.seconds
             );
         }

@@ -4,7 +4,7 @@ use super::Global;
 use super::experiments;
 use super::listing;
 use crate::error::count;
-use crate::record::RunRecord;
+use crate::record::{Metric, Metrics, RunRecord};
 use crate::report::Methods;
 use crate::report::records::{Selection, load};
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ enum Sort {
 fn key(record: &RunRecord, sort: Sort) -> Option<f64> {
     match sort {
         Sort::Report => None,
-        Sort::Accuracy => record.test().map(|test| test.top1),
+        Sort::Accuracy => record.test().map(Metrics::value),
         Sort::Size => record.sizes().map(|sizes| -(sizes.file as f64)),
         Sort::Sparsity => record.sparsity(),
         Sort::Time => Some(record.seconds),
@@ -83,13 +83,21 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
 /// What scripts read of a run.
 fn json(record: &RunRecord) -> serde_json::Value {
     let sizes = record.sizes();
-    serde_json::json!({
+    let of = |metrics: Option<&Metrics>, metric: Metric| {
+        metrics.filter(|metrics| metrics.metric() == metric).map(Metrics::value)
+    };
+    let (test, baseline) = (record.test(), record.baseline.as_ref());
+    let mut json = serde_json::json!({
         "id": record.id, "experiment": record.experiment, "dataset": record.dataset, "model": record.model,
         "method": record.method, "label": record.label, "bits": record.bits, "parameters": record.parameters,
         "seed": record.seed, "status": record.outcome.name(), "error": record.error(),
-        "top1": record.test().map(|test| test.top1),
-        "baseline_top1": record.baseline.as_ref().map(|baseline| baseline.top1),
+        "top1": of(test, Metric::Top1), "baseline_top1": of(baseline, Metric::Top1),
         "sparsity": record.sparsity(), "file_bytes": sizes.map(|sizes| sizes.file),
         "compression_ratio": sizes.map(|sizes| sizes.compression_ratio()), "seconds": record.seconds,
-    })
+    });
+    if let Some(map) = of(test, Metric::Map) {
+        json["map"] = map.into();
+        json["baseline_map"] = of(baseline, Metric::Map).into();
+    }
+    json
 }

@@ -122,7 +122,7 @@ fn flat(record: &RunRecord) -> Result<BTreeMap<String, String>> {
 fn headline(record: &RunRecord) {
     println!("{}  {} seed={}  ({})", record.id, record.label, record.seed, record.outcome.name());
     println!("{}: {} on {}, {}", record.experiment, record.model, record.dataset, record.selection);
-    let mut listing = listing::Listing::new(&listing::RESULT);
+    let mut listing = listing::Listing::new(&listing::result([record]));
     match record.error() {
         Some(error) => println!("\nfailed after {}: {error}", count(record.attempts as usize, "attempt")),
         None => {
@@ -168,7 +168,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
             epoch.epoch,
             number(epoch.train_loss),
             number(epoch.train_top1),
-            number(epoch.validation_top1),
+            number(epoch.validation_value()),
             number(epoch.sparsity),
             epoch.seconds
         );

@@ -197,6 +197,7 @@ impl Format {
         let parts = ImageParts {
             classes: self.class_names(version, &folder, coarse, self.labels[class].1),
             shape: [3, 32, 32],
+            task: super::Task::SingleLabel,
             train,
             validation,
             test,

@@ -62,6 +62,7 @@ fn open(spec: &DatasetSpec) -> Result<Arc<dyn Dataset>> {
         records
     };
     let parts = ImageParts {
+        task: super::Task::SingleLabel,
         classes: SHAPES.iter().map(|(name, _)| (*name).to_owned()).collect(),
         shape: [3, SIDE, SIDE],
         train: split("train", samples.train.unwrap_or(6000)),

@@ -199,6 +199,7 @@ impl Member {
         let parts = ImageParts {
             classes: self.classes.iter().map(|name| (*name).to_owned()).collect(),
             shape: [1, height, width],
+            task: super::Task::SingleLabel,
             train,
             validation,
             test,

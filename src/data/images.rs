@@ -1,22 +1,23 @@
 //! Images of one size in memory as bytes: normalisation, flip and crop. The families differ only in where bytes come from.
 
-use super::{Dataset, DatasetSpec, Digest, Split, check_classes, check_request};
+use super::{Dataset, DatasetSpec, Digest, Split, Task, check_classes, check_request};
 use crate::Result;
+use crate::nn::ops::PRESENT;
 use crate::rng::Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// Images (channel planes, row by row, one after the other) and one label each.
+/// Images (channel planes, row by row, one after the other) and one class or a label for each class.
 #[derive(Clone, Default)]
 pub(super) struct Records {
-    /// `labels.len()` × channels × height × width bytes.
+    /// Images × channels × height × width bytes.
     pub pixels: Vec<u8>,
-    /// Class of each image.
+    /// Class of each image, or its labels.
     pub labels: Vec<u8>,
 }
 
 impl Records {
-    /// Splits off the records from `at` on; `size` is the number of bytes of one.
+    /// Splits off the records from `at` on, of one class each; `size` is the number of bytes of one.
     pub(super) fn split_off(&mut self, at: usize, size: usize) -> Self {
         Self { pixels: self.pixels.split_off(at * size), labels: self.labels.split_off(at) }
     }
@@ -105,6 +106,7 @@ pub(super) struct ImageSet {
     name: String,
     classes: Vec<String>,
     shape: [usize; 3],
+    task: Task,
     splits: [Records; 3],
     table: PixelTable,
     augmentation: ImageAugmentation,
@@ -117,6 +119,7 @@ pub(super) struct ImageParts<'a> {
     pub classes: Vec<String>,
     /// Channels, height, width.
     pub shape: [usize; 3],
+    pub task: Task,
     pub train: Records,
     pub validation: Records,
     pub test: Records,
@@ -132,15 +135,37 @@ impl ImageSet {
     pub(super) fn new(spec: &DatasetSpec, parts: ImageParts, mut digest: Digest) -> Result<Self> {
         let (mean, std) = spec.mean_std(parts.mean_std)?;
         let augmentation = parts.augmentation.over(spec);
-        let lengths = [&parts.train, &parts.validation, &parts.test].map(|records| records.labels.len());
+        let per_image = match parts.task {
+            Task::SingleLabel => 1,
+            Task::MultiLabel => parts.classes.len().max(1),
+        };
+        let records = [&parts.train, &parts.validation, &parts.test];
+        let lengths = records.map(|records| records.labels.len() / per_image);
         digest.json("settings", &(&mean, &std, augmentation, lengths));
-        let labels = [&parts.train, &parts.validation, &parts.test].map(|records| records.labels.as_slice());
         let mut notes = parts.notes;
-        check_classes(&spec.name, &parts.classes, &labels, &mut notes)?;
+        match parts.task {
+            Task::SingleLabel => {
+                let labels = records.map(|records| records.labels.as_slice());
+                check_classes(&spec.name, &parts.classes, &labels, &mut notes)?;
+            }
+            Task::MultiLabel => {
+                // The classes that the images of a part have.
+                let present = |records: &Records| -> Vec<u8> {
+                    let of_image = records.labels.chunks_exact(per_image);
+                    let present = of_image.flat_map(|labels| (0u8..).zip(labels));
+                    present
+                        .filter(|(_, label)| u32::from(**label) == PRESENT)
+                        .map(|(class, _)| class)
+                        .collect()
+                };
+                check_classes(&spec.name, &parts.classes, &records.map(present), &mut notes)?;
+            }
+        }
         Ok(Self {
             name: spec.name.clone(),
             classes: parts.classes,
             shape: parts.shape,
+            task: parts.task,
             splits: [parts.train, parts.validation, parts.test],
             table: PixelTable::new(&mean, &std),
             augmentation,
@@ -160,8 +185,11 @@ impl Dataset for ImageSet {
     fn input_shape(&self) -> &[usize] {
         &self.shape
     }
+    fn task(&self) -> Task {
+        self.task
+    }
     fn len(&self, split: Split) -> usize {
-        self.splits[split as usize].labels.len()
+        self.splits[split as usize].labels.len() / self.targets_per_sample().max(1)
     }
     fn digest(&self) -> &str {
         &self.digest
@@ -191,8 +219,10 @@ impl Dataset for ImageSet {
                 self.table.write(&records.pixels[index * size..][..size], height, width, placement, output);
             },
         );
-        for (target, &index) in targets.iter_mut().zip(indices) {
-            *target = u32::from(records.labels[index]);
+        let per_image = self.targets_per_sample().max(1);
+        for (targets, &index) in targets.chunks_exact_mut(per_image).zip(indices) {
+            let labels = &records.labels[index * per_image..][..per_image];
+            targets.iter_mut().zip(labels).for_each(|(target, &label)| *target = u32::from(label));
         }
         Ok(())
     }

@@ -45,6 +45,7 @@ mod speech_split;
 mod speech_words;
 mod subset;
 mod synthesis;
+mod task;
 mod voc;
 mod voc_annotation;
 mod wav;
@@ -55,6 +56,7 @@ pub use mfcc::MfccSettings;
 pub use registry::{Families, Family, builtin, open};
 pub use sound::AudioSettings;
 pub use spec::{Augmentation, AugmentationSettings, DatasetSpec, Normalization, Samples};
+pub use task::Task;
 
 /// A part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -68,12 +70,23 @@ pub enum Split {
     Test,
 }
 
-/// A data set in memory (or memory-mapped): inputs as f32 after normalisation, one class per sample.
+/// A data set in memory (or memory-mapped): inputs as f32 after normalisation, one class or several labels per sample.
 pub trait Dataset: Send + Sync {
     /// Name in the registry.
     fn name(&self) -> &str;
     /// Class names in label order.
     fn classes(&self) -> &[String];
+    /// What a sample's targets are.
+    fn task(&self) -> Task {
+        Task::default()
+    }
+    /// How many targets a sample has: one class, or a label for each class.
+    fn targets_per_sample(&self) -> usize {
+        match self.task() {
+            Task::SingleLabel => 1,
+            Task::MultiLabel => self.classes().len(),
+        }
+    }
     /// Shape of one input without the batch axis, such as `[3, 32, 32]` or `[1, 49, 10]`.
     fn input_shape(&self) -> &[usize];
     /// Number of samples in a split.
@@ -88,8 +101,8 @@ pub trait Dataset: Send + Sync {
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
-    /// Writes the inputs of samples `indices` of `split` one after the other into `inputs` and their classes into
-    /// `targets`. With `augment`, applies the set's configured training augmentation, drawing from the generator.
+    /// Writes the inputs of samples `indices` of `split` one after the other into `inputs` and their targets into
+    /// `targets`: the class of each, or for each its labels ([`ops::Targets`](crate::nn::ops::Targets)). With `augment`, applies the set's configured training augmentation, drawing from the generator.
     fn fill(
         &self,
         split: Split,
@@ -164,7 +177,7 @@ fn check_request(
     targets: &[u32],
 ) -> Result<()> {
     let size: usize = dataset.input_shape().iter().product();
-    if inputs.len() != indices.len() * size || targets.len() != indices.len() {
+    if inputs.len() != indices.len() * size || targets.len() != indices.len() * dataset.targets_per_sample() {
         return Err(Error::Internal(format!(
             "{} samples of {size} values asked for into {} values and {} targets",
             indices.len(),

@@ -1,5 +1,6 @@
 //! What an experiment says about its data: the `dataset:` entry of a YAML file, and its checks that need no files.
 
+use super::Task;
 use super::registry::Family;
 use crate::error::{did_you_mean_or_all, number, out_of_range};
 use crate::{Error, Result};
@@ -56,6 +57,9 @@ pub struct DatasetSpec {
     /// Which labels of CIFAR-100 are the classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<super::Labels>,
+    /// What is asked of a model; nothing for the family's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
     /// Seed of a generated set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -95,6 +99,8 @@ struct Fields {
     #[serde(default)]
     labels: Option<super::Labels>,
     #[serde(default)]
+    task: Option<Task>,
+    #[serde(default)]
     seed: Option<u64>,
 }
 
@@ -111,7 +117,10 @@ impl<'de> Deserialize<'de> for DatasetSpec {
                 Ok(DatasetSpec::named(name))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DatasetSpec, A::Error> {
-                Fields::deserialize(MapAccessDeserializer::new(map))
+                let mut spec = Fields::deserialize(MapAccessDeserializer::new(map))?;
+                // The default said aloud is the same data set.
+                spec.task = spec.task.and_then(Task::setting);
+                Ok(spec)
             }
         }
         deserializer.deserialize_any(Either)
@@ -250,6 +259,14 @@ impl DatasetSpec {
         Self { name: name.into(), ..Self::default() }
     }
 
+    /// What it is called in tables: its name, with the task where that is not one class per sample.
+    pub fn title(&self) -> String {
+        match self.task.unwrap_or_default() {
+            Task::SingleLabel => self.name.clone(),
+            Task::MultiLabel => format!("{} (multi-label)", self.name),
+        }
+    }
+
     /// Checks everything that needs no files: the name, ranges, and that the family has every setting given.
     ///
     /// # Errors
@@ -326,6 +343,7 @@ impl DatasetSpec {
             ("mfcc", self.mfcc.is_some()),
             ("audio", self.audio.is_some()),
             ("labels", self.labels.is_some()),
+            ("task", self.task.is_some()),
             ("seed", self.seed.is_some()),
         ];
         for (setting, is_given) in given {

@@ -1,6 +1,6 @@
 //! A smaller data set made of every n-th sample of another, for short runs.
 
-use super::{Dataset, Samples, Split, digest};
+use super::{Dataset, Samples, Split, Task, digest};
 use crate::Result;
 use crate::rng::Rng;
 use std::sync::Arc;
@@ -32,6 +32,9 @@ impl Dataset for Subset {
     }
     fn classes(&self) -> &[String] {
         self.inner.classes()
+    }
+    fn task(&self) -> Task {
+        self.inner.task()
     }
     fn input_shape(&self) -> &[usize] {
         self.inner.input_shape()

@@ -1,13 +1,10 @@
 //! Pascal VOC 2012 in the official layout (`VOCdevkit/VOC2012/{ImageSets/Main,Annotations,JPEGImages}`) as a
-//! classification task: one class per image, that of its largest object. Reading an annotation is in
-//! [`super::voc_annotation`].
-//!
-//! Why one class: training, relevance (which starts at the true class) and top-1 accuracy need exactly one. A multi-label
-//! task would need another loss and mean average precision.
+//! classification task: one class per image, that of its largest object, or all classes that it has objects of
+//! (`task: multi_label`). Reading an annotation is in [`super::voc_annotation`].
 
 use super::images::{ImageAugmentation, ImageParts, ImageSet, Records};
-use super::voc_annotation::{CLASSES, class_of_largest};
-use super::{Dataset, DatasetSpec, Digest, Family, jpeg, listing, read_file};
+use super::voc_annotation::{CLASSES, class_of_largest, labels};
+use super::{Dataset, DatasetSpec, Digest, Family, Task, jpeg, listing, read_file};
 use crate::{Error, Result};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -19,13 +16,14 @@ use std::sync::Arc;
 /// Pascal VOC 2012: 11,540 annotated images, 20 classes.
 pub(super) static VOC2012: Family = Family {
     name: "voc2012",
-    summary: "Pascal VOC 2012: photographs in 20 classes, each by its largest object",
+    summary: "Pascal VOC 2012: photographs in 20 classes, each by its largest object or by all",
     source: "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it in the \
              data folder, so that it holds VOCdevkit/VOC2012/",
     folder: FOLDER,
     settings: &[
         "validation",
         "image_size",
+        "task",
         "normalization",
         "augmentation.flip",
         "augmentation.crop_padding",
@@ -134,6 +132,7 @@ fn hold_out(names: Vec<String>, count: usize) -> (Vec<String>, Vec<String>) {
 fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
     let folder = data_dir.join(FOLDER);
     let size = spec.image_size.unwrap_or(IMAGE_SIZE);
+    let task = spec.task.unwrap_or_default();
     let mut digest = Digest::new(&spec.name);
     let train = read_list(&folder, "train", &mut digest)?;
     let val = read_list(&folder, "val", &mut digest)?;
@@ -166,20 +165,24 @@ fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
     };
     let mut read = |names: &[String]| -> Result<Records> {
         let samples: Vec<Sample> =
-            names.par_iter().map(|name| Sample::read(&folder, name, size)).collect::<Result<_>>()?;
+            names.par_iter().map(|name| Sample::read(&folder, name, size, task)).collect::<Result<_>>()?;
         let mut records = Records::default();
         for (name, sample) in names.iter().zip(samples) {
             digest.part(name, sample.digest.as_bytes());
-            records.labels.push(sample.class);
+            records.labels.extend(sample.labels);
             records.pixels.extend(sample.planes);
         }
         Ok(records)
     };
     let (train, validation, test) = (read(&train)?, read(&validation)?, read(&test)?);
     digest.json("image_size", &size);
+    if task != Task::default() {
+        digest.json("task", &task);
+    }
     let parts = ImageParts {
         classes: CLASSES.iter().map(|name| (*name).to_owned()).collect(),
         shape: [3, size, size],
+        task,
         train,
         validation,
         test,
@@ -194,21 +197,25 @@ fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
 /// One photograph as an input.
 struct Sample {
     planes: Vec<u8>,
-    class: u8,
+    /// One class, or a label for each.
+    labels: Vec<u8>,
     digest: blake3::Hash,
 }
 
 impl Sample {
-    fn read(folder: &Path, name: &str, size: usize) -> Result<Self> {
+    fn read(folder: &Path, name: &str, size: usize, task: Task) -> Result<Self> {
         let path = annotation_path(folder, name);
         let annotation = read_file(&path)?;
-        let class = class_of_largest(&path, &annotation)?;
+        let labels = match task {
+            Task::SingleLabel => vec![class_of_largest(&path, &annotation)?],
+            Task::MultiLabel => labels(&path, &annotation)?,
+        };
         let path = photograph_path(folder, name);
         let photograph = read_file(&path)?;
         let planes = frame(&jpeg::decode(&path, &photograph)?, size);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(annotation.len() as u64).to_le_bytes()).update(&annotation).update(&photograph);
-        Ok(Self { planes, class, digest: hasher.finalize() })
+        Ok(Self { planes, labels, digest: hasher.finalize() })
     }
 }
 
@@ -295,6 +302,35 @@ mod tests {
         other.validation = Some(2.0);
         let error = open(&other, folder.path()).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("val.txt"), "{error}");
+    }
+
+    /// As a task of several labels every image has a label for each class, also in a part of the set; the digest and the
+    /// name in tables tell it from the other task, and the default said aloud is the default.
+    #[test]
+    fn several_labels_per_image() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("train", 0..6), ("val", 6..9), ("test", 9..13)]);
+        let parse = |task: &str| -> DatasetSpec {
+            let json = serde_json::json!({
+                "name": "voc2012", "task": task, "image_size": 16, "samples": {"test": 2},
+            });
+            serde_json::from_value(json).unwrap()
+        };
+        let set = open(&parse("multi_label"), folder.path()).unwrap();
+        assert_eq!(
+            (set.task(), set.targets_per_sample(), lengths(set.as_ref())),
+            (Task::MultiLabel, 20, [6, 3, 2])
+        );
+        let (mut inputs, mut targets) = (vec![0.0; 2 * 3 * 16 * 16], vec![9; 40]);
+        set.fill(Split::Test, &[0, 1], None, &mut inputs, &mut targets).unwrap();
+        let mut expected = vec![0; 40];
+        (expected[9], expected[20 + 11]) = (1, 1);
+        assert_eq!(targets, expected);
+        assert!(set.fill(Split::Test, &[0, 1], None, &mut inputs, &mut [0; 2]).is_err());
+        let single = open(&parse("largest_object"), folder.path()).unwrap();
+        assert_ne!(set.digest(), single.digest());
+        assert_eq!(parse("multi_label").title(), "voc2012 (multi-label)");
+        assert_eq!(parse("largest_object").task, None);
     }
 
     /// In the official layout, without annotations for the test list, val.txt is the test part and every tenth training

@@ -1,5 +1,6 @@
-//! Annotations of Pascal VOC (XML): the class of an image's largest object. Files and splits are in [`super::voc`].
+//! Annotations of Pascal VOC (XML): the class of an image's largest object, or the labels of all. Files and splits are in [`super::voc`].
 
+use crate::nn::ops::{ABSENT, IGNORED, PRESENT};
 use crate::{Error, Result};
 use roxmltree::{Document, Node, ParsingOptions};
 use std::borrow::Cow;
@@ -35,22 +36,54 @@ const LARGEST: u32 = 100_000;
 /// Class of the object whose box covers most pixels, the first of equals. Objects marked difficult count only where no
 /// other is. Parts (`head`, `hand`) are not objects.
 pub(super) fn class_of_largest(path: &Path, bytes: &[u8]) -> Result<u8> {
-    let text = &decode(path, bytes)?;
-    let options = ParsingOptions { nodes_limit: LARGEST, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options)
-        .map_err(|error| Error::format(path, offset(text, error.pos()), error.to_string()))?;
     let mut best: Option<(bool, f64, u8)> = None;
-    let objects = document.root_element().children().filter(|node| node.has_tag_name("object"));
-    for (index, object) in objects.enumerate() {
-        let number = index + 1;
-        let class = class(path, &object, number)?;
-        let easy = !is_difficult(path, &object)?;
-        let area = area(path, &object, number)?;
+    for Object { class, easy, area } in objects(path, bytes)? {
         if best.is_none_or(|(was_easy, largest, _)| (easy, area) > (was_easy, largest)) {
             best = Some((easy, area, class));
         }
     }
     best.map(|(_, _, class)| class).ok_or_else(|| Error::format(path, 0, "no object is annotated"))
+}
+
+/// For each class whether the image has an object of it; a class whose objects are all marked difficult is ignored, as in
+/// the publisher's own lists.
+pub(super) fn labels(path: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
+    let [absent, present, ignored] = [ABSENT, PRESENT, IGNORED].map(|label| label as u8);
+    let mut labels = vec![absent; CLASSES.len()];
+    for Object { class, easy, .. } in objects(path, bytes)? {
+        let label = &mut labels[usize::from(class)];
+        match easy {
+            true => *label = present,
+            false if *label == absent => *label = ignored,
+            false => {}
+        }
+    }
+    Ok(labels)
+}
+
+/// An annotated object.
+struct Object {
+    class: u8,
+    /// Not marked difficult.
+    easy: bool,
+    /// Pixels of its box.
+    area: f64,
+}
+
+/// The objects of an annotation in its order.
+fn objects(path: &Path, bytes: &[u8]) -> Result<Vec<Object>> {
+    let text = &decode(path, bytes)?;
+    let options = ParsingOptions { nodes_limit: LARGEST, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options)
+        .map_err(|error| Error::format(path, offset(text, error.pos()), error.to_string()))?;
+    let objects = document.root_element().children().filter(|node| node.has_tag_name("object"));
+    let object = |(index, object): (usize, Node)| {
+        let number = index + 1;
+        let class = class(path, &object, number)?;
+        let easy = !is_difficult(path, &object)?;
+        Ok(Object { class, easy, area: area(path, &object, number)? })
+    };
+    objects.enumerate().map(object).collect()
 }
 
 /// The text of an annotation: UTF-8 with or without a byte-order mark, or UTF-16 with one.
@@ -179,6 +212,25 @@ mod tests {
         }
         let part = "<part><name>head</name><bndbox><xmin>0</xmin></bndbox></part>";
         assert_eq!(read(&[object("person", [0, 0, 3, 3], part), small]).unwrap(), 7);
+    }
+
+    /// Every class with an object is a label; difficult objects alone make it count neither way, in any order.
+    #[test]
+    fn all_objects_are_labels() {
+        let difficult = |class| object(class, [1, 1, 5, 5], "<difficult>1</difficult>");
+        let objects = [
+            difficult("bus"),
+            object("cat", [1, 1, 5, 5], ""),
+            difficult("cat"),
+            difficult("dog"),
+            object("dog", [1, 1, 9, 9], ""),
+            object("dog", [2, 2, 3, 3], ""),
+        ];
+        let text = format!("<annotation>{}</annotation>", objects.concat());
+        let mut expected = vec![0; 20];
+        (expected[5], expected[7], expected[11]) = (2, 1, 1);
+        assert_eq!(labels(Path::new("x.xml"), text.as_bytes()).unwrap(), expected);
+        assert_eq!(labels(Path::new("x.xml"), b"<annotation/>").unwrap(), vec![0; 20]);
     }
 
     /// Byte-order marks, UTF-16, declarations, namespaces, floats, line ends and the order of elements change nothing.

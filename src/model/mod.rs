@@ -11,9 +11,13 @@
 pub mod checkpoint;
 mod cnn_small;
 mod mlp_gsc;
-mod resnet18;
+mod mobilenet_v2;
+mod resnet;
 mod resnet_cifar;
-mod vgg16;
+#[cfg(test)]
+mod torch_tests;
+mod vgg;
+mod wide_resnet;
 pub mod yaml;
 
 use crate::nn::Network;
@@ -73,19 +77,83 @@ static RESNET20: Model = Model {
     name: "resnet20",
     about: "ResNet-20 for 32×32 images, parameter-free shortcuts",
     parameters: &[],
-    build: resnet_cifar::build,
+    build: resnet_cifar::resnet20,
 };
 static VGG16: Model = Model {
     name: "vgg16",
     about: "VGG-16 with batch norm for 32×32 images, classifier 512-512",
     parameters: &[],
-    build: vgg16::build,
+    build: vgg::vgg16,
 };
 static RESNET18: Model = Model {
     name: "resnet18",
     about: "ResNet-18 with torchvision's names",
-    parameters: &[Parameter::switch("small_input", "a 3×3 stem without pooling, for images of 32×32", false)],
-    build: resnet18::build,
+    parameters: SMALL_INPUT,
+    build: resnet::resnet18,
+};
+/// The option of ResNets for large images.
+const SMALL_INPUT: &[Parameter] =
+    &[Parameter::switch("small_input", "a 3×3 stem without pooling, for images of 32×32", false)];
+static RESNET34: Model = Model {
+    name: "resnet34",
+    about: "ResNet-34 with torchvision's names",
+    parameters: SMALL_INPUT,
+    build: resnet::resnet34,
+};
+static RESNET50: Model = Model {
+    name: "resnet50",
+    about: "ResNet-50 with torchvision's names",
+    parameters: SMALL_INPUT,
+    build: resnet::resnet50,
+};
+static WIDE_RESNET50_2: Model = Model {
+    name: "wide_resnet50_2",
+    about: "Wide ResNet-50-2 with torchvision's names",
+    parameters: SMALL_INPUT,
+    build: resnet::wide_resnet50_2,
+};
+static VGG16_BN: Model = Model {
+    name: "vgg16_bn",
+    about: "VGG-16 with batch norm for ImageNet with torchvision's names, classifier 4096-4096",
+    parameters: &[Parameter::number("dropout", "dropout rate in the classifier", (0.0, 0.999), 0.5)],
+    build: vgg::vgg16_bn,
+};
+static MOBILENET_V2: Model = Model {
+    name: "mobilenet_v2",
+    about: "MobileNetV2 with torchvision's names",
+    parameters: &[
+        Parameter::switch("small_input", "two strides of 1 instead of 2, for images of 32×32", false),
+        Parameter::number("dropout", "dropout rate before the classifier", (0.0, 0.999), 0.2),
+    ],
+    build: mobilenet_v2::build,
+};
+static RESNET32: Model = Model {
+    name: "resnet32",
+    about: "ResNet-32 for 32×32 images, parameter-free shortcuts",
+    parameters: &[],
+    build: resnet_cifar::resnet32,
+};
+static RESNET44: Model = Model {
+    name: "resnet44",
+    about: "ResNet-44 for 32×32 images, parameter-free shortcuts",
+    parameters: &[],
+    build: resnet_cifar::resnet44,
+};
+static RESNET56: Model = Model {
+    name: "resnet56",
+    about: "ResNet-56 for 32×32 images, parameter-free shortcuts",
+    parameters: &[],
+    build: resnet_cifar::resnet56,
+};
+static WIDE_RESNET: Model = Model {
+    name: "wide-resnet",
+    about: "Wide ResNet for 32×32 images: WRN-depth-width",
+    parameters: &[
+        Parameter::whole("depth", "layers with weights, 6 n + 4", (10, 1000), 28),
+        Parameter::whole("width", "channels over those of a ResNet", (1, 100), 10),
+        Parameter::number("dropout", "dropout rate inside the blocks", (0.0, 0.999), 0.0),
+    ],
+    build: wide_resnet::build,
 };
 static CNN_SMALL: Model = Model {
     name: "cnn-small",
@@ -96,7 +164,26 @@ static CNN_SMALL: Model = Model {
 
 /// The built-in architectures.
 pub fn builtin() -> Catalogue<Model> {
-    Catalogue::new("model", "ecqx ls models", &[&MLP_GSC, &RESNET20, &VGG16, &RESNET18, &CNN_SMALL])
+    Catalogue::new(
+        "model",
+        "ecqx ls models",
+        &[
+            &MLP_GSC,
+            &RESNET20,
+            &VGG16,
+            &RESNET18,
+            &CNN_SMALL,
+            &RESNET32,
+            &RESNET44,
+            &RESNET56,
+            &WIDE_RESNET,
+            &RESNET34,
+            &RESNET50,
+            &WIDE_RESNET50_2,
+            &VGG16_BN,
+            &MOBILENET_V2,
+        ],
+    )
 }
 
 /// Builds the built-in architecture called `name`.
@@ -142,6 +229,23 @@ mod tests {
         assert_eq!(scalars("resnet20", &[3, 32, 32], 10), 269_722);
         assert_eq!(scalars("resnet18", &[3, 224, 224], 1000), 11_689_512);
         assert_eq!(scalars("vgg16", &[3, 32, 32], 10), 14_714_688 + 8_448 + 2 * (512 * 512 + 512) + 5_130);
+        // torchvision's `num_params` of its ImageNet weights.
+        for (name, count) in [
+            ("resnet18", 11_689_512),
+            ("resnet34", 21_797_672),
+            ("resnet50", 25_557_032),
+            ("wide_resnet50_2", 68_883_240),
+            ("vgg16_bn", 138_365_992),
+            ("mobilenet_v2", 3_504_872),
+        ] {
+            assert_eq!(scalars(name, &[3, 224, 224], 1000), count, "{name}");
+        }
+        // He et al. 2015, table 6: 0.46, 0.66 and 0.85 million; Zagoruyko & Komodakis 2016, table 4: 36.5 million.
+        for (name, count) in
+            [("resnet32", 464_154), ("resnet44", 658_586), ("resnet56", 853_018), ("wide-resnet", 36_479_194)]
+        {
+            assert_eq!(scalars(name, &[3, 32, 32], 10), count, "{name}");
+        }
     }
 
     /// A misspelt model or option is the user's mistake, and the message says what was meant.

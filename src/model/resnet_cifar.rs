@@ -1,4 +1,4 @@
-//! ResNet-20 for 32×32 images (He et al. 2015, section 4.2) with parameter-free shortcuts; parameter names `conv1`,
+//! ResNet-20, 32, 44 and 56 for 32×32 images (He et al. 2015, section 4.2) with parameter-free shortcuts; parameter names `conv1`,
 //! `layer1.0.conv1`, …, `linear`.
 
 use super::Options;
@@ -9,8 +9,28 @@ use crate::nn::{Layer, Network, Operation, layer::INPUT};
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) for an option or an input shape that does not fit.
-pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
-    let channels = super::image_channels("resnet20", input_shape)?;
+pub fn resnet20(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
+    build("resnet20", 3, input_shape, classes)
+}
+
+/// No options; errors as of [`resnet20`].
+pub fn resnet32(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
+    build("resnet32", 5, input_shape, classes)
+}
+
+/// No options; errors as of [`resnet20`].
+pub fn resnet44(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
+    build("resnet44", 7, input_shape, classes)
+}
+
+/// No options; errors as of [`resnet20`].
+pub fn resnet56(input_shape: &[usize], classes: usize, _: &Options) -> Result<Network> {
+    build("resnet56", 9, input_shape, classes)
+}
+
+/// 6 `blocks` + 2 layers.
+fn build(name: &str, blocks: usize, input_shape: &[usize], classes: usize) -> Result<Network> {
+    let channels = super::image_channels(name, input_shape)?;
     let mut layers = vec![
         Layer::new("conv1", Operation::conv(channels, 16, 3, 1, 1), INPUT),
         Layer::new("bn1", Operation::batch_norm(16), "conv1"),
@@ -19,7 +39,7 @@ pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Netwo
     let mut last = "relu".to_string();
     let mut width = 16;
     for (stage, planes) in [16, 32, 64].into_iter().enumerate() {
-        for block in 0..3 {
+        for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             last = basic_block(
                 &mut layers,
@@ -39,7 +59,7 @@ pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Netwo
         Operation::Linear { inputs: 64, outputs: classes, bias: true },
         "flatten",
     ));
-    Network::new("resnet20", input_shape, layers)
+    Network::new(name, input_shape, layers)
 }
 
 /// Appends a basic block and returns the name of its output.

@@ -1,7 +1,9 @@
 //! Models described in YAML: a list of named layers with inputs. The format is described in `docs/models.md`.
 
+use crate::error::did_you_mean_or_all;
 use crate::io::yaml::{self, Expecting, Spanned};
 use crate::nn::layer::INPUT;
+use crate::nn::ops::Activation;
 use crate::nn::{Layer, Network, Operation};
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -94,14 +96,20 @@ fn layer(value: Value, previous: &str) -> Result<Layer> {
             .collect::<Result<_>>()?,
         _ => return Err(wrong("give either input: NAME or inputs: [NAME, NAME]".into())),
     };
+    check_kind(&fields, &name)?;
     check_kinds(&fields).map_err(wrong)?;
     // `kernel: 3` is short for `kernel: [3, 3]`; a shortcut's stride is one number.
     if fields.get("kind").is_some_and(|kind| kind != "shortcut") {
         for (key, value) in &mut fields {
-            if matches!(key.as_str(), "kernel" | "stride" | "padding" | "dilation") && value.is_u64() {
+            if PAIRS.contains(&key.as_str()) && value.is_u64() {
                 *value = serde_json::json!([value, value]);
             }
         }
+    }
+    // An activation is a kind like any other, although its name is a field of the operation.
+    if let Some(Value::String(kind)) = fields.get("kind").filter(|kind| is_activation(kind)).cloned() {
+        fields.insert("kind".into(), "activation".into());
+        fields.insert("function".into(), kind.into());
     }
     let operation: Operation = yaml::from_value(&Value::Object(fields), &format!("layer {name}"))?;
     Ok(Layer { name, operation, inputs })
@@ -110,13 +118,35 @@ fn layer(value: Value, previous: &str) -> Result<Layer> {
 /// Largest size of anything in a layer: beyond it, products of sizes have no meaning.
 const LARGEST: u64 = 1 << 24;
 
+/// Keys with one value for each direction.
+const PAIRS: [&str; 5] = ["kernel", "stride", "padding", "dilation", "output"];
+
 /// Kinds of layers without settings; serde does not look for further keys in them.
-const BARE: [&str; 4] = ["relu", "flatten", "global_avg_pool", "add"];
+const BARE: [&str; 6] = ["relu", "flatten", "global_avg_pool", "add", "multiply", "concat"];
+
+fn is_activation(kind: &Value) -> bool {
+    kind.as_str().is_some_and(|kind| Activation::NAMES.contains(&kind))
+}
+
+/// Checks that the kind is a known one, where it is text.
+fn check_kind(fields: &Map<String, Value>, name: &str) -> Result<()> {
+    let known = || Operation::KINDS.into_iter().chain(Activation::NAMES);
+    match fields.get("kind") {
+        Some(Value::String(kind)) if !known().any(|known| known == kind) => Err(Error::input_hint(
+            format!("layer {name}: unknown kind '{kind}'"),
+            did_you_mean_or_all(kind, known(), "there are"),
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// Checks what fields hold by their names, which are the same for all kinds of layers.
 fn check_kinds(fields: &Map<String, Value>) -> std::result::Result<(), String> {
     let size = |value: &Value| value.as_u64().is_some_and(|size| size <= LARGEST);
-    let bare = fields.get("kind").and_then(Value::as_str).filter(|kind| BARE.contains(kind));
+    let kind = fields.get("kind").and_then(Value::as_str);
+    let is_bare =
+        |kind: &&str| BARE.contains(kind) || (Activation::NAMES.contains(kind) && *kind != "leaky_relu");
+    let bare = kind.filter(is_bare);
     if let (Some(kind), Some(key)) = (bare, fields.keys().find(|key| *key != "kind")) {
         return Err(format!("{kind} has no key '{key}' (it has none)"));
     }
@@ -124,8 +154,12 @@ fn check_kinds(fields: &Map<String, Value>) -> std::result::Result<(), String> {
         let (valid, expected) = match key.as_str() {
             "kind" => (value.is_string(), "the name of a kind of layer".to_owned()),
             "bias" => (value.is_boolean(), "true or false".into()),
-            "epsilon" | "momentum" | "rate" => (value.is_number(), "a number".into()),
-            "kernel" | "stride" | "padding" | "dilation" => {
+            "epsilon" | "momentum" | "rate" | "slope" => (value.is_number(), "a number".into()),
+            "shape" => {
+                let list = value.as_array().is_some_and(|list| list.iter().all(size));
+                (list, "a list of whole numbers".into())
+            }
+            key if PAIRS.contains(&key) => {
                 let pair = value.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(size));
                 (size(value) || pair, "a whole number or [vertical, horizontal]".into())
             }

@@ -264,7 +264,14 @@ fn run_layer(
                 ops::batch_norm_evaluation(x, &weight, &bias, &mean.detach(), &variance.detach(), epsilon)?
             }
         }
+        Operation::GroupNorm { .. } | Operation::LayerNorm { .. } => {
+            let Some((norm, epsilon)) = layer.operation.row_norm() else {
+                return Err(Error::Internal(format!("{} is no row norm", layer.name)));
+            };
+            ops::row_norm(x, &parameter("weight")?, &parameter("bias")?, norm, epsilon)?
+        }
         Operation::Relu => ops::relu(x)?,
+        Operation::Activation(activation) => ops::activate(x, activation)?,
         Operation::MaxPool2d { kernel, stride, padding } => {
             ops::max_pool2d(x, &Pool2dGeometry { kernel, stride, padding })?
         }
@@ -272,6 +279,7 @@ fn run_layer(
             ops::avg_pool2d(x, &Pool2dGeometry { kernel, stride, padding })?
         }
         Operation::GlobalAvgPool => ops::global_avg_pool(x)?,
+        Operation::AdaptiveAvgPool2d { output } => ops::adaptive_avg_pool2d(x, output)?,
         Operation::Flatten => x.flatten_from(1)?,
         Operation::Add if relu => ops::add_relu(x, inputs[1])?,
         Operation::Add => {
@@ -281,6 +289,8 @@ fn run_layer(
             }
             sum
         }
+        Operation::Multiply => ops::multiply(x, inputs[1])?,
+        Operation::Concat => ops::concat(inputs)?,
         Operation::Shortcut { stride, out_channels, .. } => ops::shortcut(x, stride, out_channels)?,
         Operation::Dropout { rate } => match mode {
             Mode::Evaluation(_) => x.clone(),

@@ -69,11 +69,18 @@ impl Network {
             let masked = relu && !masks;
             let relu = relu && masks;
             let gradient = sum(arrived, masked.then_some(&output))?;
-            let step = Step { layer, parameters, gradient, x: &values[sources[0]], output, kept, relu };
+            let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source]).collect();
+            let several = several_inputs(layer, &gradient, &inputs)?;
+            let step = Step { layer, parameters, gradient, x: inputs[0], output, kept, relu };
             let wanted = sources.iter().any(|&source| source > 0);
-            let of_input = step.run(wanted, &mut gradients)?;
-            for &source in sources.iter().filter(|&&source| source > 0) {
-                of_values[source].extend(of_input.clone());
+            let of_inputs = match several {
+                Some(parts) => parts,
+                None => {
+                    vec![step.run(wanted, &mut gradients)?; sources.len()].into_iter().flatten().collect()
+                }
+            };
+            for (&source, part) in sources.iter().zip(of_inputs).filter(|(source, _)| **source > 0) {
+                of_values[source].push(part);
             }
         }
         Ok(gradients)
@@ -97,6 +104,17 @@ fn sum(mut gradients: Vec<Tensor>, output: Option<&Tensor>) -> Result<Tensor> {
     })
 }
 
+/// The gradient of each input of a layer whose inputs get different ones; `None` for all other layers.
+fn several_inputs(layer: &Layer, gradient: &Tensor, inputs: &[&Tensor]) -> Result<Option<Vec<Tensor>>> {
+    Ok(match (&layer.operation, inputs) {
+        (Operation::Multiply, [signal, gate]) => {
+            Some(ops::multiply_backward(gradient, signal, gate)?.to_vec())
+        }
+        (Operation::Concat, inputs) => Some(ops::concat_parts(gradient, inputs)?),
+        _ => None,
+    })
+}
+
 /// One layer of the walk.
 struct Step<'a> {
     layer: &'a Layer,
@@ -116,17 +134,22 @@ impl Step<'_> {
         self.parameters.tensor(&format!("{}.{suffix}", self.layer.name)).map(Tensor::detach)
     }
 
-    /// Adds the parameters' gradients; gives the gradient of every input (they are equal where there are several),
-    /// where `wanted`.
+    /// Adds the parameters' gradients; gives the gradient of every input (they are equal where there are several, but
+    /// for [`several_inputs`]), where `wanted`.
     fn run(self, wanted: bool, gradients: &mut Gradients) -> Result<Option<Tensor>> {
         let (gradient, x) = (&self.gradient, self.x);
         let mut set = |suffix: &str, value: Tensor| {
             gradients.by_name.insert(format!("{}.{suffix}", self.layer.name), value);
         };
-        if let Operation::Linear { .. } | Operation::Conv2d { .. } | Operation::BatchNorm { .. } =
-            self.layer.operation
-        {
-        } else if !wanted {
+        let has_parameters = matches!(
+            self.layer.operation,
+            Operation::Linear { .. }
+                | Operation::Conv2d { .. }
+                | Operation::BatchNorm { .. }
+                | Operation::GroupNorm { .. }
+                | Operation::LayerNorm { .. }
+        );
+        if !has_parameters && !wanted {
             return Ok(None);
         }
         let of_input = match self.layer.operation {
@@ -174,7 +197,19 @@ impl Step<'_> {
                 set("bias", bias);
                 input
             }
+            Operation::GroupNorm { .. } | Operation::LayerNorm { .. } => {
+                let Some((norm, epsilon)) = self.layer.operation.row_norm() else {
+                    return Err(Error::Internal(format!("{} is no row norm", self.layer.name)));
+                };
+                let of_norm = ops::row_norm_backward(gradient, x, &self.parameter("weight")?, norm, epsilon)?;
+                set("weight", of_norm.weight);
+                set("bias", of_norm.bias);
+                of_norm.input
+            }
             Operation::Relu => ops::relu_backward(gradient, &self.output)?,
+            Operation::Activation(activation) => {
+                ops::activate_backward(gradient, x, &self.output, activation)?
+            }
             Operation::MaxPool2d { kernel, stride, padding } => {
                 ops::max_pool2d_backward(gradient, x, &Pool2dGeometry { kernel, stride, padding })?
             }
@@ -182,8 +217,9 @@ impl Step<'_> {
                 ops::avg_pool2d_backward(gradient, x.dims(), &Pool2dGeometry { kernel, stride, padding })?
             }
             Operation::GlobalAvgPool => ops::global_avg_pool_backward(gradient, x.dims())?,
+            Operation::AdaptiveAvgPool2d { .. } => ops::adaptive_avg_pool2d_backward(gradient, x.dims())?,
             Operation::Flatten => gradient.reshape(x.dims())?,
-            Operation::Add => gradient.clone(),
+            Operation::Add | Operation::Multiply | Operation::Concat => gradient.clone(),
             Operation::Shortcut { stride, .. } => ops::shortcut_backward(gradient, x.dims(), stride)?,
             Operation::Dropout { .. } => match &self.kept {
                 Saved::Mask(mask) => (gradient * mask)?,
@@ -218,15 +254,27 @@ mod tests {
     #[test]
     fn walk_agrees_with_automatic_differentiation() {
         let image = |size| vec![3, size, size];
-        let shapes =
-            [("resnet20", image(12)), ("vgg16", image(32)), ("resnet18", image(32)), ("mlp-gsc", vec![490])];
+        let shapes = [
+            ("resnet20", image(12)),
+            ("vgg16", image(32)),
+            ("resnet18", image(32)),
+            ("mlp-gsc", vec![490]),
+            ("mobilenet_v2", image(32)),
+            ("layers", vec![3, 9, 11]),
+        ];
         for (name, shape) in shapes {
             let mut options = model::Options::new();
             if name == "mlp-gsc" {
                 options.insert("dropout".into(), 0.3.into());
                 options.insert("batch_norm".into(), true.into());
             }
-            let network = model::build(name, &shape, 10, &options).unwrap();
+            let network = match name {
+                "layers" => {
+                    let text = include_str!("../../tests/golden/torch/layers.yaml");
+                    model::yaml::parse(text, std::path::Path::new("layers.yaml")).unwrap()
+                }
+                _ => model::build(name, &shape, 10, &options).unwrap(),
+            };
             let mut rng = Rng::stream(2, name);
             let count = 4 * shape.iter().product::<usize>();
             let values: Vec<f32> = (0..count).map(|_| rng.normal()).collect();

@@ -1,5 +1,6 @@
 //! A layer: a name, an operation and the names of its inputs. Nothing here computes.
 
+use super::ops::{Activation, RowNorm};
 use serde::{Deserialize, Serialize};
 
 /// The name by which layers refer to the network's input.
@@ -72,8 +73,28 @@ pub enum Operation {
         #[serde(default = "batch_norm_momentum")]
         momentum: f64,
     },
+    /// Normalisation of every sample's channels in groups of neighbours, with a scale and a shift per channel.
+    GroupNorm {
+        /// Groups; they divide the channels.
+        groups: usize,
+        /// Channels or features.
+        features: usize,
+        /// Added to the variance.
+        #[serde(default = "batch_norm_epsilon")]
+        epsilon: f64,
+    },
+    /// Normalisation of every sample's last axes, with a scale and a shift per value of them.
+    LayerNorm {
+        /// Lengths of the last axes.
+        shape: Vec<usize>,
+        /// Added to the variance.
+        #[serde(default = "batch_norm_epsilon")]
+        epsilon: f64,
+    },
     /// max(x, 0).
     Relu,
+    /// Another activation.
+    Activation(Activation),
     /// Largest value in each window.
     MaxPool2d {
         /// Window height and width.
@@ -96,10 +117,19 @@ pub enum Operation {
     },
     /// Mean over height and width; the result keeps both axes with length 1.
     GlobalAvgPool,
+    /// Means over windows chosen such that the result has this height and width.
+    AdaptiveAvgPool2d {
+        /// Output height and width.
+        output: [usize; 2],
+    },
     /// All axes but the batch in one.
     Flatten,
     /// Sum of all inputs, which have one shape.
     Add,
+    /// Product of a signal and a gate, which has the signal's shape or one value per channel: squeeze and excitation.
+    Multiply,
+    /// All inputs side by side along the channels or features.
+    Concat,
     /// The parameter-free shortcut of a CIFAR ResNet: every `stride`-th row and column, channels padded with zeros on both sides.
     Shortcut {
         /// Step in rows and columns.
@@ -133,6 +163,26 @@ fn batch_norm_momentum() -> f64 {
 }
 
 impl Operation {
+    /// The kinds in YAML besides [`Activation::NAMES`].
+    pub const KINDS: [&str; 16] = [
+        "linear",
+        "conv2d",
+        "batch_norm",
+        "group_norm",
+        "layer_norm",
+        "relu",
+        "max_pool2d",
+        "avg_pool2d",
+        "global_avg_pool",
+        "adaptive_avg_pool2d",
+        "flatten",
+        "add",
+        "multiply",
+        "concat",
+        "shortcut",
+        "dropout",
+    ];
+
     /// A convolution with a square kernel and no dilation, groups or bias.
     pub fn conv(
         in_channels: usize,
@@ -153,9 +203,32 @@ impl Operation {
         }
     }
 
+    /// A depthwise convolution: one square filter per channel, no dilation or bias.
+    pub fn depthwise(channels: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+        Self::Conv2d {
+            in_channels: channels,
+            out_channels: channels,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 2],
+            dilation: [1; 2],
+            groups: channels,
+            bias: false,
+        }
+    }
+
     /// Batch normalisation with PyTorch's defaults.
     pub fn batch_norm(features: usize) -> Self {
         Self::BatchNorm { features, epsilon: batch_norm_epsilon(), momentum: batch_norm_momentum() }
+    }
+
+    /// Which values a group or layer norm puts together, and its ε; `None` for all others.
+    pub(crate) fn row_norm(&self) -> Option<(RowNorm<'_>, f64)> {
+        match self {
+            Self::GroupNorm { groups, epsilon, .. } => Some((RowNorm::Groups(*groups), *epsilon)),
+            Self::LayerNorm { shape, epsilon } => Some((RowNorm::Last(shape), *epsilon)),
+            _ => None,
+        }
     }
 
     /// The word used for this kind in YAML and in messages.
@@ -164,12 +237,18 @@ impl Operation {
             Self::Linear { .. } => "linear",
             Self::Conv2d { .. } => "conv2d",
             Self::BatchNorm { .. } => "batch_norm",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::LayerNorm { .. } => "layer_norm",
             Self::Relu => "relu",
+            Self::Activation(activation) => activation.name(),
             Self::MaxPool2d { .. } => "max_pool2d",
             Self::AvgPool2d { .. } => "avg_pool2d",
             Self::GlobalAvgPool => "global_avg_pool",
+            Self::AdaptiveAvgPool2d { .. } => "adaptive_avg_pool2d",
             Self::Flatten => "flatten",
             Self::Add => "add",
+            Self::Multiply => "multiply",
+            Self::Concat => "concat",
             Self::Shortcut { .. } => "shortcut",
             Self::Dropout { .. } => "dropout",
         }

@@ -98,24 +98,32 @@ impl Network {
                     role,
                 });
             };
-            match layer.operation {
-                Operation::Linear { inputs, outputs, bias } => {
+            match &layer.operation {
+                &Operation::Linear { inputs, outputs, bias } => {
                     add("weight", &[outputs, inputs], Role::Weight);
                     if bias {
                         add("bias", &[outputs], Role::Bias);
                     }
                 }
-                Operation::Conv2d { in_channels, out_channels, kernel, groups, bias, .. } => {
+                &Operation::Conv2d { in_channels, out_channels, kernel, groups, bias, .. } => {
                     add("weight", &[out_channels, in_channels / groups, kernel[0], kernel[1]], Role::Weight);
                     if bias {
                         add("bias", &[out_channels], Role::Bias);
                     }
                 }
-                Operation::BatchNorm { features, .. } => {
+                &Operation::BatchNorm { features, .. } => {
                     add("weight", &[features], Role::Affine);
                     add("bias", &[features], Role::Affine);
                     add("running_mean", &[features], Role::Statistic);
                     add("running_var", &[features], Role::Statistic);
+                }
+                &Operation::GroupNorm { features, .. } => {
+                    add("weight", &[features], Role::Affine);
+                    add("bias", &[features], Role::Affine);
+                }
+                Operation::LayerNorm { shape, .. } => {
+                    add("weight", shape, Role::Affine);
+                    add("bias", shape, Role::Affine);
                 }
                 _ => {}
             }
@@ -126,10 +134,15 @@ impl Network {
 
 /// Shape of a layer's output without the batch axis, or what does not fit.
 fn output_shape(operation: &Operation, inputs: &[&[usize]]) -> std::result::Result<Vec<usize>, String> {
-    if !matches!(operation, Operation::Add) && inputs.len() != 1 {
-        return Err(format!("{} takes one input, found {}", operation.kind(), inputs.len()));
-    }
-    let Some(&input) = inputs.first() else { return Err("an addition needs inputs".into()) };
+    let wanted = match operation {
+        Operation::Add | Operation::Concat => inputs.len().max(1),
+        Operation::Multiply => 2,
+        _ => 1,
+    };
+    let Some(&input) = inputs.first().filter(|_| inputs.len() == wanted) else {
+        let expected = if wanted == 1 { "one input" } else { "two inputs" };
+        return Err(format!("{} takes {expected}, found {}", operation.kind(), inputs.len()));
+    };
     let unfit =
         |expected: String| Err(format!("{} expects {expected}, its input is {input:?}", operation.kind()));
     match operation {
@@ -167,7 +180,21 @@ fn output_shape(operation: &Operation, inputs: &[&[usize]]) -> std::result::Resu
             [channels] | [channels, _, _] if channels == features => Ok(input.to_vec()),
             _ => unfit(format!("{features} features or channels")),
         },
-        Operation::Relu => Ok(input.to_vec()),
+        Operation::GroupNorm { groups, features, .. } => match input {
+            [channels] | [channels, _, _]
+                if channels == features && *groups > 0 && features % groups == 0 && *features > 0 =>
+            {
+                Ok(input.to_vec())
+            }
+            _ => unfit(format!("{features} features or channels, in {groups} equal groups")),
+        },
+        Operation::LayerNorm { shape, .. } => {
+            match !shape.is_empty() && !shape.contains(&0) && input.ends_with(shape) {
+                true => Ok(input.to_vec()),
+                false => unfit(format!("an input whose last axes are {shape:?}")),
+            }
+        }
+        Operation::Relu | Operation::Activation(_) => Ok(input.to_vec()),
         Operation::Dropout { rate } if (0.0..1.0).contains(rate) => Ok(input.to_vec()),
         Operation::Dropout { rate } => Err(format!("the dropout rate must lie in [0, 1), found {rate}")),
         Operation::MaxPool2d { kernel, stride, padding }
@@ -185,11 +212,35 @@ fn output_shape(operation: &Operation, inputs: &[&[usize]]) -> std::result::Resu
             [channels, _, _] => Ok(vec![channels, 1, 1]),
             _ => unfit("[channels, height, width]".into()),
         },
+        Operation::AdaptiveAvgPool2d { output } => match *input {
+            [channels, height, width] if height > 0 && width > 0 && !output.contains(&0) => {
+                Ok(vec![channels, output[0], output[1]])
+            }
+            _ => unfit("[channels, height, width] and a positive output".into()),
+        },
         Operation::Flatten => Ok(vec![input.iter().product()]),
         Operation::Add => match inputs.iter().find(|shape| **shape != input) {
             None => Ok(input.to_vec()),
             Some(other) => Err(format!("cannot add {other:?} to {input:?}")),
         },
+        Operation::Multiply => {
+            let gate = inputs[1];
+            let per_channel = gate[..1] == input[..1] && gate[1..].iter().all(|&size| size == 1);
+            match gate == input || per_channel {
+                true => Ok(input.to_vec()),
+                false => Err(format!("cannot multiply {input:?} by {gate:?}")),
+            }
+        }
+        Operation::Concat => {
+            let mut shape = input.to_vec();
+            for other in &inputs[1..] {
+                if other.len() != input.len() || other[1..] != input[1..] {
+                    return Err(format!("cannot put {other:?} beside {input:?}"));
+                }
+                shape[0] += other[0];
+            }
+            Ok(shape)
+        }
         Operation::Shortcut { stride, in_channels, out_channels } => match *input {
             [channels, height, width]
                 if channels == *in_channels && *stride > 0 && out_channels >= in_channels =>

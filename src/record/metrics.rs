@@ -1,15 +1,15 @@
 //! Accuracy and loss: of a split, and of an epoch of training.
 
+use super::metric::{Metric, Score};
 use serde::{Deserialize, Serialize};
 
-/// Accuracy on one split. Accuracies are percent.
+/// What a model reaches on one split. Accuracies are percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Share of samples whose highest logit is the true class, percent.
-    pub top1: f64,
-    /// Share of samples whose true class is among the five highest logits, percent; absent with fewer than ten classes.
-    pub top5: Option<f64>,
-    /// Mean cross entropy, nats; NaN (`null` in JSON) where any sample has logits that are not finite.
+    /// The metrics of the task.
+    #[serde(flatten)]
+    pub score: Score,
+    /// Mean (of labels: binary) cross entropy, nats; NaN (`null` in JSON) where any sample has logits that are not finite.
     #[serde(deserialize_with = "or_nan")]
     pub loss: f64,
     /// Number of samples.
@@ -20,6 +20,23 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// The value of the task's metric (top-1 accuracy, mean average precision), percent.
+    pub fn value(&self) -> f64 {
+        self.score.value()
+    }
+
+    /// The task's metric.
+    pub fn metric(&self) -> Metric {
+        self.score.metric()
+    }
+
+    /// All metrics with their values, the task's own first.
+    pub fn list(&self) -> Vec<(Metric, f64)> {
+        let mut list = self.score.list();
+        list.push((Metric::Loss, self.loss));
+        list
+    }
+
     /// What to warn of: samples of `what` ("the decoded model, test split") without finite logits.
     pub fn warning(&self, what: &str) -> Option<String> {
         (self.non_finite > 0).then(|| {
@@ -60,8 +77,11 @@ pub struct EpochMetrics {
     pub train_loss: Option<f64>,
     /// Training accuracy over the epoch's batches, percent.
     pub train_top1: Option<f64>,
-    /// Validation accuracy, percent.
+    /// Validation accuracy, percent; absent in tasks of several labels.
     pub validation_top1: Option<f64>,
+    /// Validation mean average precision, percent; in tasks of several labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_map: Option<f64>,
     /// Validation loss, nats.
     pub validation_loss: Option<f64>,
     /// Share of zeros over the quantized weights, 0–1.
@@ -70,4 +90,16 @@ pub struct EpochMetrics {
     pub learning_rate: Option<f64>,
     /// Wall time of the epoch, seconds.
     pub seconds: f64,
+}
+
+impl EpochMetrics {
+    /// The validation value of the task's metric, percent.
+    pub fn validation_value(&self) -> Option<f64> {
+        self.validation_top1.or(self.validation_map)
+    }
+
+    /// The metric of [`validation_value`](Self::validation_value).
+    pub fn metric(&self) -> Metric {
+        if self.validation_map.is_some() { Metric::Map } else { Metric::Top1 }
+    }
 }

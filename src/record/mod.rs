@@ -3,12 +3,14 @@
 
 mod json;
 mod layers;
+mod metric;
 mod metrics;
 mod outcome;
 mod provenance;
 mod run_record;
 
 pub use layers::{LayerRecord, Sizes};
+pub use metric::{Better, Metric, Score, Unit};
 pub use metrics::{EpochMetrics, Metrics, SampleCounts};
 pub use outcome::{Failure, Measurements, Outcome};
 pub use provenance::{Provenance, Session};

@@ -1,4 +1,4 @@
-//! Measures from the gradient of the mean cross entropy.
+//! Measures from the gradient of the mean loss.
 
 use super::{RelevanceMeasure, RelevanceTensors};
 use crate::Result;
@@ -23,12 +23,12 @@ fn gradients(
     let trace = network.forward(parameters, inputs, Mode::Evaluation(ConvAlgorithm::Auto))?;
     let weights = parameters.iter().filter(|(_, parameter)| parameter.role == Role::Weight);
     if Backend::of(inputs) == Backend::Composed {
-        let of_logits = ops::softmax_cross_entropy_backward(&trace.logits().detach(), targets, 1.0)?;
+        let of_logits = ops::loss_backward(&trace.logits().detach(), targets)?;
         let found = network.backward(parameters, trace, &of_logits)?;
         return Ok(weights.map(|(name, _)| (name.to_owned(), found.get(name).cloned())).collect());
     }
     // Not our own walk, which adds in another order: the numbers of earlier results would change in their last bits.
-    let found = ops::softmax_cross_entropy(trace.logits(), targets)?.backward()?;
+    let found = ops::loss(trace.logits(), targets)?.backward()?;
     let of_weight = |var: &candle_core::Var| found.get(var.as_tensor()).cloned();
     Ok(weights.map(|(name, parameter)| (name.to_owned(), of_weight(&parameter.var))).collect())
 }

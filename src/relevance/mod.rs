@@ -21,7 +21,7 @@ pub type RelevanceTensors = IndexMap<String, Tensor>;
 /// Something that says how much each weight matters for a batch.
 pub trait RelevanceMeasure: Send {
     /// Signed relevance of every parameter with role `Weight`, for the whole batch. `inputs` is (batch, …),
-    /// `targets` the true classes; the network runs in evaluation mode.
+    /// `targets` the true classes or labels ([`ops::Targets`](crate::nn::ops::Targets)); the network runs in evaluation mode.
     fn relevance(
         &mut self,
         network: &Network,

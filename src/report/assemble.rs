@@ -154,7 +154,11 @@ fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
         &|| epochs(records).map(Some),
         &|| provenance(records).map(Some),
     ];
-    let made = makers.par_iter().map(|make| make()).collect::<Result<Vec<_>>>()?;
+    let metrics = tables::by_metric::Metrics::of(records);
+    let make = |make: &&(dyn Fn() -> Result<Option<Table>> + Sync)| {
+        make()?.map(|table| metrics.apply(table)).transpose()
+    };
+    let made = makers.par_iter().map(make).collect::<Result<Vec<_>>>()?;
     Ok(made.into_iter().flatten().collect())
 }
 

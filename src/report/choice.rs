@@ -102,7 +102,7 @@ impl Choice {
 
     fn accuracy(&self, point: &WorkingPoint) -> Option<f64> {
         match self.on {
-            ChooseOn::Test => Some(point.top1.mean),
+            ChooseOn::Test => Some(point.score.mean),
             ChooseOn::Validation => point.validation.map(|s| s.mean),
         }
     }
@@ -112,7 +112,7 @@ impl Choice {
         let from = match (self.origin, self.on) {
             (Origin::Estimated(accuracy), _) => accuracy,
             (Origin::Baseline, ChooseOn::Validation) => point.baseline_validation?.mean,
-            (Origin::Baseline, ChooseOn::Test) => point.baseline_top1?.mean,
+            (Origin::Baseline, ChooseOn::Test) => point.baseline?.mean,
         };
         Some(from - self.accuracy(point)?)
     }
@@ -159,10 +159,10 @@ fn estimate(points: &[&WorkingPoint]) -> Option<f64> {
     let mean = |values: Vec<f64>| Summary::of(&values).map(|s| s.mean);
     let sound: Vec<&&WorkingPoint> =
         points.iter().filter(|p| p.drop.is_none_or(|drop| drop.mean <= DEPTH)).collect();
-    let shift = |p: &WorkingPoint| Some(p.validation?.mean - p.top1.mean);
+    let shift = |p: &WorkingPoint| Some(p.validation?.mean - p.score.mean);
     let of_sound = mean(sound.iter().filter_map(|p| shift(p)).collect());
     let shift = of_sound.or_else(|| mean(points.iter().filter_map(|p| shift(p)).collect()))?;
-    Some(mean(points.iter().filter_map(|p| Some(p.baseline_top1?.mean)).collect())? + shift)
+    Some(mean(points.iter().filter_map(|p| Some(p.baseline?.mean)).collect())? + shift)
 }
 
 fn size(point: &WorkingPoint) -> f64 {

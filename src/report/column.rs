@@ -1,14 +1,7 @@
 //! What a column of a table means: heading, digits, and in which direction better lies. Exporters format by it and set
 //! the best value in bold by it, so a number looks the same in every format.
 
-/// In which direction a metric improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Better {
-    /// Accuracy, sparsity, compression.
-    Higher,
-    /// Loss, size, time.
-    Lower,
-}
+pub use crate::record::Better;
 
 /// How a column is shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +56,14 @@ const COLUMNS: &[Column] = &[
     metric("validation_top1_percent", "Validation %", 2, Better::Higher),
     plain("baseline_top1_percent", "Baseline %", 2),
     plain("baseline_validation_top1_percent", "Baseline, validation %", 2),
+    metric("map_percent", "mAP %", 2, Better::Higher),
+    plain("map_std_points", "±", 2),
+    metric("map11_percent", "mAP, 11 points, %", 2, Better::Higher),
+    metric("validation_map_percent", "Validation mAP %", 2, Better::Higher),
+    plain("baseline_map_percent", "Baseline mAP %", 2),
+    plain("baseline_validation_map_percent", "Baseline mAP, validation %", 2),
+    plain("map_low_percent", "95 % from", 2),
+    plain("map_high_percent", "95 % to", 2),
     metric("change_points", "Δ, pp", 2, Better::Higher),
     metric("drop_points", "Drop, pp", 2, Better::Lower),
     metric("loss_nats", "Loss", 4, Better::Lower),

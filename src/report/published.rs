@@ -122,6 +122,12 @@ pub struct Row {
     /// Top-1, percent.
     #[serde(default)]
     pub top1_percent: Option<f64>,
+    /// The source's own full-precision model, mean average precision, percent: of tasks of several labels.
+    #[serde(default)]
+    pub baseline_map_percent: Option<f64>,
+    /// Mean average precision, percent: of tasks of several labels.
+    #[serde(default)]
+    pub map_percent: Option<f64>,
     /// The source's own baseline − top-1, points; worked out where both are given.
     #[serde(default)]
     pub drop_points: Option<f64>,
@@ -140,20 +146,30 @@ pub struct Row {
 }
 
 impl Row {
+    /// The value of the task's metric, percent.
+    pub fn score_percent(&self) -> Option<f64> {
+        self.top1_percent.or(self.map_percent)
+    }
+
+    /// That of the source's own full-precision model.
+    pub fn baseline_percent(&self) -> Option<f64> {
+        self.baseline_top1_percent.or(self.baseline_map_percent)
+    }
+
     /// Whether it has any number.
     pub fn is_filled(&self) -> bool {
-        self.numbers().iter().any(|(name, value, _)| value.is_some() && *name != "baseline_top1_percent")
+        self.numbers().iter().any(|(name, value, _)| value.is_some() && !name.starts_with("baseline_"))
     }
 
     /// Fills in what follows from the other numbers and from what the source says of all its rows.
     fn complete(&mut self, activation_bits: Option<u32>, first_last: Option<FirstLast>) {
         self.activation_bits = self.activation_bits.or(activation_bits);
         self.first_last = self.first_last.or(first_last);
-        if let (None, Some(baseline), Some(top1)) =
-            (self.drop_points, self.baseline_top1_percent, self.top1_percent)
+        if let (None, Some(baseline), Some(score)) =
+            (self.drop_points, self.baseline_percent(), self.score_percent())
         {
             // Without the dust of a difference of decimal numbers.
-            self.drop_points = Some(((baseline - top1) * 1e6).round() / 1e6);
+            self.drop_points = Some(((baseline - score) * 1e6).round() / 1e6);
         }
         if let (None, Some(bytes), Some(count @ 1..)) =
             (self.bits_per_weight, self.file_bytes, self.parameter_count)
@@ -162,11 +178,13 @@ impl Row {
         }
     }
 
-    fn numbers(&self) -> [(&'static str, Option<f64>, (f64, f64)); 7] {
+    fn numbers(&self) -> [(&'static str, Option<f64>, (f64, f64)); 9] {
         [
             ("baseline_top1_percent", self.baseline_top1_percent, (0.0, 100.0)),
             ("bits_per_weight", self.bits_per_weight, (1e-4, 64.0)),
             ("top1_percent", self.top1_percent, (0.0, 100.0)),
+            ("baseline_map_percent", self.baseline_map_percent, (0.0, 100.0)),
+            ("map_percent", self.map_percent, (0.0, 100.0)),
             ("drop_points", self.drop_points, (-100.0, 100.0)),
             ("sparsity_percent", self.sparsity_percent, (0.0, 100.0)),
             ("file_bytes", self.file_bytes, (1.0, 1e13)),

@@ -79,7 +79,7 @@ pub fn execute(
         schema: SCHEMA,
         id,
         experiment: experiment.into(),
-        dataset: run.dataset.name.clone(),
+        dataset: run.dataset.title(),
         model: run.model_name(),
         method: run.quantizer.name().into(),
         label: run.label(),

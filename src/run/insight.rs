@@ -4,9 +4,9 @@
 use super::baseline;
 use super::context::Context;
 use crate::Result;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, Task};
 use crate::insight::{self, Assignment, ExplainedLayer, Insight};
-use crate::nn::{Network, Parameters, Role, transfer};
+use crate::nn::{Network, Parameters, Role, ops, transfer};
 use crate::quant::Profile;
 use crate::quant::codebook::Codebook;
 use crate::quant::quantizer::{Content, QuantizedTensor, Relevances};
@@ -95,10 +95,9 @@ fn maps(
         lrp::explain(&settings, network, parameters, &batch.inputs, &batch.targets, lrp::Wanted::Everything)?;
     let Some(relevance) = found.input else { return Ok(Vec::new()) };
     let mut maps = Vec::new();
-    for (index, target) in batch.targets.iter().enumerate() {
-        let class = dataset.classes().get(*target as usize).cloned();
+    for (index, targets) in batch.targets.chunks(dataset.targets_per_sample().max(1)).enumerate() {
         maps.push(insight::Map {
-            title: class.unwrap_or_else(|| format!("class {target}")),
+            title: title(targets, dataset),
             channels,
             height,
             width,
@@ -107,6 +106,17 @@ fn maps(
         });
     }
     Ok(maps)
+}
+
+/// The classes of a sample in words.
+fn title(targets: &[u32], dataset: &dyn Dataset) -> String {
+    let classes = dataset.classes();
+    if let (Task::SingleLabel, [target]) = (dataset.task(), targets) {
+        let class = classes.get(*target as usize).cloned();
+        return class.unwrap_or_else(|| format!("class {target}"));
+    }
+    let present = classes.iter().zip(targets).filter(|(_, label)| **label == ops::PRESENT);
+    present.map(|(class, _)| class.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The largest layer as both methods assign it without training.

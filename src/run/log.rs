@@ -60,10 +60,11 @@ impl Observer for Log<'_> {
     fn epoch(&self, metrics: &EpochMetrics) {
         let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
         self.add(&format!(
-            "epoch {}: training loss {}, validation top-1 {} %, zeros {}, {:.1} s",
+            "epoch {}: training loss {}, validation {} {} %, zeros {}, {:.1} s",
             metrics.epoch,
             number(metrics.train_loss),
-            number(metrics.validation_top1),
+            metrics.metric().name(),
+            number(metrics.validation_value()),
             number(metrics.sparsity),
             metrics.seconds
         ));

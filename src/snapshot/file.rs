@@ -174,6 +174,7 @@ mod tests {
             train_loss: Some(0.5),
             train_top1: None,
             validation_top1: None,
+            validation_map: None,
             validation_loss: None,
             sparsity: None,
             learning_rate: None,

@@ -166,9 +166,9 @@ impl<'a> Losses<'a> {
         let (mut sum, mut count) = (0.0, 0usize);
         for batch in &self.batches {
             let logits = self.network.infer(&self.parameters, &batch.inputs)?;
-            let loss = transfer::scalar::<f32>(&ops::softmax_cross_entropy(&logits, &batch.targets)?)?;
-            sum += f64::from(loss) * batch.targets.len() as f64;
-            count += batch.targets.len();
+            let loss = transfer::scalar::<f32>(&ops::loss(&logits, &batch.targets)?)?;
+            sum += f64::from(loss) * batch.len() as f64;
+            count += batch.len();
         }
         Ok(sum / count.max(1) as f64)
     }

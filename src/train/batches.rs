@@ -1,6 +1,7 @@
 //! Batches: shuffled, augmented and decoded in a background thread while the previous one is being learned from.
 
 use crate::data::{Dataset, Split};
+use crate::nn::ops::Targets;
 use crate::nn::transfer;
 use crate::rng::{Rng, RngState};
 use crate::{Error, Result};
@@ -11,18 +12,29 @@ use std::sync::mpsc::sync_channel;
 pub struct Batch {
     /// Inputs, f32.
     pub inputs: Tensor,
-    /// One class per sample.
+    /// One class per sample, or one label per sample and class: see [`ops::Targets`](crate::nn::ops::Targets).
     pub targets: Vec<u32>,
 }
 
 impl Batch {
-    /// The first samples; all where `count` is `None`.
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.inputs.dims().first().copied().unwrap_or(0)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first samples with their targets; all where `count` is `None`.
     ///
     /// # Errors
     /// [`Error::Tensor`] when the device fails.
     pub fn first(&self, count: Option<usize>) -> Result<(Tensor, &[u32])> {
-        let count = count.map_or(self.targets.len(), |count| count.min(self.targets.len()));
-        Ok((self.inputs.narrow(0, 0, count)?, &self.targets[..count]))
+        let count = count.map_or(self.len(), |count| count.min(self.len()));
+        let targets = count * Targets::per_sample(&self.targets, self.len());
+        Ok((self.inputs.narrow(0, 0, count)?, &self.targets[..targets]))
     }
 }
 
@@ -45,7 +57,8 @@ fn fill(
     device: &Device,
 ) -> Result<Batch> {
     let size: usize = dataset.input_shape().iter().product();
-    let (mut inputs, mut targets) = (vec![0.0; indices.len() * size], vec![0; indices.len()]);
+    let targets = indices.len() * dataset.targets_per_sample();
+    let (mut inputs, mut targets) = (vec![0.0; indices.len() * size], vec![0; targets]);
     dataset.fill(split, indices, augment, &mut inputs, &mut targets)?;
     let mut shape = vec![indices.len()];
     shape.extend(dataset.input_shape());

@@ -1,17 +1,20 @@
-//! Accuracy and loss of a network on a split.
+//! What a network reaches on a split: the metrics of the data set's task, and its loss.
 
+use super::average_precision::mean_average_precision;
 use super::batches;
 use super::observer::Observer;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, Task};
+use crate::nn::ops::{IGNORED, PRESENT, targets};
 use crate::nn::{Network, Parameters, transfer};
-use crate::record::Metrics;
+use crate::record::{Metrics, Score};
 use crate::{Error, Result};
 
 /// Samples per forward pass: large enough for the matrix products, small enough for the caches.
 pub const BATCH: usize = 256;
 
-/// Top-1 and top-5 accuracy (percent) and mean cross entropy (nats) in evaluation mode, samples in file order. A sample
-/// with any logit that is not finite counts as wrong, and makes the loss NaN.
+/// The task's metrics (top-1 and top-5 accuracy, or mean average precision; percent) and the mean loss (nats) in
+/// evaluation mode, samples in file order. A sample with any logit that is not finite counts as wrong (where samples have
+/// labels: is ranked last), and makes the loss NaN.
 ///
 /// # Errors
 /// When the split is empty or the data set fits the network in neither shape nor classes.
@@ -26,12 +29,26 @@ pub fn evaluate(
     if n == 0 {
         return Err(Error::input(format!("data set {}: the {split:?} split has no samples", dataset.name())));
     }
-    let mut sums = Sums::default();
+    let (mut sums, mut labels) = (Sums::default(), Labels::default());
+    let task = dataset.task();
     let indices: Vec<usize> = (0..n).collect();
     let steps = n.div_ceil(BATCH);
     for (step, indices) in indices.chunks(BATCH).enumerate() {
         let batch = batches::read(dataset, split, indices, parameters.device())?;
         let rows = transfer::rows::<f32>(&network.infer(parameters, &batch.inputs)?)?;
+        if task == Task::MultiLabel {
+            let classes = network.classes;
+            if batch.targets.len() != batch.len() * classes {
+                let (name, wanted) = (dataset.name(), dataset.classes().len());
+                return Err(Error::input(format!(
+                    "data set {name} has {wanted} labels, the model {classes}"
+                )));
+            }
+            let rows = rows.iter().zip(batch.targets.chunks_exact(classes));
+            rows.for_each(|(row, targets)| labels.add(row, targets));
+            observer.step(0, 0, step + 1, steps, labels.mean_loss());
+            continue;
+        }
         for (row, &target) in rows.iter().zip(&batch.targets) {
             let target = target as usize;
             let truth = row.get(target).copied().ok_or_else(|| {
@@ -41,10 +58,15 @@ pub fn evaluate(
         }
         observer.step(0, 0, step + 1, steps, sums.loss / ((step + 1) * BATCH) as f64);
     }
+    if task == Task::MultiLabel {
+        return Ok(labels.metrics(network.classes, n));
+    }
     let percent = |count: usize| 100.0 * count as f64 / n as f64;
     Ok(Metrics {
-        top1: percent(sums.first),
-        top5: (network.classes >= 10).then(|| percent(sums.five)),
+        score: Score::Classes {
+            top1: percent(sums.first),
+            top5: (network.classes >= 10).then(|| percent(sums.five)),
+        },
         loss: if sums.non_finite > 0 { f64::NAN } else { sums.loss / n as f64 },
         n,
         non_finite: sums.non_finite,
@@ -64,6 +86,47 @@ pub fn evaluate_validation(
     match dataset.is_empty(Split::Validation) {
         true => Ok(None),
         false => evaluate(network, parameters, dataset, Split::Validation, observer).map(Some),
+    }
+}
+
+/// Scores and labels of samples that may have any number of labels.
+#[derive(Default)]
+struct Labels {
+    scores: Vec<f32>,
+    targets: Vec<u32>,
+    loss: f64,
+    counted: usize,
+    non_finite: usize,
+}
+
+impl Labels {
+    /// Takes in the logits and labels of one sample.
+    fn add(&mut self, row: &[f32], labels: &[u32]) {
+        self.targets.extend(labels);
+        if !row.iter().all(|logit| logit.is_finite()) {
+            self.non_finite += 1;
+            self.scores.extend(row.iter().map(|_| f32::NEG_INFINITY));
+            return;
+        }
+        self.scores.extend(row);
+        for (&logit, &label) in row.iter().zip(labels).filter(|(_, label)| **label != IGNORED) {
+            self.loss += targets::term(logit, label == PRESENT);
+            self.counted += 1;
+        }
+    }
+
+    fn mean_loss(&self) -> f64 {
+        self.loss / self.counted.max(1) as f64
+    }
+
+    fn metrics(&self, classes: usize, n: usize) -> Metrics {
+        let found = mean_average_precision(&self.scores, &self.targets, classes);
+        Metrics {
+            score: Score::Labels { map: found.area, map11: found.eleven_points },
+            loss: if self.non_finite > 0 { f64::NAN } else { self.mean_loss() },
+            n,
+            non_finite: self.non_finite,
+        }
     }
 }
 

@@ -66,10 +66,10 @@ pub fn train(
         let (_, restored, mut optimizer, mut best) = fresh()?;
         snapshot.restore_parameters("model", &restored)?;
         snapshot.restore_optimizer("optimizer", &mut optimizer)?;
-        if let Some(top1) = position.best {
+        if let Some(value) = position.best {
             let kept = parameters.deep_copy()?;
             snapshot.restore_parameters("best", &kept)?;
-            best = Some((top1, kept));
+            best = Some((value, kept));
         }
         Ok((position, restored, optimizer, best))
     };
@@ -86,7 +86,7 @@ pub fn train(
             let pass =
                 forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
             let measured = pass.read()?;
-            current.running.add(measured, batch.targets.len(), epoch, step)?;
+            current.running.add(measured, batch.len(), epoch, step)?;
             current.rate = learning_rate(spec, (epoch - 1) * steps + step, steps);
             optimizer.begin_step();
             for (name, weights, gradient) in trained(&parameters, &pass.gradients) {
@@ -104,11 +104,11 @@ pub fn train(
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
-            && best.as_ref().is_none_or(|(top1, _)| validation.top1 > *top1)
+            && best.as_ref().is_none_or(|(value, _)| validation.value() > *value)
         {
-            best = Some((validation.top1, parameters.deep_copy()?));
+            best = Some((validation.value(), parameters.deep_copy()?));
         }
-        position = Position::begin(epoch + 1, epochs, best.as_ref().map(|(top1, _)| *top1));
+        position = Position::begin(epoch + 1, epochs, best.as_ref().map(|(value, _)| *value));
         after_epoch(checkpoints, observer, || {
             snapshot(&position, &parameters, &optimizer, best.as_ref().map(|(_, kept)| kept))
         })?;

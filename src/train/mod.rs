@@ -3,6 +3,7 @@
 //! Not here: what a quantizer or a relevance measure computes ([`crate::quant`], [`crate::relevance`]).
 
 pub mod allocation;
+mod average_precision;
 pub mod batches;
 pub mod calibration;
 pub mod checkpoints;

@@ -11,24 +11,27 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Pass {
     /// Gradients of all trained parameters.
     pub gradients: Gradients,
-    /// Mean cross entropy and samples whose highest logit is the true class, where the network is.
+    /// Mean loss and samples whose highest logit is the true class (NaN in tasks of several labels), where the network is.
     pub measured: Tensor,
 }
 
 /// What a pass measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
-    /// Mean cross entropy.
+    /// Mean loss.
     pub loss: f64,
-    /// Samples whose highest logit is the true class.
-    pub correct: usize,
+    /// Samples whose highest logit is the true class; `None` in tasks of several labels.
+    pub correct: Option<usize>,
 }
 
 impl Measured {
     /// From the two values of [`Pass::measured`].
     pub fn new(values: &[f64]) -> Self {
         let value = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
-        Self { loss: value(0), correct: value(1) as usize }
+        Self {
+            loss: value(0),
+            correct: Some(value(1)).filter(|value| !value.is_nan()).map(|value| value as usize),
+        }
     }
 }
 
@@ -60,6 +63,7 @@ pub(super) fn forward_backward(
 pub(super) struct Running {
     loss: f64,
     correct: usize,
+    /// Samples that can be correct.
     samples: usize,
     batches: usize,
 }
@@ -78,8 +82,10 @@ impl Running {
             )));
         }
         self.loss += measured.loss;
-        self.correct += measured.correct;
-        self.samples += samples;
+        if let Some(correct) = measured.correct {
+            self.correct += correct;
+            self.samples += samples;
+        }
         self.batches += 1;
         Ok(())
     }
@@ -88,8 +94,9 @@ impl Running {
         self.loss / self.batches.max(1) as f64
     }
 
-    pub fn top1(&self) -> f64 {
-        100.0 * self.correct as f64 / self.samples.max(1) as f64
+    /// Training accuracy, percent; `None` in tasks of several labels.
+    pub fn top1(&self) -> Option<f64> {
+        (self.samples > 0).then(|| 100.0 * self.correct as f64 / self.samples as f64)
     }
 }
 

@@ -5,7 +5,7 @@ use super::batches::Epoch;
 use super::checkpoints::{Checkpoints, Moment};
 use super::pass::Running;
 use super::settings::TrainingSpec;
-use crate::record::{EpochMetrics, Metrics};
+use crate::record::{EpochMetrics, Metric, Metrics};
 use crate::rng::{Rng, RngState};
 use crate::snapshot::Snapshot;
 use crate::train::Observer;
@@ -139,8 +139,9 @@ impl CurrentEpoch {
         EpochMetrics {
             epoch: began.epoch,
             train_loss: Some(self.running.loss()),
-            train_top1: Some(self.running.top1()),
-            validation_top1: validation.map(|v| v.top1),
+            train_top1: self.running.top1(),
+            validation_top1: validation.filter(|v| v.metric() == Metric::Top1).map(Metrics::value),
+            validation_map: validation.filter(|v| v.metric() == Metric::Map).map(Metrics::value),
             validation_loss: validation.map(|v| v.loss),
             sparsity,
             learning_rate: Some(self.rate),

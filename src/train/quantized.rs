@@ -251,7 +251,7 @@ pub fn quantization_aware(
                 let work = Step { network, names, batch: &batch, frozen_norm, at, rate, rest_decay };
                 let measured =
                     work.run(&mut state, quantizer, relevance.as_deref_mut(), &mut current.dropout)?;
-                current.running.add(measured, batch.targets.len(), epoch, step)?;
+                current.running.add(measured, batch.len(), epoch, step)?;
                 current.rate = rate;
                 observer.step(epoch, spec.epochs, step + 1, steps, measured.loss);
                 return after_step(checkpoints, observer, step, steps, || {
@@ -263,7 +263,7 @@ pub fn quantization_aware(
             let pass =
                 forward_backward(network, parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
             let measured = pass.read()?;
-            current.running.add(measured, batch.targets.len(), epoch, step)?;
+            current.running.add(measured, batch.len(), epoch, step)?;
             current.rate = rate;
             let trains_weights = quantizer.trains_weights(at);
             if quantizer.wants_gradients() {
@@ -325,11 +325,11 @@ pub fn quantization_aware(
         let mut epochs = std::mem::take(&mut position.epochs);
         epochs.push(metrics);
         if let (Selection::BestValidation, Some(validation)) = (spec.select, &validation)
-            && state.best.as_ref().is_none_or(|(top1, ..)| validation.top1 > *top1)
+            && state.best.as_ref().is_none_or(|(value, ..)| validation.value() > *value)
         {
-            state.best = Some((validation.top1, state.parameters.deep_copy()?, state.tensors.clone()));
+            state.best = Some((validation.value(), state.parameters.deep_copy()?, state.tensors.clone()));
         }
-        position = Position::begin(epoch + 1, epochs, state.best.as_ref().map(|(top1, ..)| *top1));
+        position = Position::begin(epoch + 1, epochs, state.best.as_ref().map(|(value, ..)| *value));
         after_epoch(checkpoints, observer, || state.snapshot(&position, quantizer, relevance.as_deref()))?;
     }
     let (epochs, warnings, coding) = (position.epochs, state.warnings, quantizer.coding());

@@ -30,6 +30,7 @@ mod image_folders;
 mod kill;
 mod loopback;
 mod methods;
+mod multi_label;
 mod outputs;
 #[cfg(unix)]
 mod python;

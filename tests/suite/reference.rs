@@ -80,7 +80,7 @@ impl Real {
         }
         train::evaluate(&self.network, &parameters, self.dataset.as_ref(), Split::Test, &train::Silent)
             .unwrap()
-            .top1
+            .value()
     }
 }
 

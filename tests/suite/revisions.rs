@@ -62,7 +62,7 @@ fn measured(context: &Context, method: &str) -> Value {
         };
         layers.insert(tensor.name.clone(), json!(counts));
     }
-    let (test, baseline) = (record.test().unwrap().top1, record.baseline.as_ref().unwrap().top1);
+    let (test, baseline) = (record.test().unwrap().value(), record.baseline.as_ref().unwrap().value());
     json!({"top1": test, "baseline_top1": baseline, "file_bytes": file.len(), "layers": layers})
 }
 

@@ -5,7 +5,7 @@
 use super::buffer::written;
 pub use super::conv_shape::ConvShape;
 use super::epilogue::Epilogue;
-use super::{direct, direct_weight, unfold, winograd};
+use super::{depthwise, direct, direct_weight, unfold, winograd};
 
 /// How convolutions are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -38,6 +38,8 @@ pub fn forward(
     let (out, ()) = unsafe {
         written(s.batch * s.output_len(), |out| {
             if out.is_empty() {
+            } else if depthwise::applies(s) {
+                depthwise::forward(s, x, weight, epilogue, out);
             } else if algorithm == ConvAlgorithm::Auto && winograd::applies(s) {
                 winograd::forward(s, x, weight, epilogue, out);
             } else if direct::applies(s) {
@@ -70,6 +72,8 @@ pub fn backward_input(s: &ConvShape, grad: &[f32], weight: &[f32], algorithm: Co
         written(s.batch * s.input_len(), |grad_x| {
             if s.is_empty() {
                 grad_x.fill(0.0);
+            } else if depthwise::applies(s) {
+                depthwise::backward_input(s, grad, weight, grad_x);
             } else if algorithm == ConvAlgorithm::Auto && winograd::applies(s) {
                 winograd::backward_input(&winograd::adjoint(s), grad, weight, grad_x);
             } else if s.stride == [1, 1]
@@ -96,6 +100,8 @@ pub fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], algorithm: ConvAl
         written(length, |grad_weight| {
             if s.is_empty() {
                 grad_weight.fill(0.0);
+            } else if depthwise::applies(s) {
+                depthwise::backward_weight(s, grad, x, grad_weight);
             } else if algorithm == ConvAlgorithm::Auto && winograd::applies(s) {
                 winograd::backward_weight(s, grad, x, grad_weight);
             } else if direct_weight::applies(s) {

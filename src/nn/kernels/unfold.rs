@@ -62,7 +62,7 @@ fn gather_planes(s: &ConvShape, samples: &[f32], group: usize, gathered: &mut [f
 }
 
 /// The range of output columns (or rows) whose input index `out · stride + offset − padding` lies in `0..limit`.
-fn valid(
+pub(super) fn valid(
     outputs: usize,
     limit: usize,
     stride: usize,

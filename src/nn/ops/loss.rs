@@ -1,6 +1,6 @@
 //! Softmax and the mean cross entropy of logits.
 
-use super::{composed, is_native, output, values};
+use super::{Targets, composed, is_native, output, values};
 use crate::nn::transfer;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
@@ -95,17 +95,24 @@ pub fn softmax_cross_entropy_backward(logits: &Tensor, targets: &[u32], factor: 
 
 /// What a training step takes from its logits.
 pub struct TrainingLoss {
-    /// Mean cross entropy and number of samples whose highest logit is the true class: two values, where the logits are.
+    /// Mean loss and number of samples whose highest logit is the true class (NaN for labels): two values, where the
+    /// logits are.
     pub measured: Tensor,
-    /// Gradient of the mean cross entropy with respect to the logits.
+    /// Gradient of the mean loss with respect to the logits.
     pub gradient: Tensor,
 }
 
-/// Loss, number of correct answers and gradient together; nothing is read back from the device.
+/// Loss ([`super::loss`]), number of correct answers and gradient together; nothing is read back from the device.
 ///
 /// # Errors
-/// When there is not one target below the number of classes per row.
+/// When the targets do not fit the logits.
 pub fn training_loss(logits: &Tensor, targets: &[u32]) -> Result<TrainingLoss> {
+    if let Targets::Labels(labels) = Targets::of_logits(targets, logits)? {
+        let loss = super::binary_cross_entropy(logits, labels)?.detach().reshape(1)?;
+        let unknown = (loss.zeros_like()? + f64::NAN)?;
+        let gradient = super::binary_cross_entropy_backward(logits, labels, 1.0)?;
+        return Ok(TrainingLoss { measured: Tensor::cat(&[loss, unknown], 0)?, gradient });
+    }
     check(logits, targets)?;
     if !is_native(logits) {
         let (measured, gradient) = composed::loss::training(logits, targets)?;

@@ -1,6 +1,7 @@
 //! Weights to positions and back. Comparisons with limits that the host laid are exact on every device; products and sums
 //! are written so that no compiler can fuse them.
 
+use super::looked_up;
 use crate::Result;
 use crate::nn::transfer;
 use crate::quant::boundaries::Boundaries;
@@ -22,7 +23,7 @@ pub fn one<T: WithDType>(value: T, device: &Device) -> Result<Tensor> {
 /// `f32` table entries at u8 positions.
 pub fn at(table: Vec<f32>, positions: &Tensor) -> Result<Tensor> {
     let count = table.len();
-    Ok(transfer::tensor(table, count, positions.device())?.index_select(positions, 0)?)
+    looked_up(&transfer::tensor(table, count, positions.device())?, positions)
 }
 
 /// `yes` where the u8 `mask` is set, else `no`.
@@ -58,7 +59,7 @@ pub fn assigned(weights: &Tensor, boundaries: &Boundaries) -> Result<Tensor> {
         true => place,
         false => {
             let count = winners.len();
-            transfer::tensor(winners, count, weights.device())?.index_select(&place, 0)?
+            looked_up(&transfer::tensor(winners, count, weights.device())?, &place)?
         }
     };
     if boundaries.doubtful.is_empty() {

@@ -22,7 +22,7 @@ use super::relevance_search::Band;
 use super::tensor::{Content, QuantizedTensor, StepInfo, WeightTensor};
 use crate::Result;
 use crate::nn::transfer::{self, Parcel};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// A quantized tensor on the device.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl DeviceTensor {
     /// # Errors
     /// When the device fails.
     pub fn zeros(like: &Tensor) -> Result<Self> {
-        let positions = Tensor::zeros(like.elem_count(), candle_core::DType::U8, like.device())?;
+        let positions = Tensor::zeros(like.elem_count(), DType::U8, like.device())?;
         let content = DeviceContent::Levels { positions, codebook: Codebook::ZERO };
         Ok(Self { content, values: like.zeros_like()? })
     }
@@ -115,6 +115,15 @@ type Found = (Option<Tensor>, [Option<&'static str>; 2]);
 /// The assignment without relevance.
 fn plain(weights: &Tensor, costs: &EntropyCosts) -> Result<Found> {
     Ok((Some(assigned(weights, &costs.boundaries)?), [costs.warning, None]))
+}
+
+/// Entries of a table at u8 positions. candle takes the largest value of an index's type for "nothing here" and gives zero: the
+/// 256th entry needs a wider index.
+fn looked_up(table: &Tensor, positions: &Tensor) -> Result<Tensor> {
+    Ok(match table.elem_count() > usize::from(u8::MAX) {
+        true => table.index_select(&positions.to_dtype(DType::U32)?, 0)?,
+        false => table.index_select(positions, 0)?,
+    })
 }
 
 /// What a step reads back from the device. Something small that is due anyway, the loss, travels with the first read, so

@@ -63,7 +63,7 @@ pub fn counts(positions: &Tensor, bins: usize) -> Result<Tensor> {
             *second = FIELD;
         }
         let table = crate::nn::transfer::tensor(table, bins, positions.device())?;
-        total(&table.index_select(positions, 0)?)
+        total(&super::looked_up(&table, positions)?)
     };
     let pairs: Vec<Tensor> = (0..bins).step_by(2).map(pair).collect::<Result<_>>()?;
     Ok(Tensor::stack(&pairs, 0)?)

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 pub struct Composite {
     /// Convolutions.
     pub conv: Rule,
-    /// Batch norms.
+    /// Batch, group and layer norms.
     pub batch_norm: Rule,
     /// Linear layers.
     pub linear: Rule,
@@ -174,11 +174,19 @@ impl Composite {
             match layer.operation {
                 Operation::Conv2d { .. } => self.conv,
                 Operation::Linear { .. } => self.linear,
-                Operation::BatchNorm { .. } => self.batch_norm,
-                Operation::Relu if ruled => self.activation,
-                Operation::AvgPool2d { .. } | Operation::GlobalAvgPool if ruled => Rule::Norm,
+                Operation::BatchNorm { .. } | Operation::GroupNorm { .. } | Operation::LayerNorm { .. } => {
+                    self.batch_norm
+                }
+                Operation::Relu | Operation::Activation(_) if ruled => self.activation,
+                Operation::AvgPool2d { .. }
+                | Operation::GlobalAvgPool
+                | Operation::AdaptiveAvgPool2d { .. }
+                    if ruled =>
+                {
+                    Rule::Norm
+                }
                 Operation::Shortcut { .. } => Rule::Norm,
-                Operation::Add => Rule::Norm,
+                Operation::Add | Operation::Multiply | Operation::Concat => Rule::Norm,
                 _ => Rule::Gradient,
             }
         });

@@ -5,6 +5,9 @@
 //! walks from the logits to the input. What relevance is used for is not here.
 
 mod affine;
+mod combined;
+#[cfg(test)]
+mod combined_tests;
 pub mod composite;
 mod elementwise;
 #[cfg(test)]
@@ -17,7 +20,7 @@ pub mod walk;
 
 pub use composite::{COMPOSITES, Composite, Functional};
 pub use rule::Rule;
-pub use settings::{Canonizer, Residual, Settings, Start};
+pub use settings::{Canonizer, Product, Residual, Settings, Start};
 pub use walk::{Explanation, Wanted, explain};
 
 use super::{RelevanceMeasure, RelevanceTensors};

@@ -32,14 +32,25 @@ pub enum Residual {
     Duplicate,
 }
 
+/// How a product of a signal and a gate hands relevance to its factors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Product {
+    /// Half to each (Achtibat et al. 2024): weights behind the gate have relevance too.
+    #[default]
+    Uniform,
+    /// All to the signal, the first input (Arras et al. 2017).
+    Signal,
+}
+
 /// Where relevance starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
-    /// At the true class's logit.
+    /// At the true class's logit, or those of all labels a sample has.
     #[default]
     Logit,
-    /// At its softmax probability.
+    /// At its probability: softmax, of labels sigmoid.
     Probability,
     /// At 1 (0 where the logit is 0).
     Ones,
@@ -56,6 +67,8 @@ pub struct Settings {
     pub residual: Option<Residual>,
     /// Activations and pooling; open: `ruled`, under the reference's profile what the reference does on this network.
     pub functional: Option<Functional>,
+    /// Products; open: `uniform`.
+    pub product: Option<Product>,
     /// Where relevance starts.
     pub start: Start,
     /// The rule for the relevance of weights.
@@ -79,6 +92,7 @@ struct Raw {
     canonizer: Canonizer,
     residual: Option<Residual>,
     functional: Option<Functional>,
+    product: Option<Product>,
     #[serde(default)]
     start: Start,
     weight_rule: Option<Value>,
@@ -91,7 +105,7 @@ struct Raw {
 }
 
 impl Settings {
-    /// Reads `{composite: …, canonizer: …, residual: …, functional: …, start: …, weight_rule: …, epsilon: …, low: …,
+    /// Reads `{composite: …, canonizer: …, residual: …, functional: …, product: …, start: …, weight_rule: …, epsilon: …, low: …,
     /// high: …, algorithm: …, profile: …}`, all optional; `profile` is used where the map names none.
     ///
     /// # Errors
@@ -120,6 +134,7 @@ impl Settings {
             canonizer: raw.canonizer,
             residual: raw.residual,
             functional: raw.functional,
+            product: raw.product,
             start: raw.start,
             weight_rule,
             epsilon,
@@ -150,6 +165,7 @@ impl Settings {
         put("canonizer", Some(word(settings.canonizer)));
         put("residual", settings.residual.map(word));
         put("functional", settings.functional.map(word));
+        put("product", settings.product.map(word));
         put("start", Some(word(settings.start)));
         put("weight_rule", given("weight_rule").or_else(|| Some("epsilon".into())));
         put("epsilon", given("epsilon").or_else(|| Some(1e-6.into())));

@@ -103,23 +103,30 @@ fn parameter_position(parameters: &Parameters, name: &str) -> usize {
     parameters.iter().position(|(other, _)| other == name).unwrap_or(usize::MAX)
 }
 
-/// Relevance of the logits: zero but at the true classes, divided by the batch size.
+/// Relevance of the logits: zero but at the true classes (all of them in tasks of several labels), divided by the batch
+/// size.
 fn starting(start: Start, logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let (batch, classes) = logits.dims2()?;
-    if targets.len() != batch || targets.iter().any(|&target| target as usize >= classes) {
-        return Err(Error::input(format!(
-            "relevance needs one true class below {classes} for each of the {batch} inputs"
-        )));
-    }
-    let values = match start {
-        Start::Logit => logits.clone(),
-        Start::Probability => ops::softmax(logits)?,
-        Start::Ones => logits.ne(0f32)?.to_dtype(DType::F32)?,
+    let targets = ops::Targets::of(targets, batch, classes)
+        .map_err(|expected| Error::input(format!("relevance needs {expected}")))?;
+    let values = match (start, targets) {
+        (Start::Logit, _) => logits.clone(),
+        (Start::Probability, ops::Targets::Classes(_)) => ops::softmax(logits)?,
+        (Start::Probability, ops::Targets::Labels(_)) => ops::activate(logits, ops::Activation::Sigmoid)?,
+        (Start::Ones, _) => logits.ne(0f32)?.to_dtype(DType::F32)?,
     };
-    let mut mask = vec![0f32; batch * classes];
-    for (row, &target) in targets.iter().enumerate() {
-        mask[row * classes + target as usize] = 1.0;
-    }
+    let mask = match targets {
+        ops::Targets::Classes(targets) => {
+            let mut mask = vec![0f32; batch * classes];
+            for (row, &target) in targets.iter().enumerate() {
+                mask[row * classes + target as usize] = 1.0;
+            }
+            mask
+        }
+        ops::Targets::Labels(labels) => {
+            labels.iter().map(|&label| if label == ops::PRESENT { 1.0 } else { 0.0 }).collect()
+        }
+    };
     let mask = transfer::tensor(mask, (batch, classes), logits.device())?;
     Ok(((values * mask)? / batch as f64)?)
 }
@@ -131,12 +138,20 @@ fn non_negative(network: &Network) -> Vec<bool> {
         let all_inputs = network.sources(index).iter().all(|&source| known[source]);
         known.push(match layer.operation {
             Operation::Relu => true,
-            Operation::Linear { .. } | Operation::Conv2d { .. } | Operation::BatchNorm { .. } => false,
+            Operation::Activation(activation) => activation.is_non_negative(),
+            Operation::Linear { .. }
+            | Operation::Conv2d { .. }
+            | Operation::BatchNorm { .. }
+            | Operation::GroupNorm { .. }
+            | Operation::LayerNorm { .. } => false,
             Operation::MaxPool2d { .. }
             | Operation::AvgPool2d { .. }
             | Operation::GlobalAvgPool
+            | Operation::AdaptiveAvgPool2d { .. }
             | Operation::Flatten
             | Operation::Add
+            | Operation::Multiply
+            | Operation::Concat
             | Operation::Shortcut { .. }
             | Operation::Dropout { .. } => all_inputs,
         });
@@ -164,19 +179,19 @@ fn follows_affine(network: &Network, index: usize) -> bool {
 }
 
 /// One layer of the walk.
-struct Step<'a> {
-    settings: &'a Settings,
-    residual: Residual,
-    bounds: (f32, f32),
-    layer: &'a Layer,
-    rule: Rule,
-    canonize: bool,
-    inputs: Vec<&'a Tensor>,
-    output: &'a Tensor,
-    relevance: &'a Tensor,
-    non_negative: bool,
-    wanted: Wanted,
-    wants_input: bool,
+pub(super) struct Step<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) residual: Residual,
+    pub(super) bounds: (f32, f32),
+    pub(super) layer: &'a Layer,
+    pub(super) rule: Rule,
+    pub(super) canonize: bool,
+    pub(super) inputs: Vec<&'a Tensor>,
+    pub(super) output: &'a Tensor,
+    pub(super) relevance: &'a Tensor,
+    pub(super) non_negative: bool,
+    pub(super) wanted: Wanted,
+    pub(super) wants_input: bool,
 }
 
 impl Step<'_> {
@@ -185,8 +200,14 @@ impl Step<'_> {
         if let Some(affine) = Affine::of(self.layer, parameters, self.canonize, self.settings.algorithm)? {
             return Ok(self.affine(&affine, found)?.into_iter().collect());
         }
+        if let Some(parts) = self.row_norm(parameters, found)? {
+            return Ok(parts);
+        }
         if !self.wants_input {
             return Ok(Vec::new());
+        }
+        if let Some(parts) = self.combined()? {
+            return Ok(parts);
         }
         if let Operation::Add = self.layer.operation {
             return self.sum();
@@ -215,6 +236,10 @@ impl Step<'_> {
         let x = self.inputs[0];
         Ok(match self.layer.operation {
             Operation::Relu => ops::relu_backward(gradient, self.output)?,
+            Operation::Activation(activation) => {
+                ops::activate_backward(gradient, x, self.output, activation)?
+            }
+            Operation::AdaptiveAvgPool2d { .. } => ops::adaptive_avg_pool2d_backward(gradient, x.dims())?,
             Operation::MaxPool2d { kernel, stride, padding } => {
                 ops::max_pool2d_backward(gradient, x, &ops::Pool2dGeometry { kernel, stride, padding })?
             }

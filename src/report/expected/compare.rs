@@ -5,7 +5,7 @@ use crate::Result;
 use crate::record::RunRecord;
 use crate::report::column::{Better, describe, fixed};
 use crate::report::methods::Methods;
-use crate::report::tables::{Table, frame, text, working_points, working_points_table};
+use crate::report::tables::{Table, by_metric, frame, text, working_points, working_points_table};
 use serde::Serialize;
 
 /// How an actual number compares.
@@ -112,10 +112,10 @@ fn actual(number: &Number, records: &[RunRecord], methods: &Methods) -> Result<O
     };
     let chosen: Vec<RunRecord> = records.iter().filter(wanted).cloned().collect();
     let points = working_points(&chosen, methods);
-    let table = working_points_table(&points)?;
-    let column = table.frame.column(&number.column).map_err(crate::report::tables::polars_error)?;
-    let first = column.get(0).ok().and_then(|value| value.extract::<f64>());
-    Ok(first)
+    let table = by_metric::Metrics::of(&chosen).apply(working_points_table(&points)?)?;
+    // A column of another task's metric is missing, as a run is.
+    let column = table.frame.column(&number.column).ok();
+    Ok(column.and_then(|column| column.get(0).ok()?.extract::<f64>()))
 }
 
 /// The value with the digits of its column, in the column's own unit.

@@ -15,9 +15,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Columns that can be checked: means over seeds, or one seed's value.
-pub const COLUMNS: [&str; 7] = [
+pub const COLUMNS: [&str; 9] = [
     "top1_percent",
     "baseline_top1_percent",
+    "map_percent",
+    "baseline_map_percent",
     "drop_points",
     "sparsity_percent",
     "entropy_bits",
@@ -35,7 +37,7 @@ const EXPECTED: Expecting = Expecting {
 pub(super) fn better(column: &str) -> Option<Better> {
     match column {
         // A setting in tables, because methods do not compete by it; as a number to reproduce it has a direction.
-        "baseline_top1_percent" => Some(Better::Higher),
+        "baseline_top1_percent" | "baseline_map_percent" => Some(Better::Higher),
         other => describe(other).and_then(|column| column.better),
     }
 }
@@ -183,7 +185,7 @@ impl Expected {
             if !COLUMNS.contains(&number.column.as_str()) {
                 return Err(unknown_column(at, &number.column));
             }
-            if number.label.is_none() && number.column != "baseline_top1_percent" {
+            if number.label.is_none() && !number.column.starts_with("baseline_") {
                 return Err(Error::input_hint(
                     format!("{}: {}: a 'label' is missing", place(at), number.column),
                     "`ecqx plan SPEC` lists the labels",

@@ -3,6 +3,7 @@
 
 use super::latex::escape;
 use super::{Exporter, best, cell};
+use crate::record::Metric;
 use crate::report::tables::{Table, operating_points, polars_error};
 use crate::{Error, Result};
 use indexmap::IndexMap;
@@ -112,10 +113,24 @@ impl Cells<'_> {
         if self.best[self.column(name)?][row] {
             set = format!("\\textbf{{{set}}}");
         }
-        match (name, self.text("top1_std_points", row)?) {
-            ("top1_percent", spread) if !spread.is_empty() => Ok(format!("{set}\\,$\\pm$\\,{spread}")),
+        let Some(key) = name.strip_suffix("_percent").filter(|key| self.metric(row).key() == *key) else {
+            return Ok(set);
+        };
+        match self.text(&format!("{key}_std_points"), row)? {
+            spread if !spread.is_empty() => Ok(format!("{set}\\,$\\pm$\\,{spread}")),
             _ => Ok(set),
         }
+    }
+
+    /// The metric of a row: that of the column in which it has a number.
+    fn metric(&self, row: usize) -> Metric {
+        let has = |metric: &Metric| {
+            let text = self.text(&format!("{}_percent", metric.key()), row);
+            text.is_ok_and(|text| !text.is_empty())
+        };
+        let has_column = |metric: &Metric| self.column(&format!("{}_percent", metric.key())).is_ok();
+        let metrics = [Metric::Top1, Metric::Map];
+        metrics.into_iter().find(has).or_else(|| metrics.into_iter().find(has_column)).unwrap_or(Metric::Top1)
     }
 }
 
@@ -138,17 +153,27 @@ fn floats(table: &Table, form: &Form) -> Result<Vec<u8>> {
 fn float(cells: &Cells<'_>, form: &Form, [dataset, model]: [&str; 2], rows: &[usize]) -> Result<String> {
     let Form { environment, width, size, columns } = form;
     let title = escape(&cells.table.title);
+    // A pair has one metric; its rows without a number do not tell it.
+    let known = rows.iter().map(|&row| cells.metric(row));
+    let metric = known.max().unwrap_or(Metric::Top1);
+    let own = |name: &str| name.replace(Metric::Top1.key(), metric.key());
+    let long = metric.long_name();
+    let capital = long[..1].to_uppercase() + &long[1..];
     let title = title.strip_prefix("Per method").map_or(title.clone(), |rest| format!("per method{rest}"));
     let mut text = format!(
-        "\\begin{{{environment}}}\n\\centering\n{size}\n\\setlength{{\\tabcolsep}}{{2pt}}\n\\caption{{{}, {}: {title}. Top-1 \
-         accuracy on the test split, mean $\\pm$ standard deviation over $n$ seeds; W: bits per weight before coding; \
+        "\\begin{{{environment}}}\n\\centering\n{size}\n\\setlength{{\\tabcolsep}}{{2pt}}\n\\caption{{{}, {}: {title}. \
+         {capital} on the test split, mean $\\pm$ standard deviation over $n$ seeds; W: bits per weight before coding; \
          $\\Delta$: difference from full precision, percentage points; Sp.: sparsity; CR: compression ratio; --: no setting \
          qualifies, or none applies.}}\n\\label{{tab:{dataset}-{model}}}\n\
          \\begin{{tabular*}}{{{width}}}{{@{{\\extracolsep{{\\fill}}}}lr{}@{{}}}}\n\\toprule\nMethod & W & {} \\\\\n\\midrule\n",
         escape(dataset),
         escape(model),
         "r".repeat(columns.len()),
-        columns.iter().map(|(_, heading)| *heading).collect::<Vec<_>>().join(" & ")
+        columns
+            .iter()
+            .map(|(_, heading)| heading.replace("Top-1 accuracy", &capital).replace("Top-1", metric.name()))
+            .collect::<Vec<_>>()
+            .join(" & ")
     );
     let mut settings: IndexMap<String, Vec<String>> = IndexMap::new();
     let mut last = None;
@@ -160,7 +185,7 @@ fn float(cells: &Cells<'_>, form: &Form, [dataset, model]: [&str; 2], rows: &[us
         }
         let mut line = vec![if again { String::new() } else { escape(&method) }, cells.number("bits", row)?];
         for (name, _) in *columns {
-            line.push(cells.number(name, row)?);
+            line.push(cells.number(&own(name), row)?);
         }
         text += &format!("{} \\\\\n", line.join(" & "));
         let setting = cells.text("setting", row)?;

@@ -170,28 +170,28 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
             let dots = list
                 .into_iter()
                 .map(|(name, point)| {
-                    let (mean, std) = (point.top1.mean, point.top1.std);
+                    let (mean, std) = (point.score.mean, point.score.std);
                     Dot {
                         label: short_name(&name),
                         detail: point.label.clone(),
                         value: mean,
                         bar: std.map(|std| (mean - std, mean + std)),
-                        seeds: point.top1.n,
+                        seeds: point.score.n,
                         kind: usize::from(point.configuration != base.configuration),
                     }
                 })
                 .collect();
-            sections.insert(title.clone(), Section { title, dots, line: Some(base.top1.mean) });
+            sections.insert(title.clone(), Section { title, dots, line: Some(base.score.mean) });
         }
     }
     DotPlot {
         title: &group.title,
         style: group.layout,
-        x_label: "top-1 accuracy, %",
+        x_label: &format!("{}, %", group.metric().long_name()),
         sections: sections.into_values().collect(),
         kinds: vec![("as in the other sections", Style::nth(0)), ("changed", Style::nth(1))],
         range: None,
-        column: "top1_percent",
+        column: &format!("{}_percent", group.metric().key()),
     }
     .draw()
 }

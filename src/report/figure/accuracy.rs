@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 
 pub(super) static EFFECT_OF_P: Figure = Figure {
     name: "effect_of_p",
-    about: "top-1 accuracy over p, one line per bit width and Λ",
+    about: "top-1 accuracy (or the task's metric) over p, one line per bit width and Λ",
     draw: Source::Records(effect_of_p),
 };
 
@@ -23,20 +23,20 @@ pub(super) fn bits_name(bits: Option<u32>) -> String {
     bits.map_or_else(|| "without bit width".to_owned(), |bits| format!("{bits} bit"))
 }
 
-/// The point at `x`, top-1 as y.
+/// The point at `x`, its score as y.
 pub(super) fn spot(point: &WorkingPoint, x: f64, x_deviation: f64) -> Spot {
     Spot {
         x,
         x_deviation,
-        y: point.top1.mean,
-        y_deviation: deviation(&point.top1),
+        y: point.score.mean,
+        y_deviation: deviation(&point.score),
         label: point.label.clone(),
-        seeds: point.top1.n,
+        seeds: point.score.n,
     }
 }
 
 pub(super) fn baseline(group: &Group<'_>) -> Option<f64> {
-    group.points.iter().find_map(|point| point.baseline_top1.as_ref()).map(|summary| summary.mean)
+    group.points.iter().find_map(|point| point.baseline.as_ref()).map(|summary| summary.mean)
 }
 
 /// Points lost below which a picture does not go: broken networks would squeeze everything else together.
@@ -87,13 +87,13 @@ fn effect_of_p(group: &Group<'_>) -> Result<Option<Drawing>> {
         title: &group.title,
         style: group.layout,
         x_label: "p",
-        y_label: "top-1 accuracy, %",
+        y_label: &format!("{}, %", group.metric().long_name()),
         panels: vec![Panel { baseline: baseline(group), ..Panel::new("", lines) }],
         baseline: "full precision",
         backdrop: "",
         logarithmic: false,
         floor: None,
-        columns: ["p", "top1_percent"],
+        columns: ["p", &format!("{}_percent", group.metric().key())],
     }
     .draw()
 }

@@ -30,7 +30,7 @@ use super::statistics::Comparison;
 use super::tables::WorkingPoint;
 use crate::Result;
 use crate::insight::Insight;
-use crate::record::RunRecord;
+use crate::record::{Metric, RunRecord};
 use crate::registry::{Catalogue, Named};
 use crate::spec::FigureStyle;
 
@@ -81,6 +81,11 @@ impl<'a> Group<'a> {
     /// The runs of one of its points.
     pub fn runs(&self, point: &WorkingPoint) -> impl Iterator<Item = &'a RunRecord> {
         self.records.iter().filter(|record| point.ids.contains(&record.id)).copied()
+    }
+
+    /// The metric that the task is scored by.
+    pub fn metric(&self) -> Metric {
+        self.points.first().map_or(Metric::Top1, |point| point.metric)
     }
 
     /// The method's name in the legend.

@@ -11,6 +11,7 @@ use super::layers::{Layers, xml};
 use super::style::Style;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
+use crate::record::Metric;
 use crate::report::column::{fixed, short};
 use crate::report::statistics::{Point, Summary, pareto_front};
 use crate::report::tables::WorkingPoint;
@@ -136,10 +137,10 @@ fn all_series<'a>(group: &Group<'a>, savings: &Savings) -> Vec<Series<'a>> {
     }
     let mut series = Vec::new();
     for (method, points) in methods {
-        let best = front(points.iter().map(|(point, x)| (x.mean, point.top1.mean)));
+        let best = front(points.iter().map(|(point, x)| (x.mean, point.score.mean)));
         let mut by_width: IndexMap<Option<u32>, Vec<Mark>> = IndexMap::new();
         for (point, x) in points {
-            let on_front = best.contains(&(x.mean, point.top1.mean));
+            let on_front = best.contains(&(x.mean, point.score.mean));
             by_width.entry(point.bits).or_default().push(Mark { x, point, on_front });
         }
         for (bits, mut marks) in by_width {
@@ -165,7 +166,7 @@ fn others(group: &Group<'_>, savings: &Savings) -> Vec<Other> {
     let other = |(citation, row): &(&str, &crate::report::published::Row)| {
         let known = group.methods.get(&row.method).is_some();
         let colour = if known { group.style(&row.method).colour } else { BLACK };
-        let (x, y) = ((savings.published)(row, full)?, row.top1_percent?);
+        let (x, y) = ((savings.published)(row, full)?, row.score_percent()?);
         Some(Other { x, y, label: format!("{} ({citation})", row.label), colour })
     };
     rows.filter_map(other).filter(|other| other.x > 0.0).collect()
@@ -178,7 +179,7 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
     let (floor, height) = (floor(group).unwrap_or(f64::NEG_INFINITY), baseline(group));
     let total: usize = series.iter().map(|s| s.marks.len()).sum();
     let shown =
-        |from: f64| series.iter().flat_map(|s| &s.marks).filter(move |m| m.point.top1.mean >= from).count();
+        |from: f64| series.iter().flat_map(|s| &s.marks).filter(move |m| m.point.score.mean >= from).count();
     if shown(floor) == 0 {
         return Ok(None);
     }
@@ -204,11 +205,12 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
         let Some(plot) = Plot::new(&series, &others, savings, (*from, height), start, share) else {
             continue;
         };
+        let plot = Plot { metric: group.metric(), ..plot };
         let letter = panel_label(group.layout, index, plots.len());
         let full = group.points.iter().find_map(|point| point.full_precision).filter(|_| savings.kilobytes);
         layers.add("", |area| plot.axes(area, letter.as_deref(), full.map(|full| full.mean / 1000.0)))?;
         if savings.kilobytes {
-            let all = series.iter().flat_map(|s| &s.marks).map(|m| (m.x.mean, m.point.top1.mean));
+            let all = series.iter().flat_map(|s| &s.marks).map(|m| (m.x.mean, m.point.score.mean));
             let path = steps(&front(all.filter(|(_, y)| y >= from)));
             layers.add("", |area| stroke(area, plot.path(&path), GREY, 14))?;
         }
@@ -218,7 +220,7 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
             })?;
         }
         for one in &series {
-            let marks: Vec<&Mark> = one.marks.iter().filter(|m| m.point.top1.mean >= *from).collect();
+            let marks: Vec<&Mark> = one.marks.iter().filter(|m| m.point.score.mean >= *from).collect();
             if !marks.is_empty() {
                 plot.series(&mut layers, one, &marks)?;
             }
@@ -251,6 +253,7 @@ struct Plot {
     bottom: i32,
     x: Axis,
     y: Axis,
+    metric: Metric,
 }
 
 impl Plot {
@@ -262,15 +265,15 @@ impl Plot {
         (start, top): (i32, i32),
         share: i32,
     ) -> Option<Self> {
-        let marks = || series.iter().flat_map(|s| &s.marks).filter(|m| m.point.top1.mean >= from);
+        let marks = || series.iter().flat_map(|s| &s.marks).filter(|m| m.point.score.mean >= from);
         let theirs = || others.iter().filter(|other| other.y >= from);
         let x = Axis::around(marks().map(|m| m.x.mean).chain(theirs().map(|o| o.x)), savings.logarithmic)?;
         let y = Axis::around(
-            marks().map(|m| m.point.top1.mean).chain(theirs().map(|o| o.y)).chain(baseline),
+            marks().map(|m| m.point.score.mean).chain(theirs().map(|o| o.y)).chain(baseline),
             false,
         )?;
         let (left, right) = (start + plots_left(), start + share - 40);
-        Some(Self { left, right, top, bottom: top + HEIGHT, x, y })
+        Some(Self { left, right, top, bottom: top + HEIGHT, x, y, metric: Metric::Top1 })
     }
 
     fn place(&self, x: f64, y: f64) -> (i32, i32) {
@@ -306,7 +309,12 @@ impl Plot {
             let (y, anchor) = if full.is_some() { (top - 12, VPos::Bottom) } else { (top, VPos::Top) };
             write(area, letter, (start + 12, y), TEXT, (HPos::Left, anchor))?;
         }
-        write_upwards(area, "top-1 accuracy, %", (start + TEXT / 2 + 8, (top + bottom) / 2), TEXT)?;
+        write_upwards(
+            area,
+            &format!("{}, %", self.metric.long_name()),
+            (start + TEXT / 2 + 8, (top + bottom) / 2),
+            TEXT,
+        )?;
         let corners = vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
         stroke(area, corners, RGBColor(90, 90, 90), 3)
     }
@@ -317,15 +325,15 @@ impl Plot {
             format!("class=\"series\" data-method=\"{}\" data-bits=\"{bits}\"", xml(&series.name));
         let colour = series.style.colour;
         layers.add(&attributes, |area| {
-            let path = steps(&front(marks.iter().map(|m| (m.x.mean, m.point.top1.mean))));
+            let path = steps(&front(marks.iter().map(|m| (m.x.mean, m.point.score.mean))));
             if path.len() > 1 {
                 stroke(area, self.path(&path), colour, 4)?;
             }
             for mark in marks {
-                let (x, y) = (mark.x.mean, mark.point.top1.mean);
+                let (x, y) = (mark.x.mean, mark.point.score.mean);
                 let colour = if mark.on_front { colour } else { pale(colour) };
                 let inside = |y: f64| y.clamp(self.y.low, self.y.high);
-                if let Some(spread) = mark.point.top1.std.filter(|spread| *spread > 0.0 && mark.on_front) {
+                if let Some(spread) = mark.point.score.std.filter(|spread| *spread > 0.0 && mark.on_front) {
                     let ends = vec![self.place(x, inside(y - spread)), self.place(x, inside(y + spread))];
                     stroke(area, ends, colour, 3)?;
                 }
@@ -335,18 +343,18 @@ impl Plot {
         })?;
         let tip = |mark: &&Mark<'_>| {
             let point = mark.point;
-            let spread = point.top1.std.map_or(String::new(), |std| format!(" ± {}", fixed(std, 2)));
+            let spread = point.score.std.map_or(String::new(), |std| format!(" ± {}", fixed(std, 2)));
             let size =
                 point.file_bytes.map_or(String::new(), |s| format!(", {} kB", fixed(s.mean / 1000.0, 1)));
             let ids: Vec<&str> = point.ids.iter().filter_map(|id| id.get(..8)).collect();
             let text = format!(
                 "{}: {}{spread} %{size}, {} seed(s), id {}",
                 point.label,
-                fixed(point.top1.mean, 2),
-                point.top1.n,
+                fixed(point.score.mean, 2),
+                point.score.n,
                 ids.join(" ")
             );
-            (self.place(mark.x.mean, point.top1.mean), text)
+            (self.place(mark.x.mean, point.score.mean), text)
         };
         layers.tips(&attributes, &marks.iter().map(tip).collect::<Vec<_>>());
         Ok(())
@@ -446,22 +454,22 @@ impl Legend {
 }
 
 fn csv(group: &Group<'_>, savings: &Savings, series: &[Series<'_>], others: &[Other]) -> String {
-    let x = savings.column;
-    let mut text = format!("panel,line,label,{x},{x}_std,top1_percent,top1_percent_std,seeds,baseline\n");
+    let (x, y) = (savings.column, group.metric().key());
+    let mut text = format!("panel,line,label,{x},{x}_std,{y}_percent,{y}_percent_std,seeds,baseline\n");
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let baseline = baseline(group).map_or(String::new(), |height| height.to_string());
     for one in series {
         let bits = quoted(&super::accuracy::bits_name(one.bits));
         for Mark { x, point, .. } in &one.marks {
-            let (name, label, top1) = (quoted(&one.name), quoted(&point.label), point.top1);
+            let (name, label, score) = (quoted(&one.name), quoted(&point.label), point.score);
             let std = |summary: Summary| summary.std.unwrap_or(0.0);
             text += &format!(
                 "{bits},{name},{label},{},{},{},{},{},{baseline}\n",
                 x.mean,
                 std(*x),
-                top1.mean,
-                std(top1),
-                top1.n
+                score.mean,
+                std(score),
+                score.n
             );
         }
     }

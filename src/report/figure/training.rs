@@ -4,7 +4,7 @@ use super::accuracy::{bits_name, widths};
 use super::chart::{Chart, Line, Panel, Spot};
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
-use crate::record::RunRecord;
+use crate::record::{Metric, RunRecord};
 use crate::report::statistics::Summary;
 use crate::report::tables::WorkingPoint;
 use indexmap::IndexMap;
@@ -54,7 +54,7 @@ fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
             let last = runs.iter().flat_map(|r| &r.epochs).map(|epoch| epoch.epoch).max().unwrap_or(0);
             let at = |number: usize| {
                 let epochs = runs.iter().flat_map(|r| &r.epochs).filter(move |epoch| epoch.epoch == number);
-                epochs.filter_map(|epoch| epoch.validation_top1).collect::<Vec<f64>>()
+                epochs.filter_map(|epoch| epoch.validation_value()).collect::<Vec<f64>>()
             };
             let spots: Vec<Spot> =
                 (1..=last).filter_map(|n| summary_spot(n as f64, &at(n), &point.label)).collect();
@@ -73,13 +73,16 @@ fn curves(group: &Group<'_>) -> Result<Option<Drawing>> {
         title: &group.title,
         style: group.layout,
         x_label: "epoch",
-        y_label: "validation accuracy, %",
+        y_label: &match group.metric() {
+            Metric::Top1 => "validation accuracy, %".to_owned(),
+            other => format!("validation {}, %", other.name()),
+        },
         panels,
         baseline: "",
         backdrop: "",
         logarithmic: false,
         floor: None,
-        columns: ["epoch", "validation_top1_percent"],
+        columns: ["epoch", &format!("validation_{}_percent", group.metric().key())],
     }
     .draw()
 }

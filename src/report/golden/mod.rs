@@ -1,6 +1,7 @@
 //! Golden and structural tests of reports, on records whose statistics can be worked out by hand.
 
 mod figures;
+mod metrics;
 mod statistics;
 
 use super::archive;
@@ -9,7 +10,7 @@ use super::export::{Exporter, Latex, Markdown, Narrow, Wide};
 use super::methods::Methods;
 use super::statistics::{Comparison, compare};
 use super::tables::{WorkingPoint, main_table, operating_points, published, raw, working_points};
-use crate::record::{Metrics, Outcome, RunRecord};
+use crate::record::{Metric, Metrics, Outcome, RunRecord, Score};
 use serde_json::json;
 
 fn methods() -> Methods {
@@ -131,7 +132,8 @@ fn validation_chooses_and_test_is_reported() {
     let mut records = vec![record("ecq", 4, 0.0, 1, 90.0, 100_000), record("ecq", 4, 0.1, 1, 89.5, 50_000)];
     let set = |record: &mut RunRecord, top1: Option<f64>| {
         let Outcome::Done(measured) = &mut record.outcome else { panic!("it is done") };
-        measured.validation = top1.map(|top1| Metrics { top1, ..measured.test.clone() });
+        measured.validation =
+            top1.map(|top1| Metrics { score: Score::of(Metric::Top1, top1), ..measured.test.clone() });
     };
     set(&mut records[0], Some(85.0));
     set(&mut records[1], Some(86.0));

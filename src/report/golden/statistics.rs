@@ -1,7 +1,7 @@
 //! Comparisons, trade-offs and working points, on records whose statistics can be worked out by hand.
 
 use super::{Markdown, compared, methods, points, record, records, text};
-use crate::record::{Metrics, Outcome, RunRecord};
+use crate::record::{Metric, Metrics, Outcome, RunRecord, Score};
 use crate::report::choice::ChooseOn;
 use crate::report::export::Exporter as _;
 use crate::report::statistics::{Comparison, at_equal, compare, hypervolumes};
@@ -166,7 +166,7 @@ fn equal_settings_are_one_working_point() {
         with(json!({"p": 0.2}), 1, "d", cifar),
     ];
     let points = points(&records);
-    assert_eq!(points.iter().map(|p| p.top1.n).collect::<Vec<_>>(), [2, 1, 1]);
+    assert_eq!(points.iter().map(|p| p.score.n).collect::<Vec<_>>(), [2, 1, 1]);
     assert_eq!(points[0].label, records[0].label);
     assert_eq!((points[0].lambda(), points[2].p()), (Some(0.05), Some(0.2)));
     let table = raw(&records, &methods()).unwrap();
@@ -214,7 +214,8 @@ fn fronts_are_chosen_on_validation() {
             for seed in 1..=2 {
                 let mut record = record(method, 4, lambda, seed, top1, file);
                 let Outcome::Done(measured) = &mut record.outcome else { panic!("it is done") };
-                measured.validation = Some(Metrics { top1: validation, ..measured.test.clone() });
+                measured.validation =
+                    Some(Metrics { score: Score::of(Metric::Top1, validation), ..measured.test.clone() });
                 records.push(record);
             }
         }

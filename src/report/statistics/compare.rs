@@ -2,6 +2,7 @@
 
 use super::curve::{Curve, rising, shared_seeds};
 use super::{Interval, Point, Summary, size_at};
+use crate::record::Metric;
 use crate::report::choice::{Choice, ChooseOn};
 use crate::report::column::{fixed, signed};
 use crate::report::methods::{BASELINE, Methods};
@@ -15,6 +16,8 @@ pub struct Comparison {
     pub dataset: String,
     /// Model.
     pub model: String,
+    /// The metric that both are scored by.
+    pub metric: Metric,
     /// Bit width; `None`: over all widths.
     pub bits: Option<u32>,
     /// The method that the others are compared with.
@@ -54,10 +57,15 @@ impl Comparison {
                 "{ours} and {theirs} have no common range of sizes with at most {DEPTH} points lost: nothing to compare."
             );
         };
-        let word = if difference < 0.0 { "less" } else { "more" };
+        let word = match (self.metric, difference < 0.0) {
+            (Metric::Top1, true) => "less accurate".to_owned(),
+            (Metric::Top1, false) => "more accurate".to_owned(),
+            (metric, true) => format!("worse in {}", metric.name()),
+            (metric, false) => format!("better in {}", metric.name()),
+        };
         let Some((low, high)) = self.interval else {
             return format!(
-                "One seed: {ours} is {} pp {word} accurate than {theirs} at equal size{}; without an interval this is no \
+                "One seed: {ours} is {} pp {word} than {theirs} at equal size{}; without an interval this is no \
                  evidence.",
                 fixed(difference.abs(), 2),
                 self.chosen()
@@ -85,9 +93,9 @@ impl Comparison {
             (false, _) => {
                 format!("No difference between {ours} and {theirs} at equal size is shown {tail}.")
             }
-            (true, true) => format!("At equal size {ours} is {word} accurate than {theirs} {tail}."),
+            (true, true) => format!("At equal size {ours} is {word} than {theirs} {tail}."),
             (true, false) => {
-                format!("The runs suggest that {ours} is {word} accurate than {theirs} at equal size {tail}.")
+                format!("The runs suggest that {ours} is {word} than {theirs} at equal size {tail}.")
             }
         }
     }
@@ -96,6 +104,7 @@ impl Comparison {
     pub fn size_verdict(&self) -> Option<String> {
         let [ours, theirs] = &self.names;
         let ratio = self.size_ratio?;
+        let score = self.metric.noun();
         let word = if ratio > 1.0 { "larger" } else { "smaller" };
         // Above twice a ratio is easier to read than a percentage.
         let by = match ratio {
@@ -111,7 +120,7 @@ impl Comparison {
                 ));
             }
             return Some(format!(
-                "One seed: at equal accuracy the files of {ours} are {by} than those of {theirs}; without an interval this \
+                "One seed: at equal {score} the files of {ours} are {by} than those of {theirs}; without an interval this \
                  is no evidence."
             ));
         };
@@ -124,15 +133,13 @@ impl Comparison {
         );
         Some(match (low > 1.0 || high < 1.0, self.size_seeds >= ENOUGH_SEEDS) {
             (false, _) => {
-                format!(
-                    "No difference in size between {ours} and {theirs} at equal accuracy is shown {tail}."
-                )
+                format!("No difference in size between {ours} and {theirs} at equal {score} is shown {tail}.")
             }
             (true, true) => {
-                format!("At equal accuracy the files of {ours} are {by} than those of {theirs} {tail}.")
+                format!("At equal {score} the files of {ours} are {by} than those of {theirs} {tail}.")
             }
             (true, false) => format!(
-                "The runs suggest that at equal accuracy the files of {ours} are {by} than those of {theirs} {tail}."
+                "The runs suggest that at equal {score} the files of {ours} are {by} than those of {theirs} {tail}."
             ),
         })
     }
@@ -213,6 +220,7 @@ fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint], on: ChooseOn) -> Compa
     Comparison {
         dataset: String::new(),
         model: String::new(),
+        metric: ours.first().map_or(Metric::Top1, |point| point.metric),
         bits: None,
         reference: String::new(),
         other: String::new(),

@@ -29,7 +29,7 @@ pub(super) struct Curve {
 fn by_seed(point: &WorkingPoint) -> BySeed {
     let mut all: BTreeMap<u64, Vec<Point>> = BTreeMap::new();
     for run in &point.runs {
-        all.entry(run.seed).or_default().push(Point { size: run.file_bytes, accuracy: run.top1 });
+        all.entry(run.seed).or_default().push(Point { size: run.file_bytes, accuracy: run.score });
     }
     all.into_iter().map(|(seed, points)| (seed, mean(points.iter()))).collect()
 }
@@ -39,7 +39,7 @@ fn chosen_by(point: &WorkingPoint, seeds: &BTreeSet<u64>, on: ChooseOn) -> Optio
     let runs = point.runs.iter().filter(|run| seeds.contains(&run.seed));
     let values: Option<Vec<f64>> = runs
         .map(|run| match on {
-            ChooseOn::Test => Some(run.top1),
+            ChooseOn::Test => Some(run.score),
             ChooseOn::Validation => run.validation,
         })
         .collect();

@@ -12,7 +12,7 @@ fn point(method: &str, index: usize, size: f64, results: &[f64]) -> WorkingPoint
     let summary = |values: Vec<f64>| Summary::of(&values).expect("there are seeds");
     let run = |(seed, top1): (usize, &f64)| SeedResult {
         seed: seed as u64,
-        top1: *top1,
+        score: *top1,
         validation: None,
         drop: Some(90.0 - top1),
         file_bytes: size,
@@ -29,9 +29,10 @@ fn point(method: &str, index: usize, size: f64, results: &[f64]) -> WorkingPoint
         variant: String::new(),
         ids: Vec::new(),
         runs: results.iter().enumerate().map(run).collect(),
-        top1: summary(results.to_vec()),
+        metric: crate::record::Metric::Top1,
+        score: summary(results.to_vec()),
         validation: None,
-        baseline_top1: None,
+        baseline: None,
         baseline_validation: None,
         drop: Some(summary(results.iter().map(|top1| 90.0 - top1).collect())),
         sparsity: None,

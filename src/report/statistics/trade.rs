@@ -77,7 +77,7 @@ fn families(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec<Fam
             let sum: f64 = all.iter().map(|s| s.mean * s.n as f64).sum();
             (runs > 0).then(|| sum / runs as f64)
         };
-        let (Some(baseline), Some(full_precision)) = (mean(|p| p.baseline_top1), mean(|p| p.full_precision))
+        let (Some(baseline), Some(full_precision)) = (mean(|p| p.baseline), mean(|p| p.full_precision))
         else {
             continue;
         };

@@ -11,7 +11,7 @@ use crate::record::{EpochMetrics, RunRecord};
 pub fn epochs(records: &[RunRecord]) -> Result<Table> {
     let rows: Vec<(&RunRecord, &EpochMetrics)> =
         records.iter().flat_map(|r| r.epochs.iter().map(move |epoch| (r, epoch))).collect();
-    let columns = vec![
+    let mut columns = vec![
         text("id", &rows, |(r, _)| Some(&r.id)),
         text("label", &rows, |(r, _)| Some(&r.label)),
         integer("bits", &rows, |(r, _)| r.bits.map(u64::from)),
@@ -24,5 +24,8 @@ pub fn epochs(records: &[RunRecord]) -> Result<Table> {
         real("sparsity_percent", &rows, |(_, e)| e.sparsity.map(|s| 100.0 * s)),
         real("learning_rate", &rows, |(_, e)| e.learning_rate),
     ];
+    if rows.iter().any(|(_, e)| e.validation_map.is_some()) {
+        columns.push(real("validation_map_percent", &rows, |(_, e)| e.validation_map));
+    }
     Ok(Table::data("epochs", "Training by epoch", frame(columns)?))
 }

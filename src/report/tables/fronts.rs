@@ -29,7 +29,7 @@ pub fn pareto(points: &[WorkingPoint]) -> Result<Table> {
             ("sparsity", |p| p.sparsity.map(|s| 100.0 - s.mean)),
         ];
         for (name, read) in axes {
-            let at = |p: &WorkingPoint| read(p).map(|size| Point { size, accuracy: p.top1.mean });
+            let at = |p: &WorkingPoint| read(p).map(|size| Point { size, accuracy: p.score.mean });
             let front = pareto_front(&group.iter().filter_map(|p| at(p)).collect::<Vec<_>>());
             for place in &front {
                 rows.extend(group.iter().find(|p| at(p) == Some(*place)).map(|p| (name, *p)));
@@ -42,11 +42,11 @@ pub fn pareto(points: &[WorkingPoint]) -> Result<Table> {
         text("method", &rows, |(_, p)| Some(p.method.clone())),
         text("against", &rows, |(name, _)| Some(*name)),
         text("label", &rows, |(_, p)| Some(p.label.clone())),
-        real("top1_percent", &rows, |(_, p)| Some(p.top1.mean)),
+        real("top1_percent", &rows, |(_, p)| Some(p.score.mean)),
         real("sparsity_percent", &rows, |(_, p)| p.sparsity.map(|s| s.mean)),
         real("file_bytes", &rows, |(_, p)| p.file_bytes.map(|s| s.mean)),
         real("compression_ratio", &rows, |(_, p)| p.compression.map(|s| s.mean)),
-        integer("seeds", &rows, |(_, p)| Some(p.top1.n as u64)),
+        integer("seeds", &rows, |(_, p)| Some(p.score.n as u64)),
     ];
     Ok(Table::new("pareto", "Pareto fronts by method", frame(columns)?))
 }

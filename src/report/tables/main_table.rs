@@ -55,13 +55,13 @@ pub fn main_table(points: &[WorkingPoint], on: ChooseOn) -> Result<Table> {
         text("point", &rows, |row| Some(row.choice)),
         text("method", &rows, |row| Some(row.method)),
         text("setting", &rows, |row| Some(row.point.map_or_else(|| "none reaches it".into(), setting))),
-        real("top1_percent", &rows, of(|p| Some(p.top1.mean))),
-        real("top1_std_points", &rows, of(|p| p.top1.std)),
+        real("top1_percent", &rows, of(|p| Some(p.score.mean))),
+        real("top1_std_points", &rows, of(|p| p.score.std)),
         real("drop_points", &rows, of(|p| mean(p.drop))),
         real("sparsity_percent", &rows, of(|p| mean(p.sparsity))),
         real("file_bytes", &rows, of(|p| mean(p.file_bytes))),
         real("compression_ratio", &rows, of(|p| mean(p.compression))),
-        integer("seeds", &rows, |row| row.point.map(|p| p.top1.n as u64)),
+        integer("seeds", &rows, |row| row.point.map(|p| p.score.n as u64)),
     ];
     let title = format!("Best working points by method and bit width, chosen on {} accuracy", on.name());
     let table = Table::new("main", title, frame(columns)?);

@@ -1,5 +1,6 @@
 //! Tables as Polars frames: one file per table. Cells keep full precision; [`super::export`] formats them.
 
+pub(crate) mod by_metric;
 mod comparison;
 mod epochs;
 mod fronts;

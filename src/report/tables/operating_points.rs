@@ -19,7 +19,7 @@ struct Row<'a> {
     method: &'a str,
     bits: Option<u32>,
     point: Option<&'a WorkingPoint>,
-    /// Top-1 and bytes of the full-precision row.
+    /// Score and bytes of the full-precision row.
     baseline: Option<(Summary, Option<f64>)>,
 }
 
@@ -44,11 +44,11 @@ pub fn operating_points(
     let mut rows: Vec<Row> = Vec::new();
     for ((dataset, model), groups) in pairs {
         let Some(choice) = choices.get(&(dataset, model)) else { continue };
-        let known = groups.values().flatten().filter_map(|p| Some((p.baseline_top1?, p.full_precision)));
+        let known = groups.values().flatten().filter_map(|p| Some((p.baseline?, p.full_precision)));
         // The baseline of the point with the most seeds; of several the first.
-        let baseline = known.rev().max_by_key(|(top1, _)| top1.n);
-        if let Some((top1, bytes)) = baseline {
-            let baseline = Some((top1, bytes.map(|bytes| bytes.mean)));
+        let baseline = known.rev().max_by_key(|(score, _)| score.n);
+        if let Some((score, bytes)) = baseline {
+            let baseline = Some((score, bytes.map(|bytes| bytes.mean)));
             rows.push(Row {
                 dataset,
                 model,
@@ -65,26 +65,26 @@ pub fn operating_points(
     }
     let of = |read: fn(&WorkingPoint) -> Option<f64>, full: fn(Summary, Option<f64>) -> Option<f64>| {
         move |row: &Row| match row.baseline {
-            Some((top1, bytes)) => full(top1, bytes),
+            Some((score, bytes)) => full(score, bytes),
             None => row.point.and_then(read),
         }
     };
     // Runs that share a baseline say nothing of its spread.
-    let spread = |top1: Summary, _| top1.std.filter(|std| *std > 0.0);
+    let spread = |score: Summary, _| score.std.filter(|std| *std > 0.0);
     let columns = vec![
         text("dataset", &rows, |row| Some(row.dataset)),
         text("model", &rows, |row| Some(row.model)),
         text("method", &rows, |row| Some(row.method)),
         integer("bits", &rows, |row| row.bits.map(u64::from)),
         text("setting", &rows, |row| row.point.map(setting)),
-        real("top1_percent", &rows, of(|p| Some(p.top1.mean), |top1, _| Some(top1.mean))),
-        real("top1_std_points", &rows, of(|p| p.top1.std, spread)),
+        real("top1_percent", &rows, of(|p| Some(p.score.mean), |score, _| Some(score.mean))),
+        real("top1_std_points", &rows, of(|p| p.score.std, spread)),
         real("change_points", &rows, of(|p| p.drop.map(|drop| -drop.mean), |_, _| None)),
         real("sparsity_percent", &rows, of(|p| p.sparsity.map(|s| s.mean), |_, _| None)),
         real("file_bytes", &rows, of(|p| p.file_bytes.map(|s| s.mean), |_, bytes| bytes)),
         real("compression_ratio", &rows, of(|p| p.compression.map(|s| s.mean), |_, _| Some(1.0))),
         real("bits_per_weight", &rows, of(WorkingPoint::bits_per_weight, |_, _| Some(32.0))),
-        integer("seeds", &rows, |row| row.point.map(|p| p.top1.n as u64)),
+        integer("seeds", &rows, |row| row.point.map(|p| p.score.n as u64)),
     ];
     let names: Vec<&str> = choices.values().map(|choice| choice.on().name()).collect();
     // Of several data sets with different rules the note tells which has which.

@@ -1,7 +1,9 @@
 //! The raw table: one row per run, failed ones included; and records read back from it.
 
 use super::{Table, frame, integer, polars_error, real, text};
-use crate::record::{Failure, Measurements, Metrics, Outcome, Provenance, RunRecord, SCHEMA, Sizes};
+use crate::record::{
+    Failure, Measurements, Metric, Metrics, Outcome, Provenance, RunRecord, SCHEMA, Score, Sizes,
+};
 use crate::report::methods::Methods;
 use crate::report::settings::{resolved, setting};
 use crate::spec::canonical;
@@ -10,7 +12,7 @@ use polars::prelude::{AnyValue, DataFrame};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-/// One row per run, in the order of `records`. Shares are percent, sizes bytes, the drop is baseline − top-1 in points.
+/// One row per run, in the order of `records`. Shares are percent, sizes bytes, the drop is baseline − score in points.
 ///
 /// # Errors
 /// [`Error::Internal`] only on a defect.
@@ -22,7 +24,7 @@ pub fn raw(records: &[RunRecord], methods: &Methods) -> Result<Table> {
     let configuration = |r: &RunRecord| setting(r, &resolved(r, methods)).configuration;
     let configurations: Vec<String> = records.par_iter().map(configuration).collect();
     let parameters = |r: &RunRecord| canonical(&Value::Object(r.parameters.clone()));
-    let columns = vec![
+    let mut columns = vec![
         text("id", records, |r| Some(&r.id)),
         text("experiment", records, |r| Some(&r.experiment)),
         text("dataset", records, |r| Some(&r.dataset)),
@@ -36,13 +38,15 @@ pub fn raw(records: &[RunRecord], methods: &Methods) -> Result<Table> {
         integer("seed", records, |r| Some(r.seed)),
         integer("baseline_seed", records, RunRecord::baseline_seed),
         text("status", records, |r| Some(r.outcome.name())),
-        real("top1_percent", records, test(|m| Some(m.top1))),
-        real("top5_percent", records, test(|m| m.top5)),
+        real("top1_percent", records, test(|m| Some(m.value()))),
+        real("top5_percent", records, test(|m| other(m, Metric::Top5))),
         real("loss_nats", records, test(|m| Some(m.loss))),
         integer("test_samples", records, |r| r.test().map(|m| m.n as u64)),
-        real("validation_top1_percent", records, |r| r.validation().map(|m| m.top1)),
-        real("baseline_top1_percent", records, |r| r.baseline.as_ref().map(|m| m.top1)),
-        real("baseline_validation_top1_percent", records, |r| r.baseline_validation.as_ref().map(|m| m.top1)),
+        real("validation_top1_percent", records, |r| r.validation().map(Metrics::value)),
+        real("baseline_top1_percent", records, |r| r.baseline.as_ref().map(Metrics::value)),
+        real("baseline_validation_top1_percent", records, |r| {
+            r.baseline_validation.as_ref().map(Metrics::value)
+        }),
         real("drop_points", records, drop_points),
         real("sparsity_percent", records, |r| r.sparsity().map(|s| 100.0 * s)),
         real("entropy_bits", records, RunRecord::entropy),
@@ -59,12 +63,20 @@ pub fn raw(records: &[RunRecord], methods: &Methods) -> Result<Table> {
         text("warnings", records, |r| Some(r.warnings.join("; "))),
         text("error", records, RunRecord::error),
     ];
+    if records.iter().any(|r| r.test().is_some_and(|m| m.metric() == Metric::Map)) {
+        columns.push(real("map11_percent", records, test(|m| other(m, Metric::Map11))));
+    }
     Ok(Table::data("raw", "All runs", frame(columns)?))
 }
 
-/// Baseline minus top-1, points; negative where the quantized model is better.
+/// Another of the task's metrics.
+fn other(metrics: &Metrics, wanted: Metric) -> Option<f64> {
+    metrics.score.list().into_iter().find(|(metric, _)| *metric == wanted).map(|(_, value)| value)
+}
+
+/// Baseline minus score, points; negative where the quantized model is better.
 pub(crate) fn drop_points(record: &RunRecord) -> Option<f64> {
-    Some(record.baseline.as_ref()?.top1 - record.test()?.top1)
+    Some(record.baseline.as_ref()?.value() - record.test()?.value())
 }
 
 /// Records from a raw table, for making the other tables again without the store. Layers, epochs, times and provenance
@@ -94,6 +106,12 @@ fn parameters(
     }
 }
 
+/// Whether the table has the column `name` for no metric at all.
+fn of_no_metric(frame: &DataFrame, name: &str) -> bool {
+    let has = |metric: Metric| frame.column(&name.replace(Metric::Top1.key(), metric.key())).is_ok();
+    !Metric::ALL.into_iter().any(has)
+}
+
 fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
     let cell = |name: &str| -> Result<AnyValue<'_>> {
         let column = frame.column(name).map_err(|_| {
@@ -106,10 +124,22 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
     let number = |name: &str| -> Result<Option<f64>> { Ok(cell(name)?.extract::<f64>()) };
     let count =
         |name: &str| -> Result<Option<usize>> { Ok(cell(name)?.extract::<u64>().map(|n| n as usize)) };
-    let metrics = |top1: Option<f64>, top5, loss: Option<f64>, n: Option<usize>| {
-        top1.map(|top1| Metrics {
-            top1,
-            top5,
+    // A column of the task's metric, by the name that it has for top-1.
+    let valued = |name: &str| -> Result<Option<(Metric, f64)>> {
+        let of = |metric: Metric| number(&name.replace(Metric::Top1.key(), metric.key())).ok().flatten();
+        let found = [Metric::Top1, Metric::Map].into_iter().find_map(|metric| Some((metric, of(metric)?)));
+        if found.is_none() && of_no_metric(frame, name) {
+            number(name)?;
+        }
+        Ok(found)
+    };
+    let metrics = |value: Option<(Metric, f64)>, other: Option<f64>, loss: Option<f64>, n: Option<usize>| {
+        value.map(|(metric, value)| Metrics {
+            score: match (metric, other) {
+                (Metric::Map, Some(map11)) => Score::Labels { map: value, map11 },
+                (Metric::Top1, top5) => Score::Classes { top1: value, top5 },
+                _ => Score::of(metric, value),
+            },
             loss: loss.unwrap_or(f64::NAN),
             n: n.unwrap_or(0),
             non_finite: 0,
@@ -130,15 +160,15 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
     let outcome = match words("status")?.as_str() {
         "done" => {
             let lacks = |what: &str| Error::input(format!("row {row}: a finished run without {what}"));
-            let test = metrics(
-                number("top1_percent")?,
-                number("top5_percent")?,
-                number("loss_nats")?,
-                count("test_samples")?,
-            );
+            let value = valued("top1_percent")?;
+            let other = match value {
+                Some((Metric::Map, _)) => number("map11_percent").ok().flatten(),
+                _ => number("top5_percent")?,
+            };
+            let test = metrics(value, other, number("loss_nats")?, count("test_samples")?);
             Outcome::Done(Box::new(Measurements {
                 test: test.ok_or_else(|| lacks("top1_percent"))?,
-                validation: metrics(number("validation_top1_percent")?, None, None, None),
+                validation: metrics(valued("validation_top1_percent")?, None, None, None),
                 sparsity: number("sparsity_percent")?.ok_or_else(|| lacks("sparsity_percent"))? / 100.0,
                 entropy: number("entropy_bits")?,
                 layers: Vec::new(),
@@ -164,9 +194,9 @@ fn record(frame: &DataFrame, row: usize) -> Result<RunRecord> {
         interrupted: Vec::new(),
         warnings: Some(words("warnings")?).filter(|w| !w.is_empty()).into_iter().collect(),
         selection: words("selection")?,
-        baseline: metrics(number("baseline_top1_percent")?, None, None, None),
+        baseline: metrics(valued("baseline_top1_percent")?, None, None, None),
         baseline_validation: metrics(
-            number("baseline_validation_top1_percent").ok().flatten(),
+            valued("baseline_validation_top1_percent").ok().flatten(),
             None,
             None,
             None,

@@ -3,7 +3,7 @@
 use super::raw::drop_points;
 use super::{Interval, Table, frame, integer, real, text};
 use crate::Result;
-use crate::record::RunRecord;
+use crate::record::{Metric, Metrics, RunRecord};
 use crate::report::methods::Methods;
 use crate::report::records::finished;
 use crate::report::settings::{resolved, setting, spec_without};
@@ -39,13 +39,15 @@ pub struct WorkingPoint {
     pub ids: Vec<String>,
     /// Its runs in the order of the records, each seed's.
     pub runs: Vec<SeedResult>,
-    /// Top-1 on the test split, percent.
-    pub top1: Summary,
-    /// Top-1 on the validation split, percent.
+    /// The metric that the task is scored by: of all that follows, where it says value.
+    pub metric: Metric,
+    /// Its value on the test split, percent.
+    pub score: Summary,
+    /// Value on the validation split, percent.
     pub validation: Option<Summary>,
     /// Baseline's top-1 on the test split, percent.
-    pub baseline_top1: Option<Summary>,
-    /// Baseline's top-1 on the validation split, percent.
+    pub baseline: Option<Summary>,
+    /// Baseline's value on the validation split, percent.
     pub baseline_validation: Option<Summary>,
     /// Baseline − top-1 on the test split, points.
     pub drop: Option<Summary>,
@@ -69,11 +71,11 @@ pub(crate) const ACTIVATION_BITS: u32 = 32;
 pub struct SeedResult {
     /// Seed.
     pub seed: u64,
-    /// Top-1 on the test split, percent.
-    pub top1: f64,
-    /// Top-1 on the validation split, percent.
+    /// Value of the task's metric on the test split, percent.
+    pub score: f64,
+    /// Value on the validation split, percent.
     pub validation: Option<f64>,
-    /// Baseline − top-1, points.
+    /// Baseline − score, points.
     pub drop: Option<f64>,
     /// File, bytes.
     pub file_bytes: f64,
@@ -177,8 +179,8 @@ fn working_point(configuration: String, group: &[&RunRecord], methods: &Methods)
     let result = |record: &&RunRecord| {
         Some(SeedResult {
             seed: record.seed,
-            top1: record.test()?.top1,
-            validation: record.validation().map(|metrics| metrics.top1),
+            score: record.test()?.value(),
+            validation: record.validation().map(Metrics::value),
             drop: drop_points(record),
             file_bytes: record.sizes()?.file as f64,
         })
@@ -196,10 +198,11 @@ fn working_point(configuration: String, group: &[&RunRecord], methods: &Methods)
         ids: group.iter().map(|record| record.id.clone()).collect(),
         runs: group.iter().filter_map(result).collect(),
         // `finished` keeps only records with a test result, so there is at least one number.
-        top1: over(&|r| r.test().map(|m| m.top1)).unwrap_or(Summary { mean: f64::NAN, std: None, n: 0 }),
-        validation: over(&|r| r.validation().map(|m| m.top1)),
-        baseline_top1: over(&|r| r.baseline.as_ref().map(|m| m.top1)),
-        baseline_validation: over(&|r| r.baseline_validation.as_ref().map(|m| m.top1)),
+        metric: first.test().map_or(Metric::Top1, Metrics::metric),
+        score: over(&|r| r.test().map(Metrics::value)).unwrap_or(Summary { mean: f64::NAN, std: None, n: 0 }),
+        validation: over(&|r| r.validation().map(Metrics::value)),
+        baseline: over(&|r| r.baseline.as_ref().map(Metrics::value)),
+        baseline_validation: over(&|r| r.baseline_validation.as_ref().map(Metrics::value)),
         drop: over(&drop_points),
         sparsity: over(&|r| r.sparsity().map(|s| 100.0 * s)),
         entropy: over(&RunRecord::entropy),
@@ -214,7 +217,7 @@ type Read = fn(&WorkingPoint) -> Option<Summary>;
 
 /// The numbers of a working point that tables compare, by column.
 const COMPARED: [(&str, Read); 6] = [
-    ("top1_percent", |p| Some(p.top1)),
+    ("top1_percent", |p| Some(p.score)),
     ("drop_points", |p| p.drop),
     ("sparsity_percent", |p| p.sparsity),
     ("entropy_bits", |p| p.entropy),
@@ -245,11 +248,11 @@ pub fn working_points_table(points: &[WorkingPoint]) -> Result<Table> {
         integer("bits", points, |p| p.bits.map(u64::from)),
         real("lambda", points, WorkingPoint::lambda),
         real("p", points, WorkingPoint::p),
-        integer("seeds", points, |p| Some(p.top1.n as u64)),
-        real("top1_percent", points, |p| Some(p.top1.mean)),
-        real("top1_std_points", points, |p| p.top1.std),
+        integer("seeds", points, |p| Some(p.score.n as u64)),
+        real("top1_percent", points, |p| Some(p.score.mean)),
+        real("top1_std_points", points, |p| p.score.std),
         real("validation_top1_percent", points, |p| mean(p.validation)),
-        real("baseline_top1_percent", points, |p| mean(p.baseline_top1)),
+        real("baseline_top1_percent", points, |p| mean(p.baseline)),
         real("drop_points", points, |p| mean(p.drop)),
         real("sparsity_percent", points, |p| mean(p.sparsity)),
         real("sparsity_std_points", points, |p| std(p.sparsity)),

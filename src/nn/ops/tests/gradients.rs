@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor, Var};
 
 /// Compares the automatic gradient of `⟨direction, f(arguments)⟩` with finite differences, argument by argument.
 #[track_caller]
-fn check(name: &str, shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+pub(super) fn check(name: &str, shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let mut rng = Rng::stream(11, name);
     let arguments: Vec<Var> =
         shapes.iter().map(|shape| Var::from_tensor(&random(shape, &mut rng)).unwrap()).collect();

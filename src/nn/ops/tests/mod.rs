@@ -5,6 +5,7 @@ mod candle_defects;
 mod composed;
 mod gradients;
 mod naive;
+mod new_layers;
 mod properties;
 
 use crate::rng::Rng;
