@@ -45,13 +45,15 @@ impl Metrics {
         }
         let of_row = self.of_rows(&table.frame)?;
         let mut columns = Vec::new();
-        let mut intervals = Vec::new();
+        // A table may have intervals of numbers that it does not show.
+        let is_own = |name: &str| name.contains(Metric::Top1.key());
+        let mut intervals: Vec<_> =
+            table.intervals.iter().filter(|(name, _)| !is_own(name)).cloned().collect();
         for column in table.frame.columns() {
             let name = column.name().as_str();
             let found = table.intervals.iter().find(|(of, _)| *of == name);
-            if !name.contains(Metric::Top1.key()) {
+            if !is_own(name) {
                 columns.push(column.clone());
-                intervals.extend(found.cloned());
                 continue;
             }
             for metric in &all {
