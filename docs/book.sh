@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 to=$1
 rm -rf "$to"
 mkdir -p "$to"
-for file in docs/*.md docs/*.svg *.md results/*.md results/*/*.md results/*/*.png examples/*.rs; do
+for file in docs/*.md docs/*.svg *.md results/*.md results/*/*.md results/*/*.png examples/*.rs CITATION.cff; do
   mkdir -p "$to/$(dirname "$file")"
   cp "$file" "$to/$file"
 done

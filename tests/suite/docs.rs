@@ -126,8 +126,7 @@ fn the_book_has_every_page() {
 /// The commands of a line: words in quotes stay together; comments, redirections and what is behind a pipe go.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let (mut commands, mut words, mut word, mut quote) = (Vec::new(), Vec::new(), String::new(), None);
-    let mut characters = line.chars().peekable();
-    while let Some(c) = characters.next() {
+    for c in line.chars() {
         match (c, quote) {
             ('\'' | '"', None) => quote = Some(c),
             (c, Some(end)) if c == end => quote = None,
