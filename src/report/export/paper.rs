@@ -159,6 +159,8 @@ fn float(cells: &Cells<'_>, form: &Form, [dataset, model]: [&str; 2], rows: &[us
     let own = |name: &str| name.replace(Metric::Top1.key(), metric.key());
     let long = metric.long_name();
     let capital = long[..1].to_uppercase() + &long[1..];
+    // At the head of a column it begins a phrase; 'mAP' is written so everywhere.
+    let short = if metric == Metric::Top1 { "Top-1" } else { metric.name() };
     let title = title.strip_prefix("Per method").map_or(title.clone(), |rest| format!("per method{rest}"));
     let mut text = format!(
         "\\begin{{{environment}}}\n\\centering\n{size}\n\\setlength{{\\tabcolsep}}{{2pt}}\n\\caption{{{}, {}: {title}. \
@@ -171,7 +173,7 @@ fn float(cells: &Cells<'_>, form: &Form, [dataset, model]: [&str; 2], rows: &[us
         "r".repeat(columns.len()),
         columns
             .iter()
-            .map(|(_, heading)| heading.replace("Top-1 accuracy", &capital).replace("Top-1", metric.name()))
+            .map(|(_, heading)| heading.replace("Top-1 accuracy", &capital).replace("Top-1", short))
             .collect::<Vec<_>>()
             .join(" & ")
     );
