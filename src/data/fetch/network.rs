@@ -113,6 +113,10 @@ fn of_error(error: &ureq::Error) -> Answer {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             later("the connection is refused")
         }
+        // Of a proxy that opens connections to look into them, mostly.
+        ureq::Error::Io(error) if error.to_string().contains("certificate") => {
+            Answer::Never(format!("{error} (SSL_CERT_FILE names a file of certificates to trust)"))
+        }
         ureq::Error::Io(error) => later(&format!("connection lost: {error}")),
         ureq::Error::TooManyRedirects => Answer::Never(format!("redirects more than {MOST_REDIRECTS} times")),
         other => Answer::Never(other.to_string()),
