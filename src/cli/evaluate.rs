@@ -28,6 +28,9 @@ pub struct Args {
     /// Part of the data set
     #[arg(long, value_parser = parse_split, default_value = "test")]
     split: Split,
+    /// Only the first N samples of the split (of a generated set: generate N) [default: all]
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
     /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
     #[arg(long)]
     normalization: Option<String>,
@@ -103,6 +106,11 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     let mut spec = DatasetSpec::named(&args.dataset);
     spec.task = args.task;
     spec.normalization = args.normalization.clone().map(data::Normalization::Preset);
+    if args.samples.is_some() {
+        let [train, validation, test] = [Split::Train, Split::Validation, Split::Test]
+            .map(|split| args.samples.filter(|_| split == args.split));
+        spec.samples = Some(data::Samples { train, validation, test });
+    }
     let dataset = data::open(&spec, &global.data_dir())?;
     let network = network(&args.model, &args.model_options, dataset.as_ref())?;
     let fitted = args.weights.load(global, &network, &global.device()?, args.fit)?;
