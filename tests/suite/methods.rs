@@ -89,9 +89,9 @@ fn records(entries: &str) -> Vec<serde_json::Value> {
 fn budgets_are_kept() {
     let methods = ecqx::quant::builtin();
     let mut entries = String::new();
-    // k-means runs to its fixed point at every width: too slow for a test.
-    let tried =
-        methods.iter().filter(|method| method.bits.range() == Some((2, 8)) && method.name != "kmeans");
+    // k-means runs to its fixed point at every width, and AdaRound learns at each: too slow for a test.
+    let is_slow = |name: &str| ["kmeans", "adaround"].contains(&name);
+    let tried = methods.iter().filter(|method| method.bits.range() == Some((2, 8)) && !is_slow(method.name));
     for method in tried {
         let training = if method.name == "ecq" { "" } else { ", training: null" };
         entries += &format!("  - {{method: {}, bits: auto, budget: 3{training}}}\n", method.name);
