@@ -123,20 +123,20 @@ impl Ecqx {
         }
     }
 
+    /// Sends the running relevance of a resumed run to the device: steps without a new one need it too.
+    fn send(&mut self, weights: &[Tensor]) -> Result<()> {
+        let relevance = std::mem::take(&mut self.relevance);
+        for (values, weights) in relevance.into_iter().zip(weights) {
+            let count = values.len();
+            self.on_device.push(transfer::tensor(values, count, weights.device())?);
+        }
+        Ok(())
+    }
+
     /// As [`blend`](Self::blend), on the device.
     fn blend_on_device(&mut self, batch: &[Tensor], at: StepInfo) -> Result<()> {
         self.enter(at);
         let new: Vec<Tensor> = batch.iter().map(flat).collect::<Result<_>>()?;
-        if !self.relevance.is_empty() {
-            // Of a resumed run.
-            let send =
-                |(values, like): (Vec<f32>, &Tensor)| transfer::tensor(values, like.shape(), like.device());
-            self.on_device = std::mem::take(&mut self.relevance)
-                .into_iter()
-                .zip(&new)
-                .map(send)
-                .collect::<candle_core::Result<_>>()?;
-        }
         if self.on_device.is_empty() {
             self.on_device = new;
             return Ok(());
@@ -275,6 +275,7 @@ impl DeviceQuantizer for Ecqx {
         at: StepInfo,
         readings: &mut Readings,
     ) -> Result<Vec<DeviceTensor>> {
+        self.send(weights)?;
         if let Some(batch) = relevance {
             self.blend_on_device(batch, at)?;
         }
