@@ -104,7 +104,7 @@ fn several_labels_from_yaml_to_report() {
         let epochs = record["epochs"].as_array().unwrap();
         assert!(epochs.iter().all(|e| e["validation_map"].is_f64() && e["train_top1"].is_null()));
     }
-    let listed = json(at, &["results", "ls", "voc.yaml", "--store", "store"]);
+    let listed = json(at, &["results", "voc.yaml", "--store", "store"]);
     assert!(listed.to_string().contains("baseline_map"), "{listed}");
 
     let arguments = ["report", "voc.yaml", "--store", "store", "--output", "report", "--data-dir", "data"];

@@ -44,6 +44,10 @@ impl Metrics {
             _ => {}
         }
         let of_row = self.of_rows(&table.frame)?;
+        // Nothing tells which rows are of which task: such a table has columns for each by itself.
+        if all.len() > 1 && of_row.is_none() {
+            return Ok(table);
+        }
         let mut columns = Vec::new();
         // A table may have intervals of numbers that it does not show.
         let is_own = |name: &str| name.contains(Metric::Top1.key());
@@ -59,6 +63,9 @@ impl Metrics {
             for metric in &all {
                 let wanted = |row: usize| of_row.as_ref().is_none_or(|of_row| of_row[row] == Some(*metric));
                 let renamed = name.replace(Metric::Top1.key(), metric.key());
+                if *metric != Metric::Top1 && table.frame.column(&renamed).is_ok() {
+                    continue;
+                }
                 let numbers = column.f64().map_err(polars_error)?.iter().enumerate();
                 let values: Vec<Option<f64>> =
                     numbers.map(|(row, value)| value.filter(|_| wanted(row))).collect();
