@@ -196,11 +196,11 @@ fn files_of_pytorch_are_runs() {
         let id = record(label)["id"].as_str().unwrap().to_owned();
         let model = std::fs::read(folder.join("store/runs").join(id).join("model.nnc")).unwrap();
         let entries = model_file::read(&model).unwrap().into_iter();
-        let found = entries.filter_map(|entry| match entry {
+        let mut found = entries.filter_map(|entry| match entry {
             Entry::Tensor(found) if found.name == tensor => Some(found.content),
             _ => None,
         });
-        found.last().unwrap_or_else(|| panic!("{label} has no {tensor}"))
+        found.next().unwrap_or_else(|| panic!("{label} has no {tensor}"))
     };
     let is_uniform =
         |content: &Content| matches!(content, Content::Levels { codebook: Codebook::Uniform { .. }, .. });

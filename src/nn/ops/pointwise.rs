@@ -69,11 +69,7 @@ fn logistic(x: f32) -> f32 {
 /// min(max(x, 0), 6) by comparisons: NaN stays visible.
 #[inline(always)]
 fn relu6(x: f32) -> f32 {
-    match x {
-        x if x < 0.0 => 0.0,
-        x if x > 6.0 => 6.0,
-        x => x,
-    }
+    x.clamp(0.0, 6.0)
 }
 
 /// The normal distribution function.
@@ -206,7 +202,7 @@ impl CustomOp3 for Backward {
             }),
             Activation::Gelu => by_input(|x| {
                 // The normal density is 1/√(2π) · e^(−x²/2).
-                const PEAK: f32 = 0.398_942_28;
+                const PEAK: f32 = 0.398_942_3;
                 normal(x) + x * PEAK * (-0.5 * x * x).exp()
             }),
             Activation::Sigmoid => elementwise::zipped(g, y, |g, y| g * y * (1.0 - y)),

@@ -26,7 +26,7 @@ impl RowNorm<'_> {
     fn plan(self, x: &Tensor) -> Result<Plan> {
         let dims = x.dims();
         let length = match self {
-            Self::Groups(groups) if dims.len() >= 2 && groups > 0 && dims[1] % groups == 0 => {
+            Self::Groups(groups) if dims.len() >= 2 && groups > 0 && dims[1].is_multiple_of(groups) => {
                 dims[1..].iter().product::<usize>() / groups
             }
             Self::Last(shape) if dims.len() > shape.len() && dims.ends_with(shape) => shape.iter().product(),
