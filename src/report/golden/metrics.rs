@@ -68,8 +68,11 @@ fn tables_follow_the_metric() {
             names(&of_labels).into_iter().filter(|name| name != "map11_percent").collect();
         assert_eq!(found, expected);
         assert_eq!(numbers(&of_classes, "top1_percent"), numbers(&of_labels, "map_percent"));
-        assert!(of_labels.intervals.iter().all(|(name, _)| expected.iter().any(|column| column == name)));
-        assert_eq!(of_classes.intervals.len(), of_labels.intervals.len());
+        // Some are of numbers that the table does not show.
+        let intervals = |table: &Table| -> Vec<String> {
+            table.intervals.iter().map(|(name, _)| name.replace("top1", "map")).collect()
+        };
+        assert_eq!(intervals(&of_classes), intervals(&of_labels));
         let words = format!("{} {}", of_labels.title, of_labels.note);
         assert!(!words.contains("accuracy") && !words.contains("Top-1"), "{words}");
     }
