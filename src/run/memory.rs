@@ -16,7 +16,7 @@ const COPIES: u64 = 12;
 const USED: f64 = 0.9;
 
 /// Bytes of one training of this network with batches of `batch` samples: what the backward pass needs, a gradient of
-/// each value in passing, the largest unfolded convolution twice, and [`COPIES`] of the parameters.
+/// each value in passing, the largest unfolded convolution twice, and `COPIES` of the parameters.
 pub fn of_training(network: &Network, batch: usize) -> u64 {
     let size = |shape: &[usize]| shape.iter().product::<usize>() as u64;
     let layers = network.layers();

@@ -66,7 +66,7 @@ pub fn concat(inputs: &[&Tensor]) -> Result<Tensor> {
     Tensor::cat(inputs, 1)?.contiguous()
 }
 
-/// The parts of `whole` that belong to each of `inputs` of [`concat`]: its gradients, and shares of relevance.
+/// The parts of `whole` that belong to each of `inputs` of [`concat()`]: its gradients, and shares of relevance.
 ///
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) for shapes, types or devices that do not fit.

@@ -102,7 +102,7 @@ pub struct TrainingLoss {
     pub gradient: Tensor,
 }
 
-/// Loss ([`super::loss`]), number of correct answers and gradient together; nothing is read back from the device.
+/// Loss ([`super::loss()`]), number of correct answers and gradient together; nothing is read back from the device.
 ///
 /// # Errors
 /// When the targets do not fit the logits.

@@ -1,5 +1,5 @@
 //! Operations on candle tensors with public backward functions. The native backend runs each as a CustomOp of our kernels,
-//! differentiable by candle's autograd; the composed one ([`composed`]) calls candle's own operations, avoiding those that
+//! differentiable by candle's autograd; the composed one (`composed`) calls candle's own operations, avoiding those that
 //! are wrong in candle 0.11, and leaves gradients to the backward functions. Who runs is decided in [`super::backend`].
 
 pub mod activation;
