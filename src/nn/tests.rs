@@ -7,10 +7,9 @@ use super::layer::{INPUT, Layer, Operation};
 use super::{Mode, Network, Parameters, Role, ops, transfer};
 use crate::model;
 use crate::rng::Rng;
+use crate::selftest::{self, Values as Found, disturb};
 use candle_core::{Device, Tensor};
 use serde_json::json;
-
-type Found = Vec<(String, Vec<f32>)>;
 
 fn input(network: &Network, batch: usize) -> Tensor {
     let mut rng = Rng::stream(2, &network.name);
@@ -21,9 +20,9 @@ fn input(network: &Network, batch: usize) -> Tensor {
 
 /// Every value moved by one unit in the last place, up and down in turn.
 fn disturbed(x: &Tensor) -> Tensor {
-    let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().enumerate();
-    let moved = values.map(|(i, v)| if i % 2 == 0 { v.next_up() } else { v.next_down() }).collect();
-    Tensor::from_vec::<_, f32>(moved, x.shape(), &Device::Cpu).unwrap()
+    let mut values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    disturb(&mut values);
+    Tensor::from_vec(values, x.shape(), &Device::Cpu).unwrap()
 }
 
 fn parameters(network: &Network) -> Parameters {
@@ -38,22 +37,14 @@ fn parameters(network: &Network) -> Parameters {
     parameters
 }
 
-/// Largest distance in the Euclidean norm, relative to the expected values.
+/// Largest distance in the Euclidean norm, relative to the expected values, of results that are all finite.
 fn distance(found: &Found, expected: &Found) -> (f64, String) {
     assert_eq!(found.len(), expected.len());
-    let norm =
-        |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    let mut worst = (0.0, String::new());
     for ((name, found), (other, expected)) in found.iter().zip(expected) {
         assert_eq!((name, found.len()), (other, expected.len()));
         assert!(found.iter().all(|v| v.is_finite()), "{name}");
-        let size = norm(&mut expected.iter().copied()).max(1e-20);
-        let error = norm(&mut found.iter().zip(expected).map(|(a, e)| a - e)) / size;
-        if error > worst.0 {
-            worst = (error, name.clone());
-        }
     }
-    worst
+    selftest::distance(found, expected)
 }
 
 /// Loss, logits, gradients of all parameters and running statistics of one training pass, and the logits of inference.

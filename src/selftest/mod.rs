@@ -12,7 +12,7 @@ mod operations;
 mod timing;
 mod training;
 
-pub use timing::Timing;
+pub use timing::{Timing, step_times};
 
 use crate::Result;
 use crate::nn::{Backend, transfer};
@@ -62,7 +62,7 @@ impl Default for Extent {
 }
 
 /// Named results.
-type Values = Vec<(String, Vec<f32>)>;
+pub(crate) type Values = Vec<(String, Vec<f32>)>;
 
 /// Where a comparison runs, and whether its inputs are moved by one unit in the last place.
 struct Given<'a> {
@@ -88,7 +88,7 @@ impl Given<'_> {
 }
 
 /// Moves values by one unit in the last place, up and down in turn.
-fn disturb(values: &mut [f32]) {
+pub(crate) fn disturb(values: &mut [f32]) {
     for (index, value) in values.iter_mut().enumerate() {
         *value = if index % 2 == 0 { value.next_up() } else { value.next_down() };
     }
@@ -101,7 +101,7 @@ fn values_of(tensors: Vec<(&str, Tensor)>) -> Result<Values> {
 
 /// Largest distance of a result in the Euclidean norm, relative to the expected one, and which; what does not fit at all is
 /// infinitely far.
-fn distance(found: &Values, expected: &Values) -> (f64, String) {
+pub(crate) fn distance(found: &Values, expected: &Values) -> (f64, String) {
     let norm = |values: &mut dyn Iterator<Item = f32>| {
         values.filter(|v| v.is_finite()).map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
     };

@@ -1,16 +1,11 @@
 //! Short trainings: a few steps of every model with the methods that stay on the device.
 
 use super::networks::{models, network, parameters};
-use super::noise::Noise;
-use super::{Check, Extent, FLOORS};
+use super::{Check, Extent, FLOORS, noise};
 use crate::nn::{Backend, Network};
-use crate::quant;
-use crate::relevance::{self, Context};
-use crate::train::quantized::{Calibration, QuantizationAware, quantizable, quantization_aware};
-use crate::train::{NoCheckpoints, Observer, TrainingSpec};
+use crate::train::Observer;
 use crate::{Error, Result};
 use candle_core::Device;
-use serde_json::json;
 use std::sync::Mutex;
 
 /// Losses may differ by this share whatever the floor: a handful of flipped levels.
@@ -106,28 +101,9 @@ fn train(
     disturbed: bool,
 ) -> Result<Trained> {
     let parameters = parameters(network, device, disturbed)?;
-    let dataset = Noise::new(&network.input_shape, extent.steps * extent.batch);
-    let spec =
-        TrainingSpec { epochs: 1, batch_size: extent.batch, learning_rate: 1e-4, ..TrainingSpec::default() };
-    let settings = json!({"lambda": 0.05});
-    let none = serde_json::Map::new();
-    let settings = if method == "lsq" { &none } else { settings.as_object().unwrap_or(&none) };
-    let bits = if method == "ec2t" { None } else { Some(4) };
-    let (mut quantizer, scope) = quant::build(method, bits, settings)?;
-    let mut measure = relevance::build(&relevance::builtin(), None, Context::default())?;
     let losses = Losses(Mutex::default());
-    let quantized = quantization_aware(
-        network,
-        &parameters,
-        &quantizable(&parameters, &scope),
-        quantizer.as_mut(),
-        Some(measure.as_mut()),
-        &dataset,
-        &QuantizationAware { spec: &spec, seed: 1, calibration: Calibration::default() },
-        &losses,
-        &NoCheckpoints,
-    )?;
-    let values = quantized.tensors.iter().map(|tensor| tensor.content.values()).collect();
+    let tensors = noise::train(network, &parameters, Some(method), [extent.steps, extent.batch], &losses)?;
+    let values = tensors.iter().map(|tensor| tensor.content.values()).collect();
     let losses = losses.0.into_inner().map_err(|_| Error::Internal("a step panicked".into()))?;
     Ok(Trained { losses, values })
 }
