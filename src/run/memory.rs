@@ -3,7 +3,7 @@
 use super::Context;
 use crate::Result;
 use crate::nn::{Backend, Network, Operation};
-use crate::spec::{BaselineSpec, RunSpec};
+use crate::spec::RunSpec;
 use candle_core::{Device, DeviceLocation};
 use std::process::Command;
 
@@ -63,12 +63,7 @@ impl Context {
         for run in runs {
             let run = run.resolve(&self.registry)?;
             let dataset = self.dataset(&run.dataset)?;
-            let baseline = match &run.baseline {
-                BaselineSpec::Train { recipe, .. } | BaselineSpec::FineTune { recipe, .. } => {
-                    Some(recipe.batch_size)
-                }
-                BaselineSpec::Checkpoint(_) => None,
-            };
+            let baseline = run.baseline.recipe().map(|recipe| recipe.batch_size);
             let batch = run.training.as_ref().map(|spec| spec.batch_size).max(baseline).unwrap_or(1);
             most = most.max(of_training(&self.network(&run, dataset.as_ref())?, batch));
         }

@@ -10,6 +10,11 @@ use serde_json::{Map, Value};
 /// Parameters that no result depends on: left out of ids and labels.
 pub(super) const CHANGES_NOTHING: [&str; 1] = ["timeout_seconds"];
 
+/// What a method is called in tables: a program or checkpoint of the user's by its own name.
+pub fn name<'a>(method: &'a str, parameters: &'a Map<String, Value>) -> &'a str {
+    parameters.get("label").and_then(Value::as_str).unwrap_or(method)
+}
+
 /// Method and bit width.
 pub fn head(method: &str, bits: Option<u32>) -> String {
     match bits {
@@ -26,7 +31,7 @@ pub(super) fn label(
     relevance: Option<&Value>,
     registry: &Registry,
 ) -> Result<String> {
-    let mut label = head(parameters.get("label").and_then(Value::as_str).unwrap_or(method.name), bits);
+    let mut label = head(name(method.name, parameters), bits);
     let (profile, rest) = method.distinguishing(parameters);
     if profile == Profile::Reference {
         label += " profile=reference";

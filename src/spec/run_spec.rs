@@ -124,7 +124,7 @@ pub struct QuantizerSpec {
 impl QuantizerSpec {
     /// What the method is called in tables: a program of the user's by its own name.
     pub fn name(&self) -> &str {
-        self.parameters.get("label").and_then(Value::as_str).unwrap_or(&self.method)
+        super::label::name(&self.method, &self.parameters)
     }
 
     /// The checkpoint that holds the quantized weights, for methods that read one.

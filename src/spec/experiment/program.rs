@@ -4,6 +4,7 @@
 use super::Entry;
 use crate::quant::Method;
 use crate::registry::{Catalogue, Kind, found};
+use crate::spec::label::name;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -85,21 +86,15 @@ pub(super) fn check_checkpoint(parameters: &Map<String, Value>, methods: &Catalo
 pub(super) fn check_distinct(entries: &[Entry], methods: &Catalogue<Method>) -> Result<()> {
     let reads = |entry: &&Entry| methods.get(&entry.method).is_some_and(Method::reads_checkpoint);
     let entries: Vec<&Entry> = entries.iter().filter(reads).collect();
-    let label = |entry: &Entry| {
-        entry.parameters.get("label").and_then(Value::as_str).unwrap_or(&entry.method).to_owned()
-    };
     for (i, entry) in entries.iter().enumerate() {
+        let own = name(&entry.method, &entry.parameters);
         let is_same = |other: &&&Entry| {
-            label(other) == label(entry) && other.parameters.get("weights") != entry.parameters.get("weights")
+            name(&other.method, &other.parameters) == own
+                && other.parameters.get("weights") != entry.parameters.get("weights")
         };
         if let Some(other) = entries[..i].iter().find(is_same) {
             return Err(Error::input_hint(
-                format!(
-                    "{}: other files than {} under the same label, '{}'",
-                    entry.place,
-                    other.place,
-                    label(entry)
-                ),
+                format!("{}: other files than {} under the same label, '{own}'", entry.place, other.place),
                 "tables and figures could not tell them apart: give each a 'label'",
             ));
         }
