@@ -181,15 +181,7 @@ impl Prepared for Layer {
             });
             rounding.gradient(&v, beta, &mut change, &mut gradient);
             let steps = i32::try_from(at + 1).unwrap_or(i32::MAX);
-            let coefficients = AdamCoefficients {
-                beta1: 0.9,
-                beta2: 0.999,
-                step_size: (rate / (1.0 - 0.9f64.powi(steps))) as f32,
-                second_scale: (1.0 / (1.0 - 0.999f64.powi(steps)).sqrt()) as f32,
-                epsilon: 1e-8,
-                weight_decay: 0.0,
-                shrink: 1.0,
-            };
+            let coefficients = AdamCoefficients::of_step(rate, steps);
             adam_step(&mut v, &mut first, &mut second, &gradient, coefficients);
         }
         let highest = codebook.range().1;

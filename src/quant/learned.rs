@@ -1,11 +1,10 @@
 //! Scalars that a method learns besides the weights (levels, step sizes): values, gathered gradients and Adam's moments.
 
+use crate::nn::kernels::elementwise::{BETA1, BETA2};
 use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::ops::Range;
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
 /// The learned scalars of one tensor. Adam moves each by the learning rate times its own scale, so that a level moves as

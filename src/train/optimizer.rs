@@ -9,10 +9,6 @@ use crate::{Error, Result};
 use candle_core::Tensor;
 use indexmap::IndexMap;
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f32 = 1e-8;
-
 /// Per-parameter memory: Adam's two moments, or the velocity (and nothing) of momentum.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Slot {
@@ -142,13 +138,9 @@ impl Optimizer {
         let steps = self.steps.max(1) as i32;
         let decoupled = self.kind == OptimizerKind::AdamW;
         AdamCoefficients {
-            beta1: BETA1 as f32,
-            beta2: BETA2 as f32,
-            step_size: (learning_rate / (1.0 - BETA1.powi(steps))) as f32,
-            second_scale: (1.0 / (1.0 - BETA2.powi(steps)).sqrt()) as f32,
-            epsilon: EPSILON,
             weight_decay: if decoupled { 0.0 } else { weight_decay as f32 },
             shrink: if decoupled { (1.0 - learning_rate * weight_decay) as f32 } else { 1.0 },
+            ..AdamCoefficients::of_step(learning_rate, steps)
         }
     }
 

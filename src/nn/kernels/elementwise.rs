@@ -114,6 +114,26 @@ pub struct AdamCoefficients {
     pub shrink: f32,
 }
 
+/// Decay of Adam's first moment, everywhere here.
+pub const BETA1: f64 = 0.9;
+/// Decay of its second moment.
+pub const BETA2: f64 = 0.999;
+
+impl AdamCoefficients {
+    /// Those of step `step`, from 1, with ε 1e-8 and without weight decay.
+    pub fn of_step(learning_rate: f64, step: i32) -> Self {
+        Self {
+            beta1: BETA1 as f32,
+            beta2: BETA2 as f32,
+            step_size: (learning_rate / (1.0 - BETA1.powi(step))) as f32,
+            second_scale: (1.0 / (1.0 - BETA2.powi(step)).sqrt()) as f32,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            shrink: 1.0,
+        }
+    }
+}
+
 /// One Adam step in place on `weights` and both moments.
 pub fn adam_step(
     weights: &mut [f32],
