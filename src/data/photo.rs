@@ -8,6 +8,7 @@ use crate::rng::Rng;
 use crate::{Error, Result};
 use image::imageops::{self, FilterType};
 use image::{ImageFormat, ImageReader, Limits, RgbImage};
+use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -57,15 +58,9 @@ pub(super) fn check_kind(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Channel planes of the middle `size` × `size` pixels after the shorter side became `resize`, rounded as torchvision's
 /// `Resize` and `CenterCrop` do.
 pub(super) fn middle(image: &RgbImage, resize: u32, size: u32) -> Vec<u8> {
+    let image = &*shortened(image);
     let (width, height) = image.dimensions();
     let (shorter, longer) = (width.min(height), width.max(height));
-    // A line of pixels would be enlarged to gigabytes; what is cut off is outside of the square anyway.
-    let most = shorter.saturating_mul(8);
-    if longer > most {
-        let (cut_width, cut_height) = (width.min(most), height.min(most));
-        let (left, top) = ((width - cut_width) / 2, (height - cut_height) / 2);
-        return middle(&imageops::crop_imm(image, left, top, cut_width, cut_height).to_image(), resize, size);
-    }
     let long = (u64::from(resize) * u64::from(longer) / u64::from(shorter)) as u32;
     let (new_width, new_height) = if width <= height { (resize, long) } else { (long, resize) };
     let resized = match (new_width, new_height) == (width, height) {
@@ -75,13 +70,26 @@ pub(super) fn middle(image: &RgbImage, resize: u32, size: u32) -> Vec<u8> {
     planes(&resized, half(new_width - size), half(new_height - size), size)
 }
 
+/// The picture, without its ends where one side is more than eight times the other: a line of pixels would be enlarged to
+/// gigabytes, and what is cut off is outside of the square anyway.
+pub(super) fn shortened(image: &RgbImage) -> Cow<'_, RgbImage> {
+    let (width, height) = image.dimensions();
+    let most = width.min(height).saturating_mul(8);
+    if width.max(height) <= most {
+        return Cow::Borrowed(image);
+    }
+    let (cut_width, cut_height) = (width.min(most), height.min(most));
+    let (left, top) = ((width - cut_width) / 2, (height - cut_height) / 2);
+    Cow::Owned(imageops::crop_imm(image, left, top, cut_width, cut_height).to_image())
+}
+
 /// Half of a number, as Python rounds it: to the even neighbour.
 fn half(number: u32) -> u32 {
     number / 2 + u32::from(number % 4 == 3)
 }
 
 /// Channel planes of a square of pixels.
-fn planes(image: &RgbImage, left: u32, top: u32, size: u32) -> Vec<u8> {
+pub(super) fn planes(image: &RgbImage, left: u32, top: u32, size: u32) -> Vec<u8> {
     let mut planes = Vec::with_capacity(3 * (size * size) as usize);
     for channel in 0..3 {
         for y in top..top + size {

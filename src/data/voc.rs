@@ -4,7 +4,7 @@
 
 use super::images::{ImageAugmentation, ImageParts, ImageSet, Records};
 use super::voc_annotation::{CLASSES, class_of_largest, labels};
-use super::{Dataset, DatasetSpec, Digest, Family, Task, jpeg, listing, read_file};
+use super::{Dataset, DatasetSpec, Digest, Family, Task, jpeg, listing, photo, read_file};
 use crate::{Error, Result};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -222,25 +222,15 @@ impl Sample {
 /// Channel planes of the middle `size` × `size` pixels after the shorter side became 8/7 of it (256 for 224), as in
 /// torchvision's evaluation transform.
 pub(super) fn frame(image: &RgbImage, size: usize) -> Vec<u8> {
-    /// Sides of photographs differ by less; what is longer is cut first, or a line of pixels would be enlarged to gigabytes.
-    const LONGEST: u32 = 8;
+    let image = &*photo::shortened(image);
     let (width, height) = image.dimensions();
-    let most = width.min(height).saturating_mul(LONGEST);
-    if width.max(height) > most {
-        let (cut_width, cut_height) = (width.min(most), height.min(most));
-        let (left, top) = ((width - cut_width) / 2, (height - cut_height) / 2);
-        return frame(&imageops::crop_imm(image, left, top, cut_width, cut_height).to_image(), size);
-    }
     let shorter = (size * 8).div_ceil(7) as u32;
     let scale = f64::from(shorter) / f64::from(width.min(height));
     let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(shorter);
     let resized = imageops::resize(image, side(width), side(height), FilterType::Triangle);
     let size = size as u32;
     let (left, top) = ((resized.width() - size) / 2, (resized.height() - size) / 2);
-    (0..3)
-        .flat_map(|channel| (0..size).flat_map(move |y| (0..size).map(move |x| (channel, x, y))))
-        .map(|(channel, x, y)| resized.get_pixel(left + x, top + y).0[channel])
-        .collect()
+    photo::planes(&resized, left, top, size)
 }
 
 #[cfg(test)]
