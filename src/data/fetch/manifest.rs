@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A file in a manifest.
@@ -46,18 +46,10 @@ pub(super) fn copy(from: &Path, root: &Path, to: &Path) -> Result<Entry> {
 
 /// Size and digest of a file.
 pub(super) fn hash(path: &Path) -> Result<(u64, blake3::Hash)> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
     let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; 1 << 18];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut piece).map_err(Error::io(path))?;
-        if read == 0 {
-            return Ok((bytes, hasher.finalize()));
-        }
-        hasher.update(&piece[..read]);
-        bytes += read as u64;
-    }
+    let file = File::open(path).map_err(Error::io(path))?;
+    hasher.update_reader(file).map_err(Error::io(path))?;
+    Ok((hasher.count(), hasher.finalize()))
 }
 
 /// Where the manifest of a target is.
