@@ -295,9 +295,7 @@ impl DeviceQuantizer for Ec2t {
     }
 
     fn update(&mut self, learning_rate: f64, _: StepInfo, readings: &mut Readings) -> Result<()> {
-        let (indices, sums): (Vec<usize>, Vec<Tensor>) =
-            std::mem::take(&mut self.pending).into_iter().unzip();
-        for (index, sums) in indices.into_iter().zip(readings.read(sums)?) {
+        for (index, sums) in readings.read_each(std::mem::take(&mut self.pending))? {
             if let Some(Some(levels)) = self.levels.get_mut(index) {
                 levels.add_sums(&sums);
             }

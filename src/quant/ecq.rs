@@ -214,9 +214,7 @@ impl Core {
 
     /// As [`update`](Self::update), with the gradients that are still on the device.
     pub fn update_on_device(&mut self, learning_rate: f64, readings: &mut Readings) -> Result<()> {
-        let (indices, sums): (Vec<usize>, Vec<Tensor>) =
-            std::mem::take(&mut self.pending).into_iter().unzip();
-        for (index, sums) in indices.into_iter().zip(readings.read(sums)?) {
+        for (index, sums) in readings.read_each(std::mem::take(&mut self.pending))? {
             if let (Some(Some(step)), Some(count)) = (self.steps.get_mut(index), self.counts.get(index))
                 && let Some(Some(codebook)) = self.codebooks.get(index)
             {

@@ -103,8 +103,8 @@ pub struct PerTensor<M: TensorQuantizer> {
     method: M,
     /// One per tensor; `None` where everything is zero.
     fitted: Vec<Option<M::Fitted>>,
-    /// What is still on the device for the methods' own parameters: tensor, its size, the values.
-    pending: Vec<(usize, usize, Tensor)>,
+    /// What is still on the device for the methods' own parameters, by tensor and its size.
+    pending: Vec<((usize, usize), Tensor)>,
     warnings: Vec<String>,
 }
 
@@ -235,15 +235,13 @@ impl<M: TensorQuantizer> DeviceQuantizer for PerTensor<M> {
             return Ok(gradient.clone());
         };
         let (gradient, sums) = method.backward(fitted, weights, quantized, gradient)?;
-        self.pending.extend(sums.map(|sums| (index, weights.elem_count(), sums)));
+        self.pending.extend(sums.map(|sums| ((index, weights.elem_count()), sums)));
         Ok(gradient)
     }
 
     fn update(&mut self, learning_rate: f64, _: StepInfo, readings: &mut Readings) -> Result<()> {
         let Some(method) = self.method.on_device() else { return Ok(()) };
-        let pending = std::mem::take(&mut self.pending);
-        let sums = readings.read(pending.iter().map(|(_, _, sums)| sums.clone()).collect())?;
-        for ((index, count, _), sums) in pending.into_iter().zip(sums) {
+        for ((index, count), sums) in readings.read_each(std::mem::take(&mut self.pending))? {
             if let Some(Some(fitted)) = self.fitted.get_mut(index) {
                 method.learn(fitted, &sums, count);
             }

@@ -159,17 +159,23 @@ impl Readings {
         Ok(found)
     }
 
+    /// The values of tensors that belong to something, such as the number of a weight tensor; otherwise as
+    /// [`read`](Self::read).
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn read_each<K>(&mut self, parts: Vec<(K, Tensor)>) -> Result<impl Iterator<Item = (K, Vec<f64>)>> {
+        let (keys, parts): (Vec<K>, Vec<Tensor>) = parts.into_iter().unzip();
+        Ok(keys.into_iter().zip(self.read(parts)?))
+    }
+
     /// What waited, read now where nothing else was.
     ///
     /// # Errors
     /// When the device fails.
     pub fn finish(self) -> Result<Vec<f64>> {
         match self.waiting {
-            Some(waiting) => {
-                let mut parcel = Parcel::default();
-                parcel.add(waiting);
-                Ok(parcel.read()?.pop().unwrap_or_default())
-            }
+            Some(waiting) => Ok(transfer::values(&waiting.to_dtype(DType::F64)?)?),
             None => Ok(self.arrived),
         }
     }

@@ -30,24 +30,18 @@ pub fn total(x: &Tensor) -> Result<Tensor> {
 
 /// The largest value of a flat tensor that has one.
 pub fn largest(x: &Tensor) -> Result<Tensor> {
-    let (rows, rest) = rows(x)?;
-    let mut parts = Vec::new();
-    if let Some(rows) = rows {
-        parts.push(rows.max(1)?);
-    }
-    parts.extend(rest);
-    Ok(Tensor::cat(&parts, 0)?.max(0)?)
+    extreme(x, Tensor::max)
 }
 
 /// The smallest value of a flat tensor that has one.
 pub fn smallest(x: &Tensor) -> Result<Tensor> {
+    extreme(x, Tensor::min)
+}
+
+fn extreme(x: &Tensor, of: impl Fn(&Tensor, usize) -> candle_core::Result<Tensor>) -> Result<Tensor> {
     let (rows, rest) = rows(x)?;
-    let mut parts = Vec::new();
-    if let Some(rows) = rows {
-        parts.push(rows.min(1)?);
-    }
-    parts.extend(rest);
-    Ok(Tensor::cat(&parts, 0)?.min(0)?)
+    let parts: Vec<Tensor> = rows.map(|rows| of(&rows, 1)).transpose()?.into_iter().chain(rest).collect();
+    Ok(of(&Tensor::cat(&parts, 0)?, 0)?)
 }
 
 /// A count takes this share of an f64's 53 exact bits.
