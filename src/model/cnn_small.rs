@@ -23,12 +23,6 @@ pub fn build(input_shape: &[usize], classes: usize, _: &Options) -> Result<Netwo
         layers.push(Layer::new(name("relu"), Operation::Relu, name("bn")));
         channels = width;
     }
-    layers.push(Layer::new("avgpool", Operation::GlobalAvgPool, "relu4"));
-    layers.push(Layer::new("flatten", Operation::Flatten, "avgpool"));
-    layers.push(Layer::new(
-        "fc",
-        Operation::Linear { inputs: channels, outputs: classes, bias: true },
-        "flatten",
-    ));
+    super::classify(&mut layers, "relu4", "fc", channels, classes);
     Network::new("cnn-small", input_shape, layers)
 }

@@ -20,7 +20,7 @@ mod vgg;
 mod wide_resnet;
 pub mod yaml;
 
-use crate::nn::Network;
+use crate::nn::{Layer, Network, Operation};
 use crate::registry::{self, Catalogue, Named, Parameter};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -207,6 +207,14 @@ fn image_channels(name: &str, input_shape: &[usize]) -> Result<usize> {
             "model {name} needs images, the data set gives inputs of shape {input_shape:?}"
         ))),
     }
+}
+
+/// Appends the end of a convolutional classifier: the mean over all positions and a linear layer called `name`.
+fn classify(layers: &mut Vec<Layer>, last: &str, name: &str, channels: usize, classes: usize) {
+    layers.push(Layer::new("avgpool", Operation::GlobalAvgPool, last));
+    layers.push(Layer::new("flatten", Operation::Flatten, "avgpool"));
+    let linear = Operation::Linear { inputs: channels, outputs: classes, bias: true };
+    layers.push(Layer::new(name, linear, "flatten"));
 }
 
 #[cfg(test)]

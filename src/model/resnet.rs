@@ -99,13 +99,7 @@ fn build(member: &Member, input_shape: &[usize], classes: usize, options: &Optio
             width = planes * member.block.expansion();
         }
     }
-    layers.push(Layer::new("avgpool", Operation::GlobalAvgPool, last));
-    layers.push(Layer::new("flatten", Operation::Flatten, "avgpool"));
-    layers.push(Layer::new(
-        "fc",
-        Operation::Linear { inputs: width, outputs: classes, bias: true },
-        "flatten",
-    ));
+    super::classify(&mut layers, &last, "fc", width, classes);
     Network::new(member.name, input_shape, layers)
 }
 

@@ -52,13 +52,7 @@ fn build(name: &str, blocks: usize, input_shape: &[usize], classes: usize) -> Re
             width = planes;
         }
     }
-    layers.push(Layer::new("avgpool", Operation::GlobalAvgPool, last));
-    layers.push(Layer::new("flatten", Operation::Flatten, "avgpool"));
-    layers.push(Layer::new(
-        "linear",
-        Operation::Linear { inputs: 64, outputs: classes, bias: true },
-        "flatten",
-    ));
+    super::classify(&mut layers, &last, "linear", 64, classes);
     Network::new(name, input_shape, layers)
 }
 

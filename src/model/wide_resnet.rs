@@ -42,13 +42,7 @@ pub fn build(input_shape: &[usize], classes: usize, options: &Options) -> Result
     }
     layers.push(Layer::new("bn1", Operation::batch_norm(from), last));
     layers.push(Layer::new("relu", Operation::Relu, "bn1"));
-    layers.push(Layer::new("avgpool", Operation::GlobalAvgPool, "relu"));
-    layers.push(Layer::new("flatten", Operation::Flatten, "avgpool"));
-    layers.push(Layer::new(
-        "fc",
-        Operation::Linear { inputs: from, outputs: classes, bias: true },
-        "flatten",
-    ));
+    super::classify(&mut layers, "relu", "fc", from, classes);
     Network::new(&format!("wide-resnet-{depth}-{width}"), input_shape, layers)
 }
 
