@@ -251,14 +251,6 @@ fn help_stays() {
     for name in ["verify", "gc", "export", "import"] {
         text += &format!("\n# ecqx store {name}\n{}", help(&["store", name]));
     }
-    let golden = root().join("tests/golden/help.txt");
-    if std::env::var_os("ECQX_BLESS").is_some() {
-        std::fs::write(&golden, &text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
-    for (found, expected) in text.lines().zip(expected.lines()) {
-        assert_eq!(found, expected);
-    }
-    assert_eq!(text.lines().count(), expected.lines().count());
+    super::check_golden("help.txt", &text);
     assert!(names(listed).len() > 15, "{listed}");
 }

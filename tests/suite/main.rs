@@ -61,3 +61,16 @@ fn ecqx() -> Command {
 fn cases() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }
+
+/// Holds a text to `tests/golden/FILE`, line by line; `ECQX_BLESS=1` writes the file anew.
+fn check_golden(file: &str, text: &str) {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("ECQX_BLESS").is_some() {
+        std::fs::write(&golden, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+    for (found, expected) in text.lines().zip(expected.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(text.lines().count(), expected.lines().count());
+}

@@ -184,15 +184,7 @@ fn all(folder: &Path) -> String {
 fn wording_stays() {
     let folder = tempfile::tempdir().unwrap();
     let text = all(folder.path());
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wording.txt");
-    if std::env::var_os("ECQX_BLESS").is_some() {
-        std::fs::write(&golden, &text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
-    for (found, expected) in text.lines().zip(expected.lines()) {
-        assert_eq!(found, expected);
-    }
-    assert_eq!(text.lines().count(), expected.lines().count());
+    super::check_golden("wording.txt", &text);
     for leak in
         ["untagged", "variant", "struct", "u32", "f64", "usize", "policy", "YAML_", "00000000", "`ecqx::"]
     {
