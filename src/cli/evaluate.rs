@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(long, value_parser = parse_split, default_value = "test")]
     split: Split,
     /// Only the first N samples of the split (of a generated set: generate N) [default: all]
-    #[arg(long, value_name = "N")]
-    samples: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    samples: Option<u32>,
     /// Image normalization: dataset (its own), imagenet or none [default: dataset; for cifar10 imagenet]
     #[arg(long)]
     normalization: Option<String>,
@@ -108,7 +108,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
     spec.normalization = args.normalization.clone().map(data::Normalization::Preset);
     if args.samples.is_some() {
         let [train, validation, test] = [Split::Train, Split::Validation, Split::Test]
-            .map(|split| args.samples.filter(|_| split == args.split));
+            .map(|split| args.samples.filter(|_| split == args.split).map(|samples| samples as usize));
         spec.samples = Some(data::Samples { train, validation, test });
     }
     let dataset = data::open(&spec, &global.data_dir())?;

@@ -11,8 +11,9 @@ pub(super) struct Style {
     pub marker: usize,
 }
 
-/// Okabe & Ito's palette, safe for colour-blind readers, without its yellow (too light on white) and with a brown.
-const COLOURS: [RGBColor; 8] = [
+/// Okabe & Ito's palette, safe for colour-blind readers, without its yellow (too light on white) and with a brown; then
+/// darker and duller ones, since there are more methods than colours that everybody tells apart.
+const COLOURS: [RGBColor; 16] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -21,13 +22,23 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(86, 180, 233),
     RGBColor(60, 60, 60),
     RGBColor(140, 81, 10),
+    RGBColor(51, 34, 136),
+    RGBColor(136, 34, 85),
+    RGBColor(153, 153, 51),
+    RGBColor(17, 119, 51),
+    RGBColor(160, 90, 220),
+    RGBColor(0, 75, 85),
+    RGBColor(190, 25, 45),
+    RGBColor(165, 135, 105),
 ];
+/// Different markers.
+const MARKERS: usize = 8;
 
 impl Style {
     /// The `index`-th of a list without an order of its own.
     pub fn nth(index: usize) -> Self {
-        // Past the palette colours come back with another marker.
-        Self { colour: COLOURS[index % COLOURS.len()], marker: index + index / COLOURS.len() }
+        // Past the markers they come back with another colour, past the palette colours with another marker.
+        Self { colour: COLOURS[index % COLOURS.len()], marker: index + index / MARKERS }
     }
 
     /// The `index`-th of `count` along a quantity: dark blue to light green (viridis without its yellow end).
@@ -49,7 +60,7 @@ impl Style {
         let white = WHITE.filled();
         let diamond = || vec![(x - size, y), (x, y - size), (x + size, y), (x, y + size)];
         let square = |half: i32| [(x - half, y - half), (x + half, y + half)];
-        match self.marker % 8 {
+        match self.marker % MARKERS {
             0 => area.draw(&Circle::new(at, size, filled)),
             1 => area.draw(&Rectangle::new(square(size * 5 / 6), filled)),
             2 => area.draw(&TriangleMarker::new(at, size * 5 / 4, filled)),

@@ -2,6 +2,7 @@
 
 use super::curve::{Curve, rising, shared_seeds};
 use super::{Interval, Point, Summary, size_at};
+use crate::error::count;
 use crate::record::Metric;
 use crate::report::choice::{Choice, ChooseOn};
 use crate::report::column::{fixed, signed};
@@ -149,7 +150,9 @@ impl Comparison {
         let [ours, theirs] = &self.names;
         match self.variants {
             (1, 1) => String::new(),
-            (own, other) => format!(", chosen from {own} settings of {ours} and {other} of {theirs}"),
+            (own, other) => {
+                format!(", chosen from {} of {ours} and {other} of {theirs}", count(own, "setting"))
+            }
         }
     }
 }
