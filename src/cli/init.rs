@@ -66,7 +66,7 @@ fn model(args: &Args) -> &str {
     match args.dataset.as_str() {
         "embedded-images" | "mnist" | "fashion-mnist" => "cnn-small",
         "embedded-audio" | "speech-commands" => "mlp-gsc",
-        "voc2012" => "resnet18",
+        "voc2007" | "voc2012" => "resnet18",
         _ => "resnet20",
     }
 }

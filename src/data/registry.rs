@@ -38,7 +38,7 @@ pub type Families = Catalogue<Family>;
 
 /// The built-in families.
 pub fn builtin() -> Families {
-    let families: [&'static Family; 9] = [
+    let families: [&'static Family; 10] = [
         &super::embedded_audio::EMBEDDED_AUDIO,
         &super::embedded_images::EMBEDDED_IMAGES,
         &super::cifar::CIFAR10,
@@ -47,6 +47,7 @@ pub fn builtin() -> Families {
         &super::idx::FASHION_MNIST,
         &super::image_folder::IMAGE_FOLDER,
         &super::speech_commands::SPEECH_COMMANDS,
+        &super::voc::VOC2007,
         &super::voc::VOC2012,
     ];
     Catalogue::new("data set", "ecqx ls datasets", &families)

@@ -1,5 +1,5 @@
-//! Pascal VOC 2012 in the official layout (`VOCdevkit/VOC2012/{ImageSets/Main,Annotations,JPEGImages}`) as a
-//! classification task: one class per image, that of its largest object, or all classes that it has objects of
+//! Pascal VOC in the official layout (`VOCdevkit/VOC2012/{ImageSets/Main,Annotations,JPEGImages}`) as a classification
+//! task: one class per image, that of its largest object, or all classes that it has objects of
 //! (`task: multi_label`). Reading an annotation is in [`super::voc_annotation`].
 
 use super::images::{ImageAugmentation, ImageParts, ImageSet, Records};
@@ -13,27 +13,42 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Pascal VOC 2012: 11,540 annotated images, 20 classes.
+/// Settings of both editions.
+const SETTINGS: &[&str] =
+    &["validation", "image_size", "task", "normalization", "augmentation.flip", "augmentation.crop_padding"];
+
+/// Pascal VOC 2012: 11,540 annotated images, 20 classes; those of its test list have no public annotations.
 pub(super) static VOC2012: Family = Family {
     name: "voc2012",
     summary: "Pascal VOC 2012: photographs in 20 classes, each by its largest object or by all",
     source: "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it in the \
              data folder, so that it holds VOCdevkit/VOC2012/",
-    folder: FOLDER,
-    settings: &[
-        "validation",
-        "image_size",
-        "task",
-        "normalization",
-        "augmentation.flip",
-        "augmentation.crop_padding",
-    ],
+    folder: FOLDER_2012,
+    settings: SETTINGS,
     generated: false,
-    present: |data_dir| list_path(&data_dir.join(FOLDER), "train").is_file(),
-    open,
+    present: |data_dir| list_path(&data_dir.join(FOLDER_2012), "train").is_file(),
+    open: |spec, data_dir| open(spec, &data_dir.join(FOLDER_2012)),
 };
 
-const FOLDER: &str = "VOCdevkit/VOC2012";
+/// Pascal VOC 2007: 2,501 training, 2,510 validation and 4,952 test images, all annotated; 20 classes.
+pub(super) static VOC2007: Family = Family {
+    name: "voc2007",
+    summary: "Pascal VOC 2007: photographs in 20 classes, each by its largest object or by all; an annotated test part",
+    source: "get VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar from \
+             http://host.robots.ox.ac.uk/pascal/VOC/voc2007/ and unpack both in the data folder, so that it holds \
+             VOCdevkit/VOC2007/",
+    folder: FOLDER_2007,
+    settings: SETTINGS,
+    generated: false,
+    present: |data_dir| {
+        let lists = ["train", "val", "test"].map(|list| list_path(&data_dir.join(FOLDER_2007), list));
+        lists.iter().all(|path| path.is_file())
+    },
+    open: |spec, data_dir| open(spec, &data_dir.join(FOLDER_2007)),
+};
+
+const FOLDER_2007: &str = "VOCdevkit/VOC2007";
+const FOLDER_2012: &str = "VOCdevkit/VOC2012";
 /// Side of the inputs, pixels: torchvision's for ResNet-18.
 const IMAGE_SIZE: usize = 224;
 /// Share of the training list held out where the lists give no validation part.
@@ -129,22 +144,22 @@ fn hold_out(names: Vec<String>, count: usize) -> (Vec<String>, Vec<String>) {
     (names(kept), names(held))
 }
 
-fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
-    let folder = data_dir.join(FOLDER);
+/// Reads the edition in `folder`.
+fn open(spec: &DatasetSpec, folder: &Path) -> Result<Arc<dyn Dataset>> {
     let size = spec.image_size.unwrap_or(IMAGE_SIZE);
     let task = spec.task.unwrap_or_default();
     let mut digest = Digest::new(&spec.name);
-    let train = read_list(&folder, "train", &mut digest)?;
-    let val = read_list(&folder, "val", &mut digest)?;
+    let train = read_list(folder, "train", &mut digest)?;
+    let val = read_list(folder, "val", &mut digest)?;
     // The official test images have no public annotations: then `val` is what results are reported on.
-    let test = match list_path(&folder, "test").is_file() {
-        true => Some(read_list(&folder, "test", &mut digest)?)
-            .filter(|names| names.iter().any(|name| annotation_path(&folder, name).is_file())),
+    let test = match list_path(folder, "test").is_file() {
+        true => Some(read_list(folder, "test", &mut digest)?)
+            .filter(|names| names.iter().any(|name| annotation_path(folder, name).is_file())),
         false => None,
     };
     let lists =
         [("train", train.as_slice()), ("val", val.as_slice()), ("test", test.as_deref().unwrap_or_default())];
-    check_disjoint(&folder, &lists)?;
+    check_disjoint(folder, &lists)?;
     let (train, validation, test) = match test {
         Some(_) if spec.validation.is_some() => {
             return Err(Error::input_hint(
@@ -165,7 +180,7 @@ fn open(spec: &DatasetSpec, data_dir: &Path) -> Result<Arc<dyn Dataset>> {
     };
     let mut read = |names: &[String]| -> Result<Records> {
         let samples: Vec<Sample> =
-            names.par_iter().map(|name| Sample::read(&folder, name, size, task)).collect::<Result<_>>()?;
+            names.par_iter().map(|name| Sample::read(folder, name, size, task)).collect::<Result<_>>()?;
         let mut records = Records::default();
         for (name, sample) in names.iter().zip(samples) {
             digest.part(name, sample.digest.as_bytes());
@@ -234,169 +249,5 @@ pub(super) fn frame(image: &RgbImage, size: usize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::jpeg::tests::jpeg;
-    use crate::data::{Split, open};
-
-    fn annotation(class: &str) -> String {
-        format!(
-            "<annotation><object><name>{class}</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>\
-             </bndbox></object></annotation>"
-        )
-    }
-
-    /// Lists of the given lengths; image i is of class i and of grey value 10·i.
-    fn write(folder: &Path, lists: &[(&str, std::ops::Range<usize>)]) {
-        let folder = folder.join(FOLDER);
-        for sub in ["ImageSets/Main", "Annotations", "JPEGImages"] {
-            std::fs::create_dir_all(folder.join(sub)).unwrap();
-        }
-        for (list, range) in lists {
-            let text: String = range.clone().map(|i| format!("2007_{i:06}\r\n")).collect();
-            std::fs::write(list_path(&folder, list), text).unwrap();
-            for i in range.clone() {
-                let name = format!("2007_{i:06}");
-                std::fs::write(annotation_path(&folder, &name), annotation(CLASSES[i % 20])).unwrap();
-                let picture = jpeg(40, 30, [(10 * i) as u8; 3]);
-                std::fs::write(folder.join("JPEGImages").join(format!("{name}.jpg")), picture).unwrap();
-            }
-        }
-    }
-
-    fn spec() -> DatasetSpec {
-        let mut spec = DatasetSpec::named("voc2012");
-        spec.image_size = Some(16);
-        spec.normalization = Some(crate::data::Normalization::Preset("none".into()));
-        spec
-    }
-
-    fn lengths(set: &dyn Dataset) -> [usize; 3] {
-        [Split::Train, Split::Validation, Split::Test].map(|split| set.len(split))
-    }
-
-    /// With an annotated test list the three lists are the splits; pixels and classes are those of the files.
-    #[test]
-    fn three_lists_are_the_splits() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &[("train", 0..6), ("val", 6..9), ("test", 9..13)]);
-        let set = open(&spec(), folder.path()).unwrap();
-        assert_eq!(lengths(set.as_ref()), [6, 3, 4]);
-        assert_eq!((set.classes().len(), set.input_shape()), (20, &[3usize, 16, 16][..]));
-        let (mut inputs, mut targets) = (vec![0.0; 3 * 16 * 16], vec![0]);
-        set.fill(Split::Test, &[2], None, &mut inputs, &mut targets).unwrap();
-        assert_eq!(targets, [11]);
-        // Two grey values of tolerance: JPEG is lossy.
-        assert!(inputs.iter().all(|v| (v - 110.0 / 255.0).abs() < 2.5 / 255.0), "{:?}", &inputs[..4]);
-        let mut other = spec();
-        other.validation = Some(2.0);
-        let error = open(&other, folder.path()).map(|_| ()).unwrap_err();
-        assert!(error.to_string().contains("val.txt"), "{error}");
-    }
-
-    /// As a task of several labels every image has a label for each class, also in a part of the set; the digest and the
-    /// name in tables tell it from the other task, and the default said aloud is the default.
-    #[test]
-    fn several_labels_per_image() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &[("train", 0..6), ("val", 6..9), ("test", 9..13)]);
-        let parse = |task: &str| -> DatasetSpec {
-            let json = serde_json::json!({
-                "name": "voc2012", "task": task, "image_size": 16, "samples": {"test": 2},
-            });
-            serde_json::from_value(json).unwrap()
-        };
-        let set = open(&parse("multi_label"), folder.path()).unwrap();
-        assert_eq!(
-            (set.task(), set.targets_per_sample(), lengths(set.as_ref())),
-            (Task::MultiLabel, 20, [6, 3, 2])
-        );
-        let (mut inputs, mut targets) = (vec![0.0; 2 * 3 * 16 * 16], vec![9; 40]);
-        set.fill(Split::Test, &[0, 1], None, &mut inputs, &mut targets).unwrap();
-        let mut expected = vec![0; 40];
-        (expected[9], expected[20 + 11]) = (1, 1);
-        assert_eq!(targets, expected);
-        assert!(set.fill(Split::Test, &[0, 1], None, &mut inputs, &mut [0; 2]).is_err());
-        let single = open(&parse("largest_object"), folder.path()).unwrap();
-        assert_ne!(set.digest(), single.digest());
-        assert_eq!(parse("multi_label").title(), "voc2012 (multi-label)");
-        assert_eq!(parse("largest_object").task, None);
-    }
-
-    /// In the official layout, without annotations for the test list, val.txt is the test part and every tenth training
-    /// image is held out.
-    #[test]
-    fn official_layout_reports_on_val() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &[("train", 0..20), ("val", 20..25)]);
-        let set = open(&spec(), folder.path()).unwrap();
-        assert_eq!(lengths(set.as_ref()), [18, 2, 5]);
-        let list = list_path(&folder.path().join(FOLDER), "test");
-        std::fs::write(list, "2012_000001\n").unwrap();
-        assert_eq!(lengths(open(&spec(), folder.path()).unwrap().as_ref()), [18, 2, 5]);
-        let (kept, held) = hold_out((0..7).map(|i| i.to_string()).collect(), 3);
-        assert_eq!((kept.len(), held.len()), (4, 3));
-    }
-
-    /// Damage is named with its file.
-    #[test]
-    fn damage_is_located() {
-        let folder = tempfile::tempdir().unwrap();
-        let damage = |file: &str, content: &[u8], expected: &str| {
-            write(folder.path(), &[("train", 0..10), ("val", 10..12)]);
-            std::fs::write(folder.path().join(FOLDER).join(file), content).unwrap();
-            let error = open(&spec(), folder.path()).map(|_| ()).unwrap_err();
-            let name = file.rsplit('/').next().unwrap();
-            assert!(error.is_user_error() && error.to_string().contains(name), "{error}");
-            assert!(error.to_string().contains(expected), "{error}");
-        };
-        damage("ImageSets/Main/train.txt", b"", "empty");
-        damage("ImageSets/Main/train.txt", b"2007_000001\n../../etc/passwd 1\n", "byte 12");
-        damage("ImageSets/Main/val.txt", &[0xff, 0xfe], "UTF-8");
-        damage("Annotations/2007_000003.xml", annotation("unicorn").as_bytes(), "unicorn");
-        damage("JPEGImages/2007_000004.jpg", b"GIF89a", "2007_000004.jpg");
-        damage("JPEGImages/2007_000004.jpg", &jpeg(20, 20, [0; 3])[..200], "truncated");
-        damage("ImageSets/Main/val.txt", b"2007_000010\n2007_000010\n", "also on line 1");
-        damage("ImageSets/Main/val.txt", b"2007_000011\n2007_000003\n", "'2007_000003' is also in train.txt");
-        std::fs::remove_file(folder.path().join(FOLDER).join("JPEGImages/2007_000005.jpg")).unwrap();
-    }
-
-    /// A list with a byte-order mark, the names' extensions or labels, and photographs with other extensions are the same
-    /// data set.
-    #[test]
-    fn lists_and_extensions_in_any_dress() {
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &[("train", 0..10), ("val", 10..12)]);
-        let root = folder.path().join(FOLDER);
-        let inputs = |set: &dyn Dataset| {
-            let (mut inputs, mut targets) = (vec![0.0; 3 * 16 * 16 * 2], vec![0; 2]);
-            set.fill(Split::Test, &[0, 1], None, &mut inputs, &mut targets).unwrap();
-            (inputs, targets)
-        };
-        let expected = inputs(open(&spec(), folder.path()).unwrap().as_ref());
-        for list in [
-            "\u{feff}2007_000010\n2007_000011\n",
-            "2007_000010.jpg\r\n2007_000011.JPG\r\n",
-            "\n2007_000010  1\n2007_000011 -1\n\n",
-            "./2007_000010\n.\\2007_000011",
-        ] {
-            std::fs::write(list_path(&root, "val"), list).unwrap();
-            assert!(inputs(open(&spec(), folder.path()).unwrap().as_ref()) == expected, "{list:?}");
-        }
-        let images = root.join("JPEGImages");
-        std::fs::rename(images.join("2007_000010.jpg"), images.join("2007_000010.JPG")).unwrap();
-        std::fs::rename(images.join("2007_000011.jpg"), images.join("2007_000011.jpeg")).unwrap();
-        assert!(inputs(open(&spec(), folder.path()).unwrap().as_ref()) == expected);
-    }
-
-    /// Very flat and very small photographs become inputs of the right size.
-    #[test]
-    fn any_shape_is_framed() {
-        for (width, height) in [(1, 1), (300, 1), (16_384, 1), (2, 500), (16, 16), (19, 18)] {
-            let image = RgbImage::from_pixel(width, height, image::Rgb([1, 2, 3]));
-            let planes = frame(&image, 16);
-            assert_eq!(planes.len(), 3 * 16 * 16);
-            assert_eq!([planes[0], planes[256], planes[512]], [1, 2, 3]);
-        }
-    }
-}
+#[path = "voc_tests.rs"]
+mod tests;

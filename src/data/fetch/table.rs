@@ -240,8 +240,7 @@ impl RemoteFile {
 mod tests {
     use super::*;
 
-    /// The built-in table is valid: names once each, checksums of the right lengths, and every data set's name a family's, but for VOC 2007, which is
-    /// fetched for programs beside this one.
+    /// The built-in table is valid: names once each, checksums of the right lengths, and every data set's name a family's.
     #[test]
     fn builtin_table_is_valid() {
         let table = Table::builtin().unwrap();
@@ -250,7 +249,7 @@ mod tests {
         for source in &table.sources {
             assert!(names.insert(&source.name), "{} twice", source.name);
             assert!(!source.licence.is_empty() && !source.about.is_empty(), "{}", source.name);
-            if source.kind == Kind::Dataset && source.name != "voc2007" {
+            if source.kind == Kind::Dataset {
                 let family = families.find(&source.name).unwrap();
                 assert!(source.targets.iter().any(|target| target.path == family.folder), "{}", source.name);
             }
