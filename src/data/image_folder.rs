@@ -2,7 +2,7 @@
 //! them; what is kept in memory stays below a budget.
 
 use super::folder_index::{self, Picture};
-use super::images::{PixelTable, Placement};
+use super::placement::{PixelTable, Placement};
 use super::{
     Dataset, DatasetSpec, Digest, Family, Split, check_classes, check_request, listing, photo, read_file,
 };

@@ -1,6 +1,8 @@
-//! Images of one size in memory as bytes: normalisation, flip and crop. The families differ only in where bytes come from.
+//! Images of one size in memory as bytes, with the augmentation of training. The families differ only in where bytes come from.
 
-use super::{Dataset, DatasetSpec, Digest, Split, Task, check_classes, check_request};
+use super::placed_images::PlacedImages;
+use super::placement::{PixelTable, Placement};
+use super::{Dataset, DatasetSpec, Digest, Split, Task, check_classes, check_request, check_samples};
 use crate::Result;
 use crate::nn::ops::PRESENT;
 use crate::rng::Rng;
@@ -49,55 +51,6 @@ impl ImageAugmentation {
         let mut shift = || if pad == 0 { 0 } else { rng.below(2 * pad + 1) as isize - pad as isize };
         let (down, right) = (shift(), shift());
         Placement { flip: self.flip && rng.below(2) == 1, down, right }
-    }
-}
-
-/// Where an output image takes its pixels from.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Placement {
-    /// Mirrored left to right.
-    pub flip: bool,
-    /// Row of the source that becomes row 0; rows outside are zero pixels.
-    pub down: isize,
-    /// Column of the source that becomes column 0, before mirroring.
-    pub right: isize,
-}
-
-/// Pixel value (0..=255) → input value, per channel.
-#[derive(Clone, Debug)]
-pub(super) struct PixelTable(Vec<[f32; 256]>);
-
-impl PixelTable {
-    /// (v / 255 − mean) / std for each channel.
-    pub(super) fn new(mean: &[f32], std: &[f32]) -> Self {
-        let channel = |(m, s): (&f32, &f32)| std::array::from_fn(|v| (v as f32 / 255.0 - m) / s);
-        Self(mean.iter().zip(std).map(channel).collect())
-    }
-
-    /// Writes one image of `height` × `width` per channel plane. Pixels from outside the source are black before
-    /// normalisation, as when an image is padded before it becomes a tensor.
-    pub(super) fn write(
-        &self,
-        source: &[u8],
-        height: usize,
-        width: usize,
-        placement: Placement,
-        output: &mut [f32],
-    ) {
-        let planes = source.chunks_exact(height * width).zip(output.chunks_exact_mut(height * width));
-        for ((from, to), table) in planes.zip(&self.0) {
-            for (row, to) in to.chunks_exact_mut(width).enumerate() {
-                let source_row = row.checked_add_signed(placement.down).filter(|r| *r < height);
-                let from = source_row.map(|r| &from[r * width..(r + 1) * width]);
-                for (column, value) in to.iter_mut().enumerate() {
-                    let column = if placement.flip { width - 1 - column } else { column };
-                    let pixel = from.and_then(|from| {
-                        column.checked_add_signed(placement.right).and_then(|c| from.get(c))
-                    });
-                    *value = table[usize::from(pixel.copied().unwrap_or(0))];
-                }
-            }
-        }
     }
 }
 
@@ -175,6 +128,24 @@ impl ImageSet {
     }
 }
 
+impl ImageSet {
+    /// Where each image is laid: drawn one after the other, so that the number of threads changes nothing.
+    fn placements(&self, count: usize, augment: Option<&mut Rng>) -> Vec<Placement> {
+        match augment {
+            Some(rng) => (0..count).map(|_| self.augmentation.draw(rng)).collect(),
+            None => vec![Placement::default(); count],
+        }
+    }
+
+    fn fill_targets(&self, records: &Records, indices: &[usize], targets: &mut [u32]) {
+        let per_image = self.targets_per_sample().max(1);
+        for (targets, &index) in targets.chunks_exact_mut(per_image).zip(indices) {
+            let labels = &records.labels[index * per_image..][..per_image];
+            targets.iter_mut().zip(labels).for_each(|(target, &label)| *target = u32::from(label));
+        }
+    }
+}
+
 impl Dataset for ImageSet {
     fn name(&self) -> &str {
         &self.name
@@ -209,21 +180,29 @@ impl Dataset for ImageSet {
         let [channels, height, width] = self.shape;
         let size = channels * height * width;
         let records = &self.splits[split as usize];
-        // Drawn one after the other, so that the number of threads changes nothing.
-        let placements: Vec<Placement> = match augment {
-            Some(rng) => indices.iter().map(|_| self.augmentation.draw(rng)).collect(),
-            None => vec![Placement::default(); indices.len()],
-        };
+        let placements = self.placements(indices.len(), augment);
         inputs.par_chunks_exact_mut(size).zip(indices).zip(placements).with_min_len(16).for_each(
             |((output, &index), placement)| {
                 self.table.write(&records.pixels[index * size..][..size], height, width, placement, output);
             },
         );
-        let per_image = self.targets_per_sample().max(1);
-        for (targets, &index) in targets.chunks_exact_mut(per_image).zip(indices) {
-            let labels = &records.labels[index * per_image..][..per_image];
-            targets.iter_mut().zip(labels).for_each(|(target, &label)| *target = u32::from(label));
-        }
+        self.fill_targets(records, indices, targets);
         Ok(())
+    }
+    fn placed(
+        &self,
+        split: Split,
+        indices: &[usize],
+        augment: Option<&mut Rng>,
+        targets: &mut [u32],
+    ) -> Result<Option<PlacedImages>> {
+        check_samples(self, split, indices, targets)?;
+        let size: usize = self.shape.iter().product();
+        let records = &self.splits[split as usize];
+        let mut pixels = Vec::with_capacity(indices.len() * size);
+        indices.iter().for_each(|index| pixels.extend_from_slice(&records.pixels[index * size..][..size]));
+        let placements = self.placements(indices.len(), augment);
+        self.fill_targets(records, indices, targets);
+        Ok(Some(PlacedImages::new(self.shape, pixels, &placements, &self.table)))
     }
 }

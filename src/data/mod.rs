@@ -34,6 +34,8 @@ mod photo;
 mod pickle;
 mod pickle_machine;
 mod pickle_value;
+mod placed_images;
+mod placement;
 #[doc(hidden)]
 pub mod readers;
 mod registry;
@@ -53,6 +55,7 @@ mod wav;
 pub use cifar::Labels;
 use digest::Digest;
 pub use mfcc::MfccSettings;
+pub use placed_images::PlacedImages;
 pub use registry::{Families, Family, builtin, open};
 pub use sound::AudioSettings;
 pub use spec::{Augmentation, AugmentationSettings, DatasetSpec, Normalization, Samples};
@@ -111,6 +114,20 @@ pub trait Dataset: Send + Sync {
         inputs: &mut [f32],
         targets: &mut [u32],
     ) -> Result<()>;
+    /// The same samples, as bytes of which a device makes the inputs that [`fill`](Self::fill) writes; draws what it draws
+    /// and writes the same targets. `None`, with nothing drawn or written, for sets that have no such bytes.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    fn placed(
+        &self,
+        _split: Split,
+        _indices: &[usize],
+        _augment: Option<&mut Rng>,
+        _targets: &mut [u32],
+    ) -> Result<Option<PlacedImages>> {
+        Ok(None)
+    }
 }
 
 /// A whole file; the error names it.
@@ -177,13 +194,20 @@ fn check_request(
     targets: &[u32],
 ) -> Result<()> {
     let size: usize = dataset.input_shape().iter().product();
-    if inputs.len() != indices.len() * size || targets.len() != indices.len() * dataset.targets_per_sample() {
+    if inputs.len() != indices.len() * size {
+        let (samples, values) = (indices.len(), inputs.len());
         return Err(Error::Internal(format!(
-            "{} samples of {size} values asked for into {} values and {} targets",
-            indices.len(),
-            inputs.len(),
-            targets.len()
+            "{samples} samples of {size} values asked for into {values} values"
         )));
+    }
+    check_samples(dataset, split, indices, targets)
+}
+
+/// Checks that a split has these samples and that `targets` has room for theirs.
+fn check_samples(dataset: &dyn Dataset, split: Split, indices: &[usize], targets: &[u32]) -> Result<()> {
+    if targets.len() != indices.len() * dataset.targets_per_sample() {
+        let (samples, targets) = (indices.len(), targets.len());
+        return Err(Error::Internal(format!("{samples} samples asked for into {targets} targets")));
     }
     match indices.iter().find(|index| **index >= dataset.len(split)) {
         Some(index) => {

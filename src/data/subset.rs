@@ -1,6 +1,6 @@
 //! A smaller data set made of every n-th sample of another, for short runs.
 
-use super::{Dataset, Samples, Split, Task, digest};
+use super::{Dataset, PlacedImages, Samples, Split, Task, digest};
 use crate::Result;
 use crate::rng::Rng;
 use std::sync::Arc;
@@ -23,6 +23,12 @@ impl Subset {
         ];
         let digest = digest::settings(inner.digest(), &lengths);
         Self { inner, lengths, digest }
+    }
+
+    /// Samples of the whole set.
+    fn spread(&self, split: Split, indices: &[usize]) -> Vec<usize> {
+        let (kept, all) = (self.lengths[split as usize].max(1), self.inner.len(split));
+        indices.iter().map(|i| i * all / kept).collect()
     }
 }
 
@@ -56,8 +62,15 @@ impl Dataset for Subset {
         inputs: &mut [f32],
         targets: &mut [u32],
     ) -> Result<()> {
-        let (kept, all) = (self.len(split).max(1), self.inner.len(split));
-        let spread: Vec<usize> = indices.iter().map(|i| i * all / kept).collect();
-        self.inner.fill(split, &spread, augment, inputs, targets)
+        self.inner.fill(split, &self.spread(split, indices), augment, inputs, targets)
+    }
+    fn placed(
+        &self,
+        split: Split,
+        indices: &[usize],
+        augment: Option<&mut Rng>,
+        targets: &mut [u32],
+    ) -> Result<Option<PlacedImages>> {
+        self.inner.placed(split, &self.spread(split, indices), augment, targets)
     }
 }

@@ -8,6 +8,7 @@ pub mod gradient;
 pub mod init;
 pub mod kernels;
 pub mod layer;
+pub mod memory;
 pub mod network;
 pub mod ops;
 pub mod parameters;

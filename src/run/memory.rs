@@ -1,37 +1,16 @@
-//! How much memory of a GPU a training run takes, and how many fit side by side: an estimate, since nothing tells before.
+//! How many runs fit side by side into a GPU's memory: an estimate ([`crate::nn::memory`]), since nothing tells before.
 
 use super::Context;
 use crate::Result;
-use crate::nn::{Backend, Network, Operation};
+use crate::nn::{Backend, memory::of_training};
 use crate::spec::RunSpec;
 use candle_core::{Device, DeviceLocation};
 use std::process::Command;
 
 /// What a process takes before it computes anything: the driver's context, libraries, candle's kernels.
 const CONTEXT: u64 = 600 << 20;
-/// Tensors of a parameter's size that a quantized training keeps: weights, latent weights, gradient, two moments,
-/// relevance, thresholds, positions, and as much again in passing.
-const COPIES: u64 = 12;
 /// Share of the free memory that is given to runs.
 const USED: f64 = 0.9;
-
-/// Bytes of one training of this network with batches of `batch` samples: what the backward pass needs, a gradient of
-/// each value in passing, the largest unfolded convolution twice, and `COPIES` of the parameters.
-pub fn of_training(network: &Network, batch: usize) -> u64 {
-    let size = |shape: &[usize]| shape.iter().product::<usize>() as u64;
-    let layers = network.layers();
-    let outputs = (0..layers.len()).map(|index| size(network.output_shape(index)));
-    let kept = size(&network.input_shape) + outputs.sum::<u64>();
-    let unfolded = layers.iter().enumerate().map(|(index, layer)| match layer.operation {
-        Operation::Conv2d { in_channels, out_channels, kernel, groups, .. } => {
-            let pixels = size(network.output_shape(index)) / (out_channels as u64).max(1);
-            pixels * (in_channels / groups.max(1) * kernel[0] * kernel[1]) as u64
-        }
-        _ => 0,
-    });
-    let parameters: u64 = network.parameter_shapes().iter().map(|parameter| size(&parameter.shape)).sum();
-    4 * (batch as u64 * (2 * kept + 2 * unfolded.max().unwrap_or(0)) + COPIES * parameters)
-}
 
 /// Free memory of a GPU, bytes, as its driver tells it; `None` for the CPU and where nobody tells.
 pub fn free(device: &Device) -> Option<u64> {
@@ -74,19 +53,10 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model;
 
-    /// The estimate is above what the backward pass needs at least (`make bench-reference` prints 350 MB for VGG-16 and 115
-    /// for ResNet-20), grows with the batch, and decides how many runs go side by side: always one.
+    /// The estimate decides how many runs go side by side: always one.
     #[test]
-    fn estimates() {
-        let of = |name: &str, batch: usize| {
-            of_training(&model::build(name, &[3, 32, 32], 10, &model::Options::new()).unwrap(), batch)
-        };
-        let (vgg, resnet) = (of("vgg16", 64), of("resnet20", 64));
-        assert!((400 << 20..4_u64 << 30).contains(&vgg), "{vgg}");
-        assert!((120 << 20..2_u64 << 30).contains(&resnet), "{resnet}");
-        assert!(of("vgg16", 128) > vgg);
+    fn one_run_always_fits() {
         assert_eq!(side_by_side(80 << 30, 4 << 30), 17);
         assert_eq!((side_by_side(1 << 30, 4 << 30), side_by_side(0, 1)), (1, 1));
         assert_eq!(free(&Device::Cpu), None);

@@ -4,9 +4,10 @@
 mod program;
 mod raw;
 
+use super::baseline_spec::BaselineSpec;
 use super::figure_style::FigureStyle;
 use super::registry::Registry;
-use super::run_spec::{BaselineSpec, CALIBRATION_SAMPLES, ModelSpec};
+use super::run_spec::{CALIBRATION_SAMPLES, ModelSpec};
 use crate::data::DatasetSpec;
 use crate::error::{did_you_mean_or_all, number};
 use crate::io::yaml::{Document, Expecting, Place, Spanned};

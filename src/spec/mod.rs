@@ -22,6 +22,7 @@
 //! # Ok::<(), ecqx::Error>(())
 //! ```
 
+mod baseline_spec;
 pub mod experiment;
 pub mod figure_style;
 pub mod grid;
@@ -31,8 +32,9 @@ mod placeholder;
 pub mod registry;
 pub mod run_spec;
 
+pub use baseline_spec::BaselineSpec;
 pub use experiment::Experiment;
 pub use figure_style::{FigureStyle, FigureWidth};
 pub use identity::canonical;
 pub use registry::Registry;
-pub use run_spec::{BaselineRun, BaselineSpec, ModelSpec, QuantizerSpec, RunSpec};
+pub use run_spec::{BaselineRun, ModelSpec, QuantizerSpec, RunSpec};

@@ -1,5 +1,6 @@
 //! One grid point, fully resolved, and its identity.
 
+use super::baseline_spec::BaselineSpec;
 use super::identity::{canonical, identity};
 use super::label;
 use super::placeholder;
@@ -80,30 +81,6 @@ pub struct ModelSpec {
     pub options: Map<String, Value>,
 }
 
-/// Where full-precision weights come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum BaselineSpec {
-    /// A checkpoint below the data folder, or beside the experiment's file.
-    Checkpoint(String),
-    /// Trained here, once for all runs that share data set, model, recipe and seed.
-    Train {
-        /// Recipe.
-        recipe: TrainingSpec,
-        /// Seed of initialisation, shuffling, augmentation and dropout.
-        seed: u64,
-    },
-    /// Trained on from a checkpoint, once for all runs that share data set, model, checkpoint, recipe and seed.
-    FineTune {
-        /// The checkpoint, as for [`Checkpoint`](Self::Checkpoint).
-        checkpoint: String,
-        /// Recipe.
-        recipe: TrainingSpec,
-        /// Seed of shuffling, augmentation and dropout, and of a last layer that begins anew.
-        seed: u64,
-    },
-}
-
 /// A method with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,22 +125,14 @@ pub struct BaselineRun {
 impl BaselineRun {
     /// A run that needs this baseline; its quantizer stands for any.
     pub(crate) fn as_run(&self) -> RunSpec {
-        RunSpec {
-            dataset: self.dataset.clone(),
-            model: self.model.clone(),
-            baseline: self.baseline.clone(),
-            quantizer: QuantizerSpec {
-                method: "uniform".into(),
-                bits: Some(8),
-                parameters: Map::new(),
-                relevance: None,
-            },
-            training: None,
-            seed: 0,
-            calibration_samples: None,
-            revisions: None,
-            label: String::new(),
-        }
+        let quantizer = QuantizerSpec {
+            method: "uniform".into(),
+            bits: Some(8),
+            parameters: Map::new(),
+            relevance: None,
+        };
+        let (dataset, model, baseline) = (self.dataset.clone(), self.model.clone(), self.baseline.clone());
+        RunSpec::new(dataset, model, baseline, quantizer, None, 0, None)
     }
 }
 
@@ -179,44 +148,6 @@ impl ModelSpec {
             resolved.description = Some(canonical(&parsed));
         }
         Ok(resolved)
-    }
-}
-
-impl BaselineSpec {
-    fn resolved(&self) -> Self {
-        match self {
-            Self::Checkpoint(path) => Self::Checkpoint(path.clone()),
-            Self::Train { recipe, seed } => Self::Train { recipe: recipe.resolved(0.0), seed: *seed },
-            Self::FineTune { checkpoint, recipe, seed } => {
-                Self::FineTune { checkpoint: checkpoint.clone(), recipe: recipe.resolved(0.0), seed: *seed }
-            }
-        }
-    }
-
-    /// The recipe of weights that are trained here.
-    pub fn recipe(&self) -> Option<&TrainingSpec> {
-        match self {
-            Self::Checkpoint(_) => None,
-            Self::Train { recipe, .. } | Self::FineTune { recipe, .. } => Some(recipe),
-        }
-    }
-
-    /// The checkpoint that the weights are, or begin from.
-    pub fn checkpoint(&self) -> Option<&str> {
-        match self {
-            Self::Train { .. } => None,
-            Self::Checkpoint(checkpoint) | Self::FineTune { checkpoint, .. } => Some(checkpoint),
-        }
-    }
-
-    /// The same with another seed of the training.
-    #[must_use]
-    pub fn with_seed(&self, seed: u64) -> Self {
-        let mut other = self.clone();
-        if let Self::Train { seed: own, .. } | Self::FineTune { seed: own, .. } = &mut other {
-            *own = seed;
-        }
-        other
     }
 }
 

@@ -1,6 +1,7 @@
 //! Batches: shuffled, augmented and decoded in a background thread while the previous one is being learned from.
 
 use crate::data::{Dataset, Split};
+use crate::nn::backend::Backend;
 use crate::nn::ops::Targets;
 use crate::nn::transfer;
 use crate::rng::{Rng, RngState};
@@ -53,12 +54,17 @@ fn fill(
     dataset: &dyn Dataset,
     split: Split,
     indices: &[usize],
-    augment: Option<&mut Rng>,
+    mut augment: Option<&mut Rng>,
     device: &Device,
 ) -> Result<Batch> {
     let size: usize = dataset.input_shape().iter().product();
-    let targets = indices.len() * dataset.targets_per_sample();
-    let (mut inputs, mut targets) = (vec![0.0; indices.len() * size], vec![0; targets]);
+    let mut targets = vec![0; indices.len() * dataset.targets_per_sample()];
+    if Backend::on(device) == Backend::Composed
+        && let Some(images) = dataset.placed(split, indices, augment.as_deref_mut(), &mut targets)?
+    {
+        return Ok(Batch { inputs: images.on_device(device)?, targets });
+    }
+    let mut inputs = vec![0.0; indices.len() * size];
     dataset.fill(split, indices, augment, &mut inputs, &mut targets)?;
     let mut shape = vec![indices.len()];
     shape.extend(dataset.input_shape());
@@ -124,12 +130,15 @@ pub fn training_epoch(
         .build()
         .map_err(|error| Error::Internal(format!("threads for batches: {error}")))?;
     let (sender, receiver) = sync_channel::<Result<(Batch, RngState)>>(AHEAD);
+    // Of this thread: that of the batches has no choice of its own.
+    let backend = Backend::on(device);
     std::thread::scope(|scope| {
         let order = &order;
         scope.spawn(move || {
             for indices in slices(order, epoch.batch_size).take(epoch.steps).skip(epoch.done) {
-                let batch =
-                    pool.install(|| fill(dataset, Split::Train, indices, Some(&mut augmentation), device));
+                let batch = pool.install(|| {
+                    backend.run(|| fill(dataset, Split::Train, indices, Some(&mut augmentation), device))
+                });
                 let failed = batch.is_err();
                 // The loop hung up: it has failed and needs no more.
                 if sender.send(batch.map(|batch| (batch, augmentation.state()))).is_err() || failed {
@@ -172,6 +181,14 @@ mod tests {
         })
         .unwrap();
         seen
+    }
+
+    /// A device that makes its own inputs of bytes gets the same batches to the last bit, and leaves the augmentation's
+    /// randomness where the host leaves it.
+    #[test]
+    fn batches_of_both_backends_are_equal() {
+        let native = Backend::Native.run(|| batches(1, 7, 1));
+        assert_eq!(native, Backend::Composed.run(|| batches(1, 7, 1)));
     }
 
     /// Only a last batch of one is merged, and only where there is another; every sample stays in one batch.

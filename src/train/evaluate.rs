@@ -5,12 +5,21 @@ use super::batches;
 use super::observer::Observer;
 use crate::data::{Dataset, Split, Task};
 use crate::nn::ops::{IGNORED, PRESENT, targets};
-use crate::nn::{Network, Parameters, transfer};
+use crate::nn::{Backend, Network, Parameters, memory, transfer};
 use crate::record::{Metrics, Score};
 use crate::{Error, Result};
+use candle_core::Device;
 
-/// Samples per forward pass: large enough for the matrix products, small enough for the caches.
+/// Samples per forward pass on the CPU: large enough for the matrix products, small enough for the caches.
 pub const BATCH: usize = 256;
+
+/// Samples per forward pass: on a GPU as many as its memory takes.
+fn batch_size(network: &Network, device: &Device) -> usize {
+    match Backend::on(device) {
+        Backend::Native => BATCH,
+        Backend::Composed => memory::evaluation_batch(network),
+    }
+}
 
 /// The task's metrics (top-1 and top-5 accuracy, or mean average precision; percent) and the mean loss (nats) in
 /// evaluation mode, samples in file order. A sample with any logit that is not finite counts as wrong (where samples have
@@ -32,8 +41,9 @@ pub fn evaluate(
     let (mut sums, mut labels) = (Sums::default(), Labels::default());
     let task = dataset.task();
     let indices: Vec<usize> = (0..n).collect();
-    let steps = n.div_ceil(BATCH);
-    for (step, indices) in indices.chunks(BATCH).enumerate() {
+    let batch_size = batch_size(network, parameters.device());
+    let steps = n.div_ceil(batch_size);
+    for (step, indices) in indices.chunks(batch_size).enumerate() {
         let batch = batches::read(dataset, split, indices, parameters.device())?;
         let rows = transfer::rows::<f32>(&network.infer(parameters, &batch.inputs)?)?;
         if task == Task::MultiLabel {
@@ -56,7 +66,7 @@ pub fn evaluate(
             })?;
             sums.add(row, target, truth);
         }
-        observer.step(0, 0, step + 1, steps, sums.loss / ((step + 1) * BATCH) as f64);
+        observer.step(0, 0, step + 1, steps, sums.loss / ((step + 1) * batch_size) as f64);
     }
     if task == Task::MultiLabel {
         return Ok(labels.metrics(network.classes, n));
