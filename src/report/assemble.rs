@@ -10,8 +10,8 @@ use super::records::finished;
 use super::statistics::{Comparison, compare};
 use super::tables::{
     self, Table, WorkingPoint, at_equal_table, comparison, epochs, hypervolume_table, layers, main_table,
-    nothing_compared, operating_points, origins, pareto, provenance, raw, timings, working_points,
-    working_points_table,
+    nothing_compared, operating_points, origins, pareto, provenance, raw, timings, variants_table,
+    working_points, working_points_table,
 };
 use crate::Result;
 use crate::insight::Insight;
@@ -137,7 +137,7 @@ struct Made<'a> {
 /// Every table, in report order.
 fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
     let (records, points, methods) = (from.records, made.points, from.methods);
-    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 15] = [
+    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 16] = [
         &|| operating_points(points, methods, from.choose_on, from.rule).map(Some),
         &|| comparison(made.compared, methods, from.choose_on, made.nothing).map(Some),
         &|| main_table(points, from.choose_on).map(Some),
@@ -145,6 +145,7 @@ fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
         &|| Ok(from.checks.clone()),
         &|| hypervolume_table(points, methods, from.choose_on).map(Some),
         &|| at_equal_table(points, methods, from.choose_on).map(Some),
+        &|| variants_table(points, methods),
         &|| pareto(points).map(Some),
         &|| working_points_table(points).map(Some),
         &|| origins(records).map(Some),

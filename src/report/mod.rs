@@ -29,6 +29,7 @@ pub mod records;
 pub mod settings;
 pub mod statistics;
 pub mod tables;
+mod variants;
 
 pub use choice::ChooseOn;
 pub use methods::Methods;

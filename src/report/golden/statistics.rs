@@ -5,7 +5,7 @@ use crate::record::{Metric, Metrics, Outcome, RunRecord, Score};
 use crate::report::choice::ChooseOn;
 use crate::report::export::Exporter as _;
 use crate::report::statistics::{Comparison, at_equal, compare, hypervolumes};
-use crate::report::tables::{comparison, nothing_compared, raw};
+use crate::report::tables::{comparison, nothing_compared, raw, variants_table};
 use serde_json::{Value, json};
 
 /// What the command line chooses by default.
@@ -227,4 +227,42 @@ fn fronts_are_chosen_on_validation() {
     let expected = 89.0 + (1e6f64 / 15.0 / 50_000.0).ln() / 2f64.ln();
     assert!((at(ChooseOn::Validation) - expected).abs() < 1e-9);
     assert!(at(ChooseOn::Test) > 94.0);
+}
+
+/// Each value is compared with the first that differs in nothing else: at the same strength, over the seeds that both have.
+#[test]
+fn variants_differ_in_one_setting() {
+    let mut records = Vec::new();
+    for (lambda, p, score) in [(0.1, 0.1, 80.0), (0.1, 0.2, 81.0), (0.2, 0.1, 70.0), (0.2, 0.2, 70.5)] {
+        for seed in [1, 2, 3] {
+            let bytes = if p > 0.15 { 2_000 } else { 1_000 };
+            let mut record = record("ecqx", 4, lambda, seed, score + seed as f64 / 10.0, bytes);
+            record.id = format!("{lambda}-{p}-{seed}");
+            record.label = format!("Λ={lambda} p={p}");
+            record.parameters.insert("p".into(), json!(p));
+            record.spec["quantizer"]["parameters"]["p"] = json!(p);
+            records.push(record);
+        }
+    }
+    records.retain(|record| record.id != "0.2-0.2-3");
+    let points = points(&records);
+    assert!(variants_table(&points[..1], &methods()).unwrap().is_none());
+    let frame = variants_table(&points, &methods()).unwrap().unwrap().frame;
+    let texts = |name: &str| -> Vec<String> {
+        frame.column(name).unwrap().str().unwrap().iter().flatten().map(str::to_owned).collect()
+    };
+    assert_eq!(texts("label"), ["Λ=0.1 p=0.2", "Λ=0.2 p=0.2"]);
+    assert_eq!((texts("parameter"), texts("value")), (vec!["p".to_owned(); 2], vec!["0.2".to_owned(); 2]));
+    assert_eq!(texts("against"), ["0.1", "0.1"]);
+    let numbers =
+        |name: &str| -> Vec<f64> { frame.column(name).unwrap().f64().unwrap().iter().flatten().collect() };
+    let near = |name: &str, expected: [f64; 2]| {
+        let found = numbers(name);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{name}: {found:?}");
+    };
+    near("difference_points", [1.0, 0.5]);
+    near("size_ratio", [2.0, 2.0]);
+    near("low_points", [1.0, 0.5]);
+    let seeds: Vec<u64> = frame.column("seeds").unwrap().u64().unwrap().iter().flatten().collect();
+    assert_eq!(seeds, [3, 2]);
 }

@@ -10,6 +10,7 @@ pub(crate) mod operating_points;
 mod published;
 mod raw;
 mod timings;
+mod variants;
 mod working_points;
 
 pub use comparison::{comparison, nothing_compared};
@@ -22,6 +23,7 @@ pub use published::published;
 pub use raw::{from_raw, raw};
 pub(crate) use timings::seconds_per_epoch;
 pub use timings::{origins, provenance, timings};
+pub use variants::variants_table;
 pub use working_points::{SeedResult, WorkingPoint, working_points, working_points_table};
 
 use super::statistics::Interval;

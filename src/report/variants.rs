@@ -1,0 +1,92 @@
+//! In what the working points of one method differ: parameters, presets, and relevance with its options.
+
+use crate::quant::Profile;
+use crate::quant::method::PROFILE;
+use crate::relevance;
+use crate::report::methods::Methods;
+use crate::report::tables::WorkingPoint;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What separates two settings: a name for each parameter, relevance and its options included.
+pub(super) type Settings = BTreeMap<String, String>;
+
+/// The settings of a working point.
+pub(super) fn settings(point: &WorkingPoint, methods: &Methods) -> Settings {
+    let mut all = Settings::new();
+    let method = methods.get(&point.method);
+    let profile = method.map(|method| method.distinguishing(&point.parameters).0);
+    if let (Some(method), Some(profile)) = (method, profile)
+        && method.parameters.iter().any(|parameter| parameter.name == PROFILE.name)
+    {
+        all.insert(PROFILE.name.into(), plain(&serde_json::to_value(profile).unwrap_or_default()));
+    }
+    let presets = |of: &dyn Fn(Profile) -> Option<Map<String, Value>>| {
+        let both = [profile.unwrap_or_default(), other(profile.unwrap_or_default())].map(of);
+        both.map(Option::unwrap_or_default)
+    };
+    let own = presets(&|profile| {
+        let preset = Map::from_iter([(PROFILE.name.to_owned(), serde_json::to_value(profile).ok()?)]);
+        method?.resolve(&preset).ok()
+    });
+    add(&mut all, &point.parameters, &own);
+    match point.spec.pointer("/quantizer/relevance") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(measure)) => {
+            for (name, options) in measure {
+                all.insert("relevance".into(), name.clone());
+                let presets = presets(&|profile| {
+                    let entry = Value::from(name.as_str());
+                    let resolved =
+                        relevance::resolve(&methods.registry().measures, Some(&entry), profile).ok()?;
+                    resolved.get(name)?.as_object().cloned()
+                });
+                add(&mut all, options.as_object().unwrap_or(&Map::new()), &presets);
+            }
+        }
+        Some(other) => {
+            all.insert("relevance".into(), plain(other));
+        }
+    }
+    all
+}
+
+fn other(profile: Profile) -> Profile {
+    match profile {
+        Profile::Default => Profile::Reference,
+        Profile::Reference => Profile::Default,
+    }
+}
+
+/// Adds `values`, but not what follows from the preset: where the point's own preset and the other one differ, and the
+/// value is the own one's. So a point under the other preset differs in one setting.
+fn add(all: &mut Settings, values: &Map<String, Value>, [own, other]: &[Map<String, Value>; 2]) {
+    for (key, value) in values {
+        let follows = own.get(key) == Some(value) && own.get(key) != other.get(key);
+        if !follows {
+            all.insert(key.clone(), plain(value));
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The one setting in which two points differ. Options of a relevance measure belong to it.
+pub(super) fn difference<'a>(a: &'a Settings, b: &'a Settings) -> Option<&'a String> {
+    let measure_differs = a.get("relevance") != b.get("relevance");
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let mut differing = keys
+        .into_iter()
+        .filter(|key| a.get(*key) != b.get(*key))
+        .filter(|key| !measure_differs || (a.contains_key(*key) && b.contains_key(*key)));
+    let key = differing.next()?;
+    differing.next().is_none().then_some(key)
+}
+
+/// What `point` has for `key`, in words; what follows from a preset has its value among the parameters.
+pub(super) fn value(point: &WorkingPoint, settings: &Settings, key: &str) -> String {
+    let following = || point.parameters.get(key).map(plain);
+    settings.get(key).cloned().or_else(following).unwrap_or_else(|| "default".into())
+}
