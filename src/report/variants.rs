@@ -2,6 +2,7 @@
 
 use crate::quant::Profile;
 use crate::quant::method::PROFILE;
+use crate::registry::Choice;
 use crate::relevance;
 use crate::report::methods::Methods;
 use crate::report::tables::WorkingPoint;
@@ -30,6 +31,14 @@ pub(super) fn settings(point: &WorkingPoint, methods: &Methods) -> Settings {
         method?.resolve(&preset).ok()
     });
     add(&mut all, &point.parameters, &own);
+    // What resolved settings leave out, so that earlier results keep their ids, is a setting all the same.
+    for parameter in method.into_iter().flat_map(|method| method.parameters) {
+        if let Some(original) = parameter.original.and_then(Choice::value)
+            && !point.parameters.contains_key(parameter.name)
+        {
+            all.insert(parameter.name.into(), plain(&original));
+        }
+    }
     match point.spec.pointer("/quantizer/relevance") {
         None | Some(Value::Null) => {}
         Some(Value::Object(measure)) => {

@@ -266,3 +266,28 @@ fn variants_differ_in_one_setting() {
     let seeds: Vec<u64> = frame.column("seeds").unwrap().u64().unwrap().iter().flatten().collect();
     assert_eq!(seeds, [3, 2]);
 }
+
+/// A parameter that resolved settings leave out at its default is a setting, and a criterion that brings a relevance
+/// measure with it is one change, not two.
+#[test]
+fn left_out_defaults_are_settings() {
+    let of = |criterion: Option<&str>, seed: u64, score: f64| {
+        let mut record = record("magnitude", 4, 0.1, seed, score, 1_000);
+        let mut parameters = json!({"sparsity": 0.8});
+        if let Some(criterion) = criterion {
+            parameters["criterion"] = json!(criterion);
+            record.spec["quantizer"]["relevance"] = json!({criterion: {"start": "logit"}});
+        }
+        record.id = format!("{criterion:?}-{seed}");
+        record.spec["quantizer"]["parameters"] = parameters.clone();
+        record.parameters = parameters.as_object().unwrap().clone();
+        record
+    };
+    let records: Vec<RunRecord> =
+        [1, 2].into_iter().flat_map(|seed| [of(None, seed, 80.0), of(Some("lrp"), seed, 70.0)]).collect();
+    let frame = variants_table(&points(&records), &methods()).unwrap().unwrap().frame;
+    let row: Vec<String> = ["parameter", "value", "against"]
+        .map(|name| frame.column(name).unwrap().str().unwrap().get(0).unwrap().to_owned())
+        .into();
+    assert_eq!((row, frame.height()), (vec!["criterion".into(), "lrp".into(), "magnitude".to_owned()], 1));
+}
