@@ -126,9 +126,7 @@ impl ImageSet {
             notes,
         })
     }
-}
 
-impl ImageSet {
     /// Where each image is laid: drawn one after the other, so that the number of threads changes nothing.
     fn placements(&self, count: usize, augment: Option<&mut Rng>) -> Vec<Placement> {
         match augment {

@@ -7,7 +7,7 @@ use crate::relevance;
 use crate::report::methods::Methods;
 use crate::report::tables::WorkingPoint;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What separates two settings: a name for each parameter, relevance and its options included.
 pub(super) type Settings = BTreeMap<String, String>;
@@ -85,9 +85,10 @@ fn plain(value: &Value) -> String {
 /// The one setting in which two points differ. Options of a relevance measure belong to it.
 pub(super) fn difference<'a>(a: &'a Settings, b: &'a Settings) -> Option<&'a String> {
     let measure_differs = a.get("relevance") != b.get("relevance");
-    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    let mut differing = keys
-        .into_iter()
+    // Asked of every pair of points: no set is built.
+    let mut differing = a
+        .keys()
+        .chain(b.keys().filter(|key| !a.contains_key(*key)))
         .filter(|key| a.get(*key) != b.get(*key))
         .filter(|key| !measure_differs || (a.contains_key(*key) && b.contains_key(*key)));
     let key = differing.next()?;
