@@ -35,7 +35,7 @@ pub struct Args {
     store: PathBuf,
     /// Report on the records in these files (records.parquet of a report or of `ecqx store export`; raw.parquet for the
     /// tables alone) instead of a store's
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "store")]
+    #[arg(long, alias = "records", value_name = "FILE", num_args = 1.., conflicts_with = "store")]
     raw: Vec<PathBuf>,
     /// Folder to write to
     #[arg(long, default_value = "reports")]

@@ -6,6 +6,7 @@ use crate::quant::{Method, Role};
 use crate::record::RunRecord;
 use crate::spec::Registry;
 use crate::{Error, Result};
+use indexmap::IndexMap;
 use std::collections::BTreeSet;
 
 /// The method name of records of a full-precision model.
@@ -78,6 +79,11 @@ impl Methods {
     /// The name in figures and sentences; of an unknown method its own.
     pub fn display<'a>(&self, method: &'a str) -> &'a str {
         self.get(method).map_or(method, |method| method.display)
+    }
+
+    /// The names in figures and sentences of all registered methods.
+    pub fn names(&self) -> IndexMap<String, &'static str> {
+        self.registry.quantizers.iter().map(|method| (method.name.to_owned(), method.display)).collect()
     }
 
     /// Place in a report: full precision first, then the method that the others are compared with, then the proposed one,

@@ -197,7 +197,8 @@ fn compile(options: &str, tables: &str) -> Option<String> {
     Some(log)
 }
 
-/// LaTeX of every table compiles, where there is a LaTeX.
+/// LaTeX of every table compiles, where there is a LaTeX; those that compare methods name them as papers do, set intervals
+/// in brackets and fit a page's width, also of the committed results.
 #[test]
 fn latex_compiles() {
     let records = records(3);
@@ -214,6 +215,33 @@ fn latex_compiles() {
     let body: String = tables.iter().map(|table| text(Latex.export(table).unwrap())).collect();
     assert!(body.is_ascii(), "a character that LaTeX may not know: {body}");
     compile("", &body);
+    let comparison = text(Latex.export(&tables[1]).unwrap());
+    assert!(
+        comparison.contains(r"at equal accuracy: cifar10, resnet20}")
+            && comparison.contains(r"4 & ECQ & 3 & 0.60 & [0.10, 1.10] &"),
+        "{comparison}"
+    );
+    let mut body = String::new();
+    for folder in ["speech-commands-mlp-gsc", "cifar10-resnet20-post-training"] {
+        let real = archive::read(&committed(folder)).unwrap();
+        let (points, on) = (super::tables::working_points(&real, &methods()), ChooseOn::Validation);
+        let compared = compare(&points, &methods(), on);
+        for table in [
+            super::tables::comparison(&compared, &methods(), on, None),
+            super::tables::hypervolume_table(&points, &methods(), on),
+            super::tables::at_equal_table(&points, &methods(), on),
+        ] {
+            body += &text(Latex.export(&table.unwrap()).unwrap());
+        }
+    }
+    if let Some(log) = compile("", &body) {
+        assert!(!log.contains("Overfull") && !log.contains("Float too large"), "{log}");
+    }
+}
+
+/// Records that are kept in the repository.
+fn committed(folder: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(folder).join("records.parquet")
 }
 
 /// The table of a paper: full precision first, display names, a dash where nothing qualifies, settings below; both widths
@@ -247,10 +275,9 @@ fn paper_table_fits_its_column() {
     assert!(narrow.contains(r"ECQx: 4 bit:\allowbreak{} $\Lambda$=\allowbreak{}0.1."), "{narrow}");
     let markdown = text(Markdown.export(&table).unwrap());
     assert!(markdown.contains("| LSQ | 2 | – | – |"), "{markdown}");
-    let results = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     let mut body = String::new();
     for folder in ["speech-commands-mlp-gsc", "cifar10-resnet20", "speech-commands-ablations"] {
-        let real = archive::read(&results.join(folder).join("records.parquet")).unwrap();
+        let real = archive::read(&committed(folder)).unwrap();
         for format in [&Narrow as &dyn Exporter, &Wide] {
             body += &text(format.export(&of(&real)).unwrap());
         }

@@ -72,5 +72,5 @@ pub fn comparison(
         },
         str::to_owned,
     );
-    Ok(Table { note, ..table })
+    Ok(Table { note, names: methods.names(), ..table })
 }

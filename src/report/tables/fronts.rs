@@ -76,6 +76,7 @@ pub fn hypervolume_table(points: &[WorkingPoint], methods: &Methods, on: ChooseO
                more chances.",
             on.name()
         ),
+        names: methods.names(),
         compare_within: vec!["dataset", "model"],
         intervals: vec![("hypervolume", rows.iter().map(|r| r.interval).collect())],
         ..table
@@ -114,6 +115,7 @@ pub fn at_equal_table(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) 
                does not reach the accuracy.",
             on.name()
         ),
+        names: methods.names(),
         compare_within: vec!["dataset", "model", "at"],
         intervals,
         ..table

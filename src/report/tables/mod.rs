@@ -28,6 +28,7 @@ pub use working_points::{SeedResult, WorkingPoint, working_points, working_point
 
 use super::statistics::Interval;
 use crate::{Error, Result};
+use indexmap::IndexMap;
 use polars::prelude::{Column, DataFrame, IntoColumn as _, StringChunkedBuilder};
 
 /// A table with what a reader needs beside its cells.
@@ -46,6 +47,8 @@ pub struct Table {
     /// 95 % intervals of the means in some columns, row by row, in the unit of the cells: a value is the best only where its
     /// interval lies apart from every other, and in these columns alone.
     pub intervals: Vec<(&'static str, Vec<Option<Interval>>)>,
+    /// Methods by the names that papers print; the cells have the ones that experiments use.
+    pub names: IndexMap<String, &'static str>,
     /// Whether it is a function of the results alone; false for times and provenance.
     pub reproducible: bool,
     /// Whether a missing cell is a dash where people read it.
@@ -69,6 +72,7 @@ impl Table {
             frame,
             compare_within: Vec::new(),
             intervals: Vec::new(),
+            names: IndexMap::new(),
             reproducible: true,
             dash: false,
             for_readers: true,
