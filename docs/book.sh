@@ -8,7 +8,11 @@ rm -rf "$to"
 mkdir -p "$to"
 for file in docs/*.md docs/*.svg *.md results/*.md results/*/*.md results/*/*.png examples/*.rs CITATION.cff; do
   mkdir -p "$to/$(dirname "$file")"
-  cp "$file" "$to/$file"
+  case $file in
+    # mdbook makes a README the index.html of its folder, and does not follow links to it.
+    *.md) sed -e 's|](\([^):]*\)README\.md|](\1index.md|g' "$file" > "$to/$file" ;;
+    *) cp "$file" "$to/$file" ;;
+  esac
 done
 # mdbook wants the table of contents at the top.
 sed -e 's|](\([a-z-]*\.md\))|](docs/\1)|' -e 's|](README.md)|](docs/README.md)|' docs/SUMMARY.md > "$to/SUMMARY.md"
