@@ -188,7 +188,8 @@ fn hypervolume_by_hand() {
     assert_eq!(ecq.interval, None);
 }
 
-/// Interpolation between 50 kB and 100 kB in log size; nothing beyond a front's ends.
+/// Interpolation between 50 kB and 100 kB in log size; nothing beyond a front's ends, nor in the gap from 50 kB to the
+/// collapsed network of 10 kB.
 #[test]
 fn at_equal_size_and_accuracy() {
     let rows = at_equal(&points(&records(3)), &methods(), ON);
@@ -196,9 +197,37 @@ fn at_equal_size_and_accuracy() {
     let expected = 89.0 + (1e6f64 / 15.0 / 50_000.0).ln() / 2f64.ln();
     assert!((find("15 times smaller", "ecq").unwrap().value - expected).abs() < 1e-9);
     assert!((find("15 times smaller", "ecqx").unwrap().value - expected - 0.6).abs() < 1e-9);
-    assert!(find("8 times smaller", "ecq").is_none());
+    assert!((find("20 times smaller", "ecq").unwrap().value - 89.0).abs() < 1e-9);
+    for place in ["8 times smaller", "30 times smaller", "60 times smaller"] {
+        assert!(find(place, "ecq").is_none(), "{place}");
+    }
     let half = find("0.5 points lost", "ecq").unwrap();
     assert!(half.is_size && (half.value - 50_000.0 * 2f64.sqrt()).abs() < 1e-6);
+}
+
+/// A size that the seeds leave open by more than a factor of four has no interval.
+#[test]
+fn unbounded_sizes_have_no_interval() {
+    let interval = |spread: f64| {
+        let mut records = Vec::new();
+        for (seed, shift) in [(1, -1.0), (2, 0.0), (3, 1.0)] {
+            for (lambda, top1, file) in
+                [(0.0, 90.5, 100_000), (0.1, 88.5, 50_000), (0.2, 86.5, 25_000), (0.3, 84.5, 12_500)]
+            {
+                records.push(record("ecq", 4, lambda, seed, top1 + spread * shift, file));
+            }
+        }
+        let rows = at_equal(&points(&records), &methods(), ON);
+        rows.into_iter().find(|row| row.place == "2 points lost").unwrap().interval
+    };
+    // A shift of the accuracies by x moves the size by the factor 2^(x/2); 4.3 standard errors reach 2.48 x.
+    let (low, high) = interval(0.2).unwrap();
+    let factor = 2f64.powf(0.2 / 2.0 * 4.302_653 / 3f64.sqrt());
+    let middle = 25_000.0 * 2f64.powf(0.75);
+    assert!((low * factor / middle - 1.0).abs() < 1e-6 && (high / factor / middle - 1.0).abs() < 1e-6);
+    // Factors of 3.6 and 4.3.
+    assert!(interval(1.5).is_some());
+    assert_eq!(interval(1.7), None);
 }
 
 /// Which settings a curve runs through is decided on validation: one that is best on test alone is not on it, unless test

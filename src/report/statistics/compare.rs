@@ -43,8 +43,8 @@ pub struct Comparison {
     pub variants: (usize, usize),
 }
 
-/// Factor from the mean ratio to the ends of its interval beyond which the interval says nothing of sizes.
-const BOUND: f64 = 4.0;
+/// Factor from a mean size or ratio of sizes to the ends of its interval beyond which the interval says nothing of sizes.
+pub(super) const BOUND: f64 = 4.0;
 
 /// Seeds from which on a verdict says `is` in place of `suggest`.
 pub const ENOUGH_SEEDS: usize = 5;

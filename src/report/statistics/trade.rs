@@ -1,6 +1,7 @@
 //! Each method's trade-off as numbers: hypervolume, and what it reaches at equal size or equal accuracy, read on the front
 //! of seed means.
 
+use super::compare::BOUND;
 use super::curve::{Curve, rising, shared_seeds};
 use super::{DEPTH, Interval, Point, Summary, hypervolume, size_at};
 use crate::report::choice::{Choice, ChooseOn};
@@ -50,6 +51,9 @@ pub struct AtEqual {
 const RATIOS: [f64; 8] = [8.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 100.0];
 /// Points lost at which sizes are compared.
 const LOSSES: [f64; 4] = [0.0, 0.5, 1.0, 2.0];
+/// Neighbours on a front that are further apart in size than this leave a gap that nothing is read in: accuracy does not
+/// fall along a line from 4 bit to a collapsed 2 bit.
+const GAP: f64 = 2.0;
 
 /// All of one data set and model.
 struct Family {
@@ -125,7 +129,19 @@ pub fn hypervolumes(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) ->
     rows
 }
 
+/// Whether `size` lies between neighbours of `front` that are too far apart.
+fn in_a_gap(front: &[Point], size: f64) -> bool {
+    front.windows(2).any(|pair| match *pair {
+        // Rounding must not put a front's own point into the gap beside it.
+        [low, high] => {
+            low.size * (1.0 + 1e-9) < size && size < high.size * (1.0 - 1e-9) && high.size > GAP * low.size
+        }
+        _ => false,
+    })
+}
+
 /// Every method at each size and each accuracy that its front of seed means reaches; `on` chooses the settings on it.
+/// Nothing is read in gaps, and a size that the seeds do not bound within a factor of four has no interval.
 pub fn at_equal(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec<AtEqual> {
     let mut rows = Vec::new();
     for family in families(points, methods, on) {
@@ -141,7 +157,8 @@ pub fn at_equal(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec
         };
         for ratio in RATIOS {
             for ((_, method), curve) in &family.methods {
-                let values = curve.accuracies_at(family.full_precision / ratio);
+                let size = family.full_precision / ratio;
+                let values = curve.accuracies_at(size).filter(|_| !in_a_gap(&curve.means(), size));
                 if let Some(summary) = values.as_deref().and_then(Summary::of) {
                     let place = format!("{ratio} times smaller");
                     rows.push(row(method, place, false, summary.mean, summary.n, summary.interval()));
@@ -151,12 +168,14 @@ pub fn at_equal(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec
         for loss in LOSSES {
             for ((_, method), curve) in &family.methods {
                 let size = |points: &[Point]| size_at(&rising(points), family.baseline - loss);
-                let Some(value) = size(&curve.means()) else { continue };
+                let means = curve.means();
+                let Some(value) = size(&means).filter(|size| !in_a_gap(&means, *size)) else { continue };
                 let logs: Option<Vec<f64>> =
                     curve.seeds().iter().map(|seed| size(&curve.of_seed(*seed)).map(f64::ln)).collect();
                 // Seeds that do not reach the accuracy have no size: then there is no interval.
                 let interval = logs.and_then(|logs| around(value.ln(), &logs));
-                let interval = interval.map(|(low, high)| (low.exp(), high.exp()));
+                let bounded = interval.filter(|(_, high)| high - value.ln() <= BOUND.ln());
+                let interval = bounded.map(|(low, high)| (low.exp(), high.exp()));
                 let place = if loss == 1.0 { "1 point lost".into() } else { format!("{loss} points lost") };
                 rows.push(row(method, place, true, value, curve.seeds().len(), interval));
             }
