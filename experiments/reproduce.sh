@@ -56,6 +56,11 @@ if [ -z "$specs" ] || [ "$profile" = quick ]; then
   specs="$(ls "$here"/embedded/*.yaml) $specs"
 fi
 
+# What is known of long ones before any of their runs is done; `ecqx run` prints what the runs in the store say.
+for spec in $specs; do
+  sed -n "s|^# Time: |${spec##*/}: |p" "$spec"
+done
+
 # A failed run is a row of the report, not the end of the reproduction: the report is written either way.
 status=0
 # shellcheck disable=SC2086 # the list is meant to be split
