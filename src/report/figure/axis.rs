@@ -2,6 +2,15 @@
 
 use crate::report::column::short;
 
+/// Ticks of a logarithmic scale times a power of ten, from many to few.
+const LOGARITHMIC: [&[f64]; 5] = [
+    &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+    &[1.0, 2.0, 3.0, 5.0, 7.0],
+    &[1.0, 2.0, 5.0],
+    &[1.0, 3.0],
+    &[1.0],
+];
+
 /// Steps between linear ticks, times a power of ten.
 const FACTORS: [f64; 5] = [1.0, 2.0, 2.5, 5.0, 10.0];
 
@@ -87,7 +96,7 @@ impl Axis {
                 .filter(|value| (self.low..=self.high).contains(value))
                 .collect()
         };
-        for factors in [&[1.0, 2.0, 3.0, 5.0, 7.0][..], &[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]] {
+        for factors in LOGARITHMIC {
             let ticks = within(factors);
             if ticks.len() <= count.max(2) {
                 // A range within one step has too few round values: take its linear ones.
@@ -111,6 +120,8 @@ mod tests {
         assert_eq!(texts(linear, 4), ["0", "0.2", "0.4", "0.6"]);
         let logarithmic = Axis { low: 18.0, high: 260.0, logarithmic: true };
         assert_eq!(texts(logarithmic, 5), ["20", "50", "100", "200"]);
+        let narrow = Axis { low: 6.8, high: 18.5, logarithmic: true };
+        assert_eq!(texts(narrow, 6), ["8", "10", "12", "15"]);
         let layers = Axis { low: 0.5, high: 7.3, logarithmic: false };
         let whole: Vec<String> = layers.whole_ticks(4).into_iter().map(|(_, text)| text).collect();
         assert_eq!(whole, ["2", "4", "6"]);
