@@ -93,9 +93,8 @@ fn places(table: &Table, shown: &[usize]) -> Vec<Place> {
     while let [column, behind @ ..] = rest {
         rest = behind;
         places.push(match behind.first() {
-            Some(&high)
-                if name(*column) != name(high) && name(*column).replace("low", "high") == name(high) =>
-            {
+            // No two columns have one name, so this one has a "low" in it.
+            Some(&high) if name(*column).replace("low", "high") == name(high) => {
                 rest = &behind[1..];
                 Place::Interval(*column, high)
             }

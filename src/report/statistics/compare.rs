@@ -44,7 +44,13 @@ pub struct Comparison {
 }
 
 /// Factor from a mean size or ratio of sizes to the ends of its interval beyond which the interval says nothing of sizes.
-pub(super) const BOUND: f64 = 4.0;
+const BOUND: f64 = 4.0;
+
+/// The interval of a size or ratio of sizes from its logarithm and half the width of that one's interval; `None` where it
+/// says nothing.
+pub(super) fn bounded(logarithm: f64, half: f64) -> Option<Interval> {
+    (half <= BOUND.ln()).then(|| ((logarithm - half).exp(), (logarithm + half).exp()))
+}
 
 /// Seeds from which on a verdict says `is` in place of `suggest`.
 pub const ENOUGH_SEEDS: usize = 5;
@@ -232,10 +238,7 @@ fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint], on: ChooseOn) -> Compa
         difference: summary.map(|s| s.mean),
         interval: summary.and_then(|s| s.interval()),
         size_ratio: ratio.map(|s| s.mean.exp()),
-        size_interval: ratio
-            .filter(|s| s.half_width().is_some_and(|half| half <= BOUND.ln()))
-            .and_then(|s| s.interval())
-            .map(|(low, high)| (low.exp(), high.exp())),
+        size_interval: ratio.and_then(|s| bounded(s.mean, s.half_width()?)),
         size_seeds: ratios.len(),
         variants: (variants(ours), variants(theirs)),
     }

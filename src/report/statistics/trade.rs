@@ -1,7 +1,7 @@
 //! Each method's trade-off as numbers: hypervolume, and what it reaches at equal size or equal accuracy, read on the front
 //! of seed means.
 
-use super::compare::BOUND;
+use super::compare::bounded;
 use super::curve::{Curve, rising, shared_seeds};
 use super::{DEPTH, Interval, Point, Summary, hypervolume, size_at};
 use crate::report::choice::{Choice, ChooseOn};
@@ -173,9 +173,8 @@ pub fn at_equal(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec
                 let logs: Option<Vec<f64>> =
                     curve.seeds().iter().map(|seed| size(&curve.of_seed(*seed)).map(f64::ln)).collect();
                 // Seeds that do not reach the accuracy have no size: then there is no interval.
-                let interval = logs.and_then(|logs| around(value.ln(), &logs));
-                let bounded = interval.filter(|(_, high)| high - value.ln() <= BOUND.ln());
-                let interval = bounded.map(|(low, high)| (low.exp(), high.exp()));
+                let half = logs.and_then(|logs| Summary::of(&logs)?.half_width());
+                let interval = half.and_then(|half| bounded(value.ln(), half));
                 let place = if loss == 1.0 { "1 point lost".into() } else { format!("{loss} points lost") };
                 rows.push(row(method, place, true, value, curve.seeds().len(), interval));
             }
