@@ -14,6 +14,7 @@ use ecqx::rng::Rng;
 use std::hint::black_box;
 
 /// As in the program: the system's allocator would dominate.
+#[cfg(feature = "cli")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
