@@ -100,14 +100,20 @@ fn steps(criterion: &mut Criterion) {
         let mut rng = Rng::stream(1, "dropout");
         let mut group = criterion.benchmark_group(format!("step {name}"));
         group.sample_size(10);
-        group.bench_function("forward and backward", |b| {
-            b.iter(|| {
-                let trace = network.forward(&parameters, &input, Mode::Training(&mut rng)).expect("forward");
-                let logits = trace.logits().detach();
-                let gradient = ops::softmax_cross_entropy_backward(&logits, &targets, 1.0).expect("loss");
-                black_box(network.backward(&parameters, trace, &gradient).expect("backward"))
+        for (what, algorithm) in [
+            ("forward and backward", ConvAlgorithm::Auto),
+            ("forward and backward in bf16", ConvAlgorithm::Rounded),
+        ] {
+            group.bench_function(what, |b| {
+                b.iter(|| {
+                    let mode = Mode::Training(&mut rng, algorithm);
+                    let trace = network.forward(&parameters, &input, mode).expect("forward");
+                    let logits = trace.logits().detach();
+                    let gradient = ops::softmax_cross_entropy_backward(&logits, &targets, 1.0).expect("loss");
+                    black_box(network.backward(&parameters, trace, &gradient).expect("backward"))
+                });
             });
-        });
+        }
         group.bench_function("inference", |b| {
             b.iter(|| black_box(network.infer(&parameters, &input).expect("forward")));
         });

@@ -13,10 +13,21 @@ use candle_core::Tensor;
 pub enum Mode<'a> {
     /// Batch norm uses running statistics, dropout does nothing; convolutions are this exact.
     Evaluation(ConvAlgorithm),
-    /// Batch norm uses the batch and updates its running statistics in place; dropout draws from the generator.
-    Training(&'a mut Rng),
+    /// Batch norm uses the batch and updates its running statistics in place; dropout draws from the generator;
+    /// convolutions and their gradients are this exact.
+    Training(&'a mut Rng, ConvAlgorithm),
     /// As `Training`, but batch norm stays frozen on its running statistics.
-    TrainingFrozenNorm(&'a mut Rng),
+    TrainingFrozenNorm(&'a mut Rng, ConvAlgorithm),
+}
+
+impl Mode<'_> {
+    fn algorithm(&self) -> ConvAlgorithm {
+        match self {
+            Self::Evaluation(algorithm)
+            | Self::Training(_, algorithm)
+            | Self::TrainingFrozenNorm(_, algorithm) => *algorithm,
+        }
+    }
 }
 
 /// The values of one forward pass.
@@ -26,6 +37,8 @@ pub struct Trace {
     pub values: Vec<Tensor>,
     /// What the gradient of each layer needs besides inputs, output and parameters.
     pub(super) saved: Vec<Saved>,
+    /// How exact the gradients of convolutions are.
+    pub(super) algorithm: ConvAlgorithm,
 }
 
 /// What one layer keeps for its gradient.
@@ -74,7 +87,7 @@ impl Network {
             values.push(out);
             saved.push(kept);
         }
-        Ok(Trace { values, saved })
+        Ok(Trace { values, saved, algorithm: mode.algorithm() })
     }
 
     /// Whether a ReLU alone reads the output of layer `index`.
@@ -86,7 +99,7 @@ impl Network {
     fn takes_relu(&self, index: usize, mode: &Mode<'_>) -> bool {
         let able = match (&self.layers[index].operation, mode) {
             (_, Mode::Evaluation(_)) => false,
-            (Operation::BatchNorm { .. }, Mode::Training(_)) => true,
+            (Operation::BatchNorm { .. }, Mode::Training(..)) => true,
             (Operation::Linear { .. }, _) => true,
             (Operation::Add, _) => self.sources[index].len() == 2,
             _ => false,
@@ -239,17 +252,14 @@ fn run_layer(
         }
         Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
             let bias = if bias { Some(parameter("bias")?) } else { None };
-            let algorithm = match mode {
-                Mode::Evaluation(algorithm) => *algorithm,
-                _ => ConvAlgorithm::Auto,
-            };
+            let algorithm = mode.algorithm();
             let geometry = Conv2dGeometry { stride, padding, dilation, groups, algorithm };
             ops::conv2d(x, &parameter("weight")?, bias.as_ref(), &geometry)?
         }
         Operation::BatchNorm { epsilon, momentum, .. } => {
             let (weight, bias) = (parameter("weight")?, parameter("bias")?);
             let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
-            if let Mode::Training(_) = mode {
+            if let Mode::Training(..) = mode {
                 let normalised = ops::batch_norm_training(x, &weight, &bias, epsilon, relu)?;
                 for (name, running, batch) in [
                     ("running_mean", &mean, &normalised.mean),
@@ -294,7 +304,7 @@ fn run_layer(
         Operation::Shortcut { stride, out_channels, .. } => ops::shortcut(x, stride, out_channels)?,
         Operation::Dropout { rate } => match mode {
             Mode::Evaluation(_) => x.clone(),
-            Mode::Training(rng) | Mode::TrainingFrozenNorm(rng) => {
+            Mode::Training(rng, _) | Mode::TrainingFrozenNorm(rng, _) => {
                 if rate <= 0.0 {
                     return Ok((x.clone(), Saved::Nothing));
                 }

@@ -43,7 +43,7 @@ impl Network {
     }
 
     fn backward_here(&self, parameters: &Parameters, trace: Trace, gradient: &Tensor) -> Result<Gradients> {
-        let Trace { mut values, mut saved } = trace;
+        let Trace { mut values, mut saved, algorithm } = trace;
         if values.len() != self.layers().len() + 1 || saved.len() != self.layers().len() {
             return Err(Error::Internal("a trace of another network".into()));
         }
@@ -71,7 +71,7 @@ impl Network {
             let gradient = sum(arrived, masked.then_some(&output))?;
             let inputs: Vec<&Tensor> = sources.iter().map(|&source| &values[source]).collect();
             let several = several_inputs(layer, &gradient, &inputs)?;
-            let step = Step { layer, parameters, gradient, x: inputs[0], output, kept, relu };
+            let step = Step { layer, parameters, gradient, x: inputs[0], output, kept, relu, algorithm };
             let wanted = sources.iter().any(|&source| source > 0);
             let of_inputs = match several {
                 Some(parts) => parts,
@@ -127,6 +127,7 @@ struct Step<'a> {
     /// Whether a ReLU is part of the layer whose gradient the layer itself masks: native batch norms. The others get a gradient that
     /// has passed it.
     relu: bool,
+    algorithm: ConvAlgorithm,
 }
 
 impl Step<'_> {
@@ -164,7 +165,7 @@ impl Step<'_> {
             Operation::Conv2d { stride, padding, dilation, groups, bias, .. } => {
                 let weight = self.parameter("weight")?;
                 let geometry =
-                    Conv2dGeometry { stride, padding, dilation, groups, algorithm: ConvAlgorithm::Auto };
+                    Conv2dGeometry { stride, padding, dilation, groups, algorithm: self.algorithm };
                 set("weight", ops::conv2d_backward_weight(gradient, x, weight.dims(), &geometry)?);
                 if bias {
                     set("bias", ops::channel_sum(gradient)?);
@@ -283,9 +284,9 @@ mod tests {
                 let parameters = initialise(&network, &Device::Cpu, 1).unwrap();
                 let mut dropout = Rng::stream(3, "dropout");
                 let mode = if frozen {
-                    Mode::TrainingFrozenNorm(&mut dropout)
+                    Mode::TrainingFrozenNorm(&mut dropout, ConvAlgorithm::Auto)
                 } else {
-                    Mode::Training(&mut dropout)
+                    Mode::Training(&mut dropout, ConvAlgorithm::Auto)
                 };
                 let trace = network.forward(&parameters, &input, mode).unwrap();
                 let direction = Tensor::ones(trace.logits().shape(), DType::F32, &Device::Cpu).unwrap();

@@ -52,7 +52,11 @@ fn pass(network: &Network, x: &Tensor, frozen: bool) -> (Found, transfer::Traffi
     let parameters = parameters(network);
     let targets: Vec<u32> = (0..x.dims()[0] as u32).map(|i| i % network.classes as u32).collect();
     let mut dropout = Rng::stream(3, "dropout");
-    let mode = if frozen { Mode::TrainingFrozenNorm(&mut dropout) } else { Mode::Training(&mut dropout) };
+    let exact = ops::ConvAlgorithm::Auto;
+    let mode = match frozen {
+        true => Mode::TrainingFrozenNorm(&mut dropout, exact),
+        false => Mode::Training(&mut dropout, exact),
+    };
     let ((logits, gradients), traffic) = transfer::count(|| {
         let trace = network.forward(&parameters, x, mode).unwrap();
         let logits = trace.logits().detach();

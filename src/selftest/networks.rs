@@ -94,7 +94,11 @@ fn pass(given: &Given<'_>, network: &Network, frozen: bool) -> Result<(Values, V
     let parameters = parameters(network, given.device, false)?;
     let x = given.normal("input", &[vec![4], network.input_shape.clone()].concat())?;
     let mut dropout = Rng::stream(3, "dropout");
-    let mode = if frozen { Mode::TrainingFrozenNorm(&mut dropout) } else { Mode::Training(&mut dropout) };
+    let exact = ops::ConvAlgorithm::Auto;
+    let mode = match frozen {
+        true => Mode::TrainingFrozenNorm(&mut dropout, exact),
+        false => Mode::Training(&mut dropout, exact),
+    };
     let trace = network.forward(&parameters, &x, mode)?;
     let logits = trace.logits().detach();
     let loss = ops::training_loss(&logits, &[0, 3, 5, 9])?;

@@ -6,6 +6,7 @@ use super::batches::Batch;
 use super::device_state::DeviceState;
 use super::loop_state::LoopState;
 use super::pass::{Measured, forward_backward, trained};
+use super::settings::TrainingSpec;
 use crate::nn::{Network, Parameters, transfer};
 use crate::quant::device::Readings;
 use crate::quant::quantizer::{Quantizer, RelevanceOf, StepInfo};
@@ -19,7 +20,7 @@ pub(super) struct Step<'a> {
     pub network: &'a Network,
     pub names: &'a [String],
     pub batch: &'a Batch,
-    pub frozen_norm: bool,
+    pub spec: &'a TrainingSpec,
     pub at: StepInfo,
     pub rate: f64,
     pub rest_decay: f64,
@@ -46,7 +47,7 @@ impl Step<'_> {
         let (Some(DeviceState { latent, tensors }), Some(method)) = (device, quantizer.on_device()) else {
             return Err(Error::Internal("a step on the device of a method that has none".into()));
         };
-        let pass = forward_backward(self.network, parameters, self.batch, self.frozen_norm, dropout)?;
+        let pass = forward_backward(self.network, parameters, self.batch, self.spec, dropout)?;
         optimizer.begin_step();
         stepper.begin_step();
         for (name, weights, gradient) in trained(parameters, &pass.gradients) {

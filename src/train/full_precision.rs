@@ -11,6 +11,7 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
 use crate::data::{Dataset, Split};
+use crate::nn::backend::Backend;
 use crate::nn::{Network, Parameters};
 use crate::record::EpochMetrics;
 use crate::snapshot::Snapshot;
@@ -57,6 +58,7 @@ pub fn train(
 ) -> Result<Trained> {
     spec.check()?;
     spec.check_selection(!dataset.is_empty(Split::Validation))?;
+    spec.check_backend(Backend::on(parameters.device()))?;
     let steps = spec.steps(dataset.len(Split::Train));
     let fresh = || -> Result<_> {
         Ok((Position::begin(1, Vec::new(), None), parameters.deep_copy()?, Optimizer::new(spec), None))
@@ -83,8 +85,7 @@ pub fn train(
         let mut current = CurrentEpoch::enter(&position, seed);
         let batches = position.batches(spec, seed, steps);
         batches::training_epoch(dataset, &batches, &device, |step, batch, augmentation| {
-            let pass =
-                forward_backward(network, &parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
+            let pass = forward_backward(network, &parameters, &batch, spec, &mut current.dropout)?;
             let measured = pass.read()?;
             current.running.add(measured, batch.len(), epoch, step)?;
             current.rate = learning_rate(spec, (epoch - 1) * steps + step, steps);

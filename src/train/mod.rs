@@ -17,6 +17,8 @@ pub mod observer;
 pub mod optimizer;
 mod pass;
 mod position;
+#[cfg(test)]
+mod precision_checks;
 pub mod quantized;
 #[cfg(test)]
 mod resume_checks;
@@ -29,4 +31,4 @@ mod transfer_checks;
 pub use checkpoints::{Checkpoints, Moment, NoCheckpoints};
 pub use evaluate::{evaluate, evaluate_validation};
 pub use observer::{Observer, Silent};
-pub use settings::{OptimizerKind, Schedule, Selection, TrainingSpec};
+pub use settings::{OptimizerKind, Precision, Schedule, Selection, TrainingSpec};

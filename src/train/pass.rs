@@ -1,6 +1,7 @@
 //! One pass through the network and back, and the sums over an epoch's passes: what both loops share.
 
 use super::batches::Batch;
+use super::settings::TrainingSpec;
 use crate::nn::{Gradients, Mode, Network, Parameters, ops, transfer};
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -47,10 +48,13 @@ pub(super) fn forward_backward(
     network: &Network,
     parameters: &Parameters,
     batch: &Batch,
-    frozen_norm: bool,
+    spec: &TrainingSpec,
     rng: &mut Rng,
 ) -> Result<Pass> {
-    let mode = if frozen_norm { Mode::TrainingFrozenNorm(rng) } else { Mode::Training(rng) };
+    let mode = match spec.frozen_batch_norm {
+        true => Mode::TrainingFrozenNorm(rng, spec.convolutions()),
+        false => Mode::Training(rng, spec.convolutions()),
+    };
     let trace = network.forward(parameters, &batch.inputs, mode)?;
     let logits = trace.logits().detach();
     let loss = ops::training_loss(&logits, &batch.targets)?;

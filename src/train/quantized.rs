@@ -189,6 +189,7 @@ pub fn quantization_aware(
     let spec = settings.spec;
     spec.check()?;
     spec.check_selection(!dataset.is_empty(Split::Validation))?;
+    spec.check_backend(Backend::on(parameters.device()))?;
     let steps = spec.steps(dataset.len(Split::Train));
     let rest_decay = spec.weight_decay.unwrap_or(REST_WEIGHT_DECAY);
     let mut position = Position::begin(1, Vec::new(), None);
@@ -247,8 +248,7 @@ pub fn quantization_aware(
             };
             let rate = learning_rate(spec, done, steps);
             if state.device.is_some() {
-                let frozen_norm = spec.frozen_batch_norm;
-                let work = Step { network, names, batch: &batch, frozen_norm, at, rate, rest_decay };
+                let work = Step { network, names, batch: &batch, spec, at, rate, rest_decay };
                 let measured =
                     work.run(&mut state, quantizer, relevance.as_deref_mut(), &mut current.dropout)?;
                 current.running.add(measured, batch.len(), epoch, step)?;
@@ -260,8 +260,7 @@ pub fn quantization_aware(
                 });
             }
             let LoopState { parameters, latent, tensors, optimizer, stepper, .. } = &mut state;
-            let pass =
-                forward_backward(network, parameters, &batch, spec.frozen_batch_norm, &mut current.dropout)?;
+            let pass = forward_backward(network, parameters, &batch, spec, &mut current.dropout)?;
             let measured = pass.read()?;
             current.running.add(measured, batch.len(), epoch, step)?;
             current.rate = rate;

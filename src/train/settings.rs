@@ -1,6 +1,8 @@
 //! What an experiment says about training: the `training:` and `baseline: {train: …}` entries of a YAML file.
 
 use crate::error::out_of_range;
+use crate::nn::backend::Backend;
+use crate::nn::ops::ConvAlgorithm;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,9 @@ pub struct TrainingSpec {
     pub warmup_epochs: f64,
     /// Keep batch norm on its running statistics.
     pub frozen_batch_norm: bool,
+    /// What training computes its widest convolutions with.
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// Which epoch's weights are kept.
     pub select: Selection,
 }
@@ -51,6 +56,7 @@ impl Default for TrainingSpec {
             schedule: Schedule::Cosine,
             warmup_epochs: 0.0,
             frozen_batch_norm: false,
+            precision: Precision::F32,
             select: Selection::Last,
         }
     }
@@ -79,6 +85,25 @@ pub enum Schedule {
     Cosine,
     /// A tenth after half, a hundredth after three quarters of the epochs.
     Step,
+}
+
+/// What training computes its widest convolutions with. Evaluation and relevance are f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// f32 throughout.
+    F32,
+    /// The factors of 3×3 convolutions whose channel counts are multiples of 32 are rounded to bf16 in the passes forward and
+    /// back, sums are f32. Faster where the processor has AMX, and of the same results where it has not, but for the order of
+    /// sums.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether it goes without saying.
+    fn is_default(&self) -> bool {
+        *self == Self::F32
+    }
 }
 
 /// Which epoch's weights are kept. Never decided on the test split.
@@ -137,6 +162,28 @@ impl TrainingSpec {
             (recipe.momentum, recipe.nesterov) = (momentum, nesterov);
         }
         recipe
+    }
+
+    /// How exact convolutions are while training.
+    pub(crate) fn convolutions(&self) -> ConvAlgorithm {
+        match self.precision {
+            Precision::F32 => ConvAlgorithm::Auto,
+            Precision::Bf16 => ConvAlgorithm::Rounded,
+        }
+    }
+
+    /// Checks that a backend has the precision.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for bf16 outside the CPU's native kernels.
+    pub fn check_backend(&self, backend: Backend) -> Result<()> {
+        match (self.precision, backend) {
+            (Precision::F32, _) | (_, Backend::Native) => Ok(()),
+            (Precision::Bf16, Backend::Composed) => Err(Error::input_hint(
+                "training: precision: bf16 is computed by the native kernels of the CPU only",
+                "leave precision out, or use --device cpu",
+            )),
+        }
     }
 
     /// Checks that the weights can be selected as asked.

@@ -4,6 +4,7 @@
 //! sums are added in a fixed order, so results depend on nothing else.
 
 pub mod adaptive_pool;
+mod amx;
 pub mod batch_norm;
 mod batch_norm_sums;
 mod buffer;

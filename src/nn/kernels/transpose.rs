@@ -63,7 +63,7 @@ fn is_v4<S: Simd>() -> bool {
 
 /// Sixteen by sixteen values in registers.
 #[cfg(target_arch = "x86_64")]
-mod wide {
+pub(super) mod wide {
     use super::LANES;
     use std::arch::x86_64::*;
 

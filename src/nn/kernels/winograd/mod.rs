@@ -10,6 +10,7 @@ mod product;
 mod transform;
 mod weights;
 
+use super::amx::{self, Unit};
 use super::conv_shape::ConvShape;
 use super::epilogue::Epilogue;
 use super::scratch::Buffer;
@@ -105,20 +106,59 @@ impl Shared {
     }
 }
 
-/// `out ← conv(x, weight)`, then `epilogue`, for shapes that [`applies`] accepts.
-pub(super) fn forward(s: &ConvShape, x: &[f32], weight: &[f32], epilogue: &Epilogue<'_>, out: &mut [f32]) {
-    run(s, x, &Weights::new(weight, s.output[0], s.input[0], false), epilogue, out);
+/// What products of transformed tiles and weights are made of.
+#[derive(Clone, Copy)]
+enum Factors {
+    /// f32.
+    Full,
+    /// f32 that is rounded to bf16: what the unit would multiply.
+    Rounded,
+    /// bf16, on the matrix unit.
+    Unit(Unit),
+}
+
+impl Factors {
+    /// `rounded` rounds where both channel counts fill blocks of the unit, whether this machine has one or not.
+    fn new(s: &ConvShape, rounded: bool) -> Self {
+        let fill = |channels: usize| channels.is_multiple_of(amx::BLOCK);
+        match rounded && fill(s.input[0]) && fill(s.output[0]) {
+            true => Unit::get().map_or(Self::Rounded, Self::Unit),
+            false => Self::Full,
+        }
+    }
+
+    fn unit(self) -> Option<Unit> {
+        match self {
+            Self::Unit(unit) => Some(unit),
+            Self::Full | Self::Rounded => None,
+        }
+    }
+}
+
+/// `out ← conv(x, weight)`, then `epilogue`, for shapes that [`applies`] accepts; `rounded`: see [`Factors::new`].
+pub(super) fn forward(
+    s: &ConvShape,
+    x: &[f32],
+    weight: &[f32],
+    epilogue: &Epilogue<'_>,
+    rounded: bool,
+    out: &mut [f32],
+) {
+    let weights = Weights::new(weight, [s.output[0], s.input[0]], false, Factors::new(s, rounded));
+    run(s, x, &weights, epilogue, out);
 }
 
 /// `grad_x ← ∂/∂x ⟨grad, conv(x, weight)⟩`, for the [`adjoint`] of a shape.
-pub(super) fn backward_input(adjoint: &ConvShape, grad: &[f32], weight: &[f32], grad_x: &mut [f32]) {
-    run(
-        adjoint,
-        grad,
-        &Weights::new(weight, adjoint.output[0], adjoint.input[0], true),
-        &Epilogue::default(),
-        grad_x,
-    );
+pub(super) fn backward_input(
+    adjoint: &ConvShape,
+    grad: &[f32],
+    weight: &[f32],
+    rounded: bool,
+    grad_x: &mut [f32],
+) {
+    let factors = Factors::new(adjoint, rounded);
+    let weights = Weights::new(weight, [adjoint.output[0], adjoint.input[0]], true, factors);
+    run(adjoint, grad, &weights, &Epilogue::default(), grad_x);
 }
 
 fn run(s: &ConvShape, x: &[f32], weights: &Weights, epilogue: &Epilogue<'_>, out: &mut [f32]) {
@@ -127,9 +167,14 @@ fn run(s: &ConvShape, x: &[f32], weights: &Weights, epilogue: &Epilogue<'_>, out
     let length = out.len();
     strips.par_iter().for_each(|strip| {
         let tiles = strip.tiles();
-        let (of_x, of_out) = (Pitch::new(s.input[0], tiles), Pitch::new(s.output[0], tiles));
-        let lengths = [strip.patch_len(s.input[0]), of_x.len(), of_out.len(), strip.result_len(s.output[0])];
-        with_scratch(lengths, |[patch, transformed, products, results]| {
+        // The unit's products are whole blocks of rows.
+        let unit = weights.factors.unit();
+        let rows = if unit.is_some() { tiles.next_multiple_of(amx::BLOCK) } else { tiles };
+        let (of_x, of_out) = (Pitch::new(s.input[0], tiles), Pitch::new(s.output[0], rows));
+        let packed = unit.map_or(0, |_| amx::operand_len(tiles, s.input[0]));
+        let lengths =
+            [strip.patch_len(s.input[0]), of_x.len(), of_out.len(), strip.result_len(s.output[0]), packed];
+        with_scratch(lengths, |[patch, transformed, products, results, packed]| {
             let work = Block {
                 s,
                 strip,
@@ -142,6 +187,7 @@ fn run(s: &ConvShape, x: &[f32], weights: &Weights, epilogue: &Epilogue<'_>, out
                 transformed,
                 products,
                 results,
+                packed,
                 out: (target.get(), length),
             };
             Arch::new().dispatch(work);
@@ -162,6 +208,8 @@ struct Block<'a> {
     transformed: &'a mut [f32],
     products: &'a mut [f32],
     results: &'a mut [f32],
+    /// One element's transformed tiles as the unit reads them.
+    packed: &'a mut [f32],
     /// The whole output, of which the block writes its own part.
     out: (*mut f32, usize),
 }
@@ -175,15 +223,28 @@ impl WithSimd for Block<'_> {
         self.strip.pack(simd, self.s.input, self.s.padding, self.x, self.patch);
         transform::input(simd, self.strip, ins, self.patch, self.of_x, self.transformed);
         assert!(self.transformed.len() >= self.of_x.len() && self.products.len() >= self.of_out.len());
-        assert!(self.weights.values.len() == ELEMENTS * ins * outs);
+        if let Factors::Rounded = self.weights.factors {
+            amx::round(self.transformed);
+        }
         for element in 0..ELEMENTS {
+            if let Factors::Unit(unit) = self.weights.factors {
+                let tiles_of_x = &self.transformed[element * self.of_x.element..];
+                unit.pack_rows(tiles_of_x, self.of_x.tile, [tiles, ins], self.packed);
+                // SAFETY: an element of the products has room for whole blocks of rows, and all result channels in each.
+                unsafe {
+                    let out = self.products.as_mut_ptr().add(element * self.of_out.element);
+                    let (left, right) = (&*self.packed, self.weights.element(element));
+                    unit.multiply([tiles, outs, ins], left, right, (out, self.of_out.tile), false);
+                }
+                continue;
+            }
             for (width, start) in self.weights.panels() {
                 let first = start / ins;
                 // SAFETY: rows of tiles lie inside their element by the assertions; a panel holds `width` values for
                 // each of `ins` channels.
                 unsafe {
                     let left = self.transformed.as_ptr().add(element * self.of_x.element);
-                    let right = self.weights.values.as_ptr().add(element * ins * outs + start);
+                    let right = self.weights.element(element).as_ptr().add(start);
                     let out = self.products.as_mut_ptr().add(element * self.of_out.element + first);
                     let left = Left { values: left, row: self.of_x.tile, step: 1 };
                     product(simd, [tiles, width, ins], left, (right, width), (out, self.of_out.tile), false);
@@ -197,10 +258,16 @@ impl WithSimd for Block<'_> {
 }
 
 /// `grad_weight ← ∂/∂weight ⟨grad, conv(x, weight)⟩`, summed over the batch, for shapes that [`applies`] accepts.
-pub(super) fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], grad_weight: &mut [f32]) {
+pub(super) fn backward_weight(
+    s: &ConvShape,
+    grad: &[f32],
+    x: &[f32],
+    rounded: bool,
+    grad_weight: &mut [f32],
+) {
     let strips = Strip::all(s, WEIGHT_BLOCK);
     let per_piece = strips.len().div_ceil(rayon::current_num_threads()).max(1);
-    let (ins, outs) = (s.input[0], s.output[0]);
+    let (ins, outs, factors) = (s.input[0], s.output[0], Factors::new(s, rounded));
     // One partial sum per piece, added in order: the same bits for the same number of threads.
     let partial: Vec<Buffer> = strips
         .par_chunks(per_piece)
@@ -209,12 +276,27 @@ pub(super) fn backward_weight(s: &ConvShape, grad: &[f32], x: &[f32], grad_weigh
             for (index, strip) in strips.iter().enumerate() {
                 let tiles = strip.tiles();
                 let (of_x, of_grad) = (Pitch::new(ins, tiles), Pitch::new(outs, tiles));
-                let lengths = [strip.patch_len(ins), of_x.len(), of_grad.len(), strip.result_len(outs)];
-                with_scratch(lengths, |[patch, transformed, gradients, results]| {
+                let packed = [outs, ins]
+                    .map(|channels| factors.unit().map_or(0, |_| amx::operand_len(channels, tiles)));
+                let [patch, results] = [strip.patch_len(ins), strip.result_len(outs)];
+                let lengths = [patch, of_x.len(), of_grad.len(), results, packed[0], packed[1]];
+                with_scratch(lengths, |[patch, transformed, gradients, results, left, right]| {
                     let sums = sums.as_mut_ptr();
                     let (pitch, accumulate) = ([of_x, of_grad], index > 0);
                     let buffers = [patch, transformed, results, gradients];
-                    Arch::new().dispatch(WeightBlock { s, strip, x, grad, pitch, buffers, sums, accumulate });
+                    let packed = [left, right];
+                    Arch::new().dispatch(WeightBlock {
+                        s,
+                        strip,
+                        x,
+                        grad,
+                        pitch,
+                        buffers,
+                        factors,
+                        packed,
+                        sums,
+                        accumulate,
+                    });
                 });
             }
             sums
@@ -240,6 +322,9 @@ struct WeightBlock<'a> {
     grad: &'a [f32],
     pitch: [Pitch; 2],
     buffers: [&'a mut [f32]; 4],
+    factors: Factors,
+    /// One element's gradients and transformed tiles as the unit reads them.
+    packed: [&'a mut [f32]; 2],
     /// Element, output channel, input channel.
     sums: *mut f32,
     accumulate: bool,
@@ -257,7 +342,23 @@ impl WithSimd for WeightBlock<'_> {
         self.strip.pack_results(simd, outs, self.grad, results);
         transform::gradient(simd, self.strip, outs, results, of_grad, gradients);
         assert!(transformed.len() >= of_x.len() && gradients.len() >= of_grad.len());
+        if let Factors::Rounded = self.factors {
+            amx::round(transformed);
+            amx::round(gradients);
+        }
+        let [left, right] = self.packed;
         for element in 0..ELEMENTS {
+            if let Factors::Unit(unit) = self.factors {
+                let of_element = &gradients[element * of_grad.element..];
+                unit.pack_transposed(of_element, of_grad.tile, [outs, tiles], left);
+                unit.pack_columns(&transformed[element * of_x.element..], of_x.tile, [ins, tiles], right);
+                // SAFETY: `sums` has room for all elements.
+                unsafe {
+                    let out = (self.sums.add(element * outs * ins), ins);
+                    unit.multiply([outs, ins, tiles], left, right, out, self.accumulate);
+                }
+                continue;
+            }
             for first in (0..ins).step_by(PANEL) {
                 let width = PANEL.min(ins - first);
                 // SAFETY: rows of tiles lie inside their element by the assertions; `sums` has room for all elements.

@@ -2,23 +2,28 @@
 
 #![allow(clippy::needless_range_loop, reason = "the transforms are written in rows and columns")]
 
+use super::super::amx::{self, Unit};
 use super::super::scratch::Buffer;
 use super::super::transpose::{LANES, from_vectors, to_vectors};
 use super::transform::{gather, load, store, weight};
-use super::{ELEMENTS, PANEL, Shared};
+use super::{ELEMENTS, Factors, PANEL, Shared};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Transformed weights: element, panel of result channels, channel that is summed over, result channel of the panel.
+/// Transformed weights.
 pub(super) struct Weights {
-    pub values: Buffer,
+    /// How they are multiplied.
+    pub factors: Factors,
+    /// Element, panel of result channels, channel that is summed over, result channel of the panel; for the matrix unit:
+    /// element, right operand.
+    values: Buffer,
     results: usize,
     depth: usize,
 }
 
 impl Weights {
     /// Transforms (result, depth, 9) weights, or with `adjoint` (depth, result, 9) weights turned by 180°.
-    pub fn new(weight: &[f32], results: usize, depth: usize, adjoint: bool) -> Self {
+    pub fn new(weight: &[f32], [results, depth]: [usize; 2], adjoint: bool, factors: Factors) -> Self {
         let mut values = Buffer::new(ELEMENTS * results * depth);
         let target = Shared(values.as_mut_ptr());
         let length = values.len();
@@ -30,14 +35,44 @@ impl Weights {
             let work = Task { weight, results, depth, adjoint, first, range, length, out: target.get() };
             Arch::new().dispatch(work);
         });
-        Self { values, results, depth }
+        match factors {
+            Factors::Full => (),
+            Factors::Rounded => values.par_chunks_mut(results * depth).for_each(amx::round),
+            Factors::Unit(unit) => values = pack(unit, &values, results, depth),
+        }
+        Self { factors, values, results, depth }
     }
 
-    /// Panel widths and where their values start within an element.
-    pub fn panels(&self) -> impl Iterator<Item = (usize, usize)> {
-        let (results, depth) = (self.results, self.depth);
-        (0..results).step_by(PANEL).map(move |first| (PANEL.min(results - first), first * depth))
+    /// The values of one element.
+    pub fn element(&self, element: usize) -> &[f32] {
+        let length = self.values.len() / ELEMENTS;
+        &self.values[element * length..(element + 1) * length]
     }
+
+    /// Panel widths and where their values start within an element, but for the matrix unit.
+    pub fn panels(&self) -> impl Iterator<Item = (usize, usize)> {
+        panels(self.results, self.depth)
+    }
+}
+
+fn panels(results: usize, depth: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..results).step_by(PANEL).map(move |first| (PANEL.min(results - first), first * depth))
+}
+
+/// Panels to right operands: a panel is some of the operand's blocks.
+fn pack(unit: Unit, values: &[f32], results: usize, depth: usize) -> Buffer {
+    let of_element = amx::operand_len(results, depth);
+    let mut operands = Buffer::new(ELEMENTS * of_element);
+    operands.par_chunks_mut(of_element).zip(values.par_chunks(results * depth)).for_each(
+        |(mut operand, values)| {
+            for (width, start) in panels(results, depth) {
+                let (part, rest) = operand.split_at_mut(amx::operand_len(width, depth));
+                unit.pack_columns(&values[start..], width, [width, depth], part);
+                operand = rest;
+            }
+        },
+    );
+    operands
 }
 
 /// Channels summed over that one task transforms the weights of.
