@@ -1,0 +1,172 @@
+//! One plot: axes, fronts, marks with their spread, and published results.
+
+use super::super::axis::Axis;
+use super::super::canvas::{Area, TEXT, stroke, width, write, write_upwards};
+use super::super::layers::{Layers, xml};
+use super::super::style::Style;
+use super::series::{Mark, Other, Savings, Series, front, steps};
+use crate::Result;
+use crate::record::Metric;
+use crate::report::column::{fixed, short};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+/// Height of a plot.
+pub(super) const HEIGHT: i32 = 860;
+/// Size of a mark.
+pub(super) const SIZE: i32 = 14;
+
+/// Where plots begin: right of the labels of their vertical axis.
+pub(super) fn plots_left() -> i32 {
+    90 + width("99.99", TEXT)
+}
+
+/// One plot: its place in the picture and its axes.
+pub(super) struct Plot {
+    pub left: i32,
+    pub right: i32,
+    pub top: i32,
+    pub bottom: i32,
+    pub x: Axis,
+    pub y: Axis,
+    pub metric: Metric,
+}
+
+impl Plot {
+    pub fn new(
+        series: &[Series<'_>],
+        others: &[Other],
+        savings: &Savings,
+        (from, baseline): (f64, Option<f64>),
+        (start, top): (i32, i32),
+        share: i32,
+    ) -> Option<Self> {
+        let marks = || series.iter().flat_map(|s| &s.marks).filter(|m| m.point.score.mean >= from);
+        let theirs = || others.iter().filter(|other| other.y >= from);
+        let x = Axis::around(marks().map(|m| m.x.mean).chain(theirs().map(|o| o.x)), savings.logarithmic)?;
+        let y = Axis::around(
+            marks().map(|m| m.point.score.mean).chain(theirs().map(|o| o.y)).chain(baseline),
+            false,
+        )?;
+        let (left, right) = (start + plots_left(), start + share - 40);
+        Some(Self { left, right, top, bottom: top + HEIGHT, x, y, metric: Metric::Top1 })
+    }
+
+    fn place(&self, x: f64, y: f64) -> (i32, i32) {
+        (self.x.place(x, self.left, self.right), self.y.place(y, self.bottom, self.top))
+    }
+
+    pub fn path(&self, points: &[(f64, f64)]) -> Vec<(i32, i32)> {
+        points.iter().map(|(x, y)| self.place(*x, *y)).collect()
+    }
+
+    pub fn axes(&self, area: &Area<'_>, letter: Option<&str>, full: Option<f64>) -> Result<()> {
+        let Self { left, right, top, bottom, .. } = *self;
+        let light = RGBColor(228, 228, 228);
+        for (value, text) in self.y.ticks(7) {
+            let at = self.y.place(value, bottom, top);
+            stroke(area, vec![(left, at), (right, at)], light, 2)?;
+            write(area, &text, (left - 14, at), TEXT, (HPos::Right, VPos::Center))?;
+        }
+        for (value, text) in self.x.ticks(7) {
+            let at = self.x.place(value, left, right);
+            stroke(area, vec![(at, top), (at, bottom)], light, 2)?;
+            write(area, &text, (at, bottom + 12), TEXT, (HPos::Center, VPos::Top))?;
+            if let Some(full) = full {
+                write(area, &rounded(full / value), (at, top - 12), TEXT, (HPos::Center, VPos::Bottom))?;
+            }
+        }
+        if full.is_some() {
+            write(area, "kB", (left - 60, top - 12), TEXT, (HPos::Right, VPos::Bottom))?;
+        }
+        let start = left - plots_left();
+        if let Some(letter) = letter {
+            // Beside the axis: nothing is drawn there, whatever the data.
+            let (y, anchor) = if full.is_some() { (top - 12, VPos::Bottom) } else { (top, VPos::Top) };
+            write(area, letter, (start + 12, y), TEXT, (HPos::Left, anchor))?;
+        }
+        write_upwards(
+            area,
+            &format!("{}, %", self.metric.long_name()),
+            (start + TEXT / 2 + 8, (top + bottom) / 2),
+            TEXT,
+        )?;
+        let corners = vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
+        stroke(area, corners, RGBColor(90, 90, 90), 3)
+    }
+
+    pub fn series(&self, layers: &mut Layers, series: &Series<'_>, marks: &[&Mark<'_>]) -> Result<()> {
+        let bits = series.bits.map_or("–".into(), |bits| bits.to_string());
+        let attributes =
+            format!("class=\"series\" data-method=\"{}\" data-bits=\"{bits}\"", xml(&series.name));
+        let colour = series.style.colour;
+        layers.add(&attributes, |area| {
+            let path = steps(&front(marks.iter().map(|m| (m.x.mean, m.point.score.mean))));
+            if path.len() > 1 {
+                stroke(area, self.path(&path), colour, 4)?;
+            }
+            for mark in marks {
+                let (x, y) = (mark.x.mean, mark.point.score.mean);
+                let colour = if mark.on_front { colour } else { pale(colour) };
+                let inside = |y: f64| y.clamp(self.y.low, self.y.high);
+                if let Some(spread) = mark.point.score.std.filter(|spread| *spread > 0.0 && mark.on_front) {
+                    let ends = vec![self.place(x, inside(y - spread)), self.place(x, inside(y + spread))];
+                    stroke(area, ends, colour, 3)?;
+                }
+                Style { colour, ..series.style }.mark(area, self.place(x, y), SIZE)?;
+            }
+            Ok(())
+        })?;
+        let tip = |mark: &&Mark<'_>| {
+            let point = mark.point;
+            let spread = point.score.std.map_or(String::new(), |std| format!(" ± {}", fixed(std, 2)));
+            let size =
+                point.file_bytes.map_or(String::new(), |s| format!(", {} kB", fixed(s.mean / 1000.0, 1)));
+            let ids: Vec<&str> = point.ids.iter().filter_map(|id| id.get(..8)).collect();
+            let text = format!(
+                "{}: {}{spread} %{size}, {} seed(s), id {}",
+                point.label,
+                fixed(point.score.mean, 2),
+                point.score.n,
+                ids.join(" ")
+            );
+            (self.place(mark.x.mean, point.score.mean), text)
+        };
+        layers.tips(&attributes, &marks.iter().map(tip).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    pub fn others(&self, layers: &mut Layers, others: &[Other]) -> Result<()> {
+        let shown: Vec<&Other> =
+            others.iter().filter(|other| (self.y.low..=self.y.high).contains(&other.y)).collect();
+        if shown.is_empty() {
+            return Ok(());
+        }
+        layers.add("class=\"published\"", |area| {
+            shown.iter().try_for_each(|other| hollow(area, self.place(other.x, other.y), other.colour))
+        })?;
+        let tips: Vec<_> =
+            shown.iter().map(|other| (self.place(other.x, other.y), other.label.clone())).collect();
+        layers.tips("class=\"published\"", &tips);
+        Ok(())
+    }
+}
+
+fn pale(colour: RGBColor) -> RGBColor {
+    let mix = |c: u8| (f64::from(c) * 0.3 + 255.0 * 0.7) as u8;
+    RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
+}
+
+/// Three digits that count.
+fn rounded(value: f64) -> String {
+    let digits = (2 - value.abs().log10().floor() as i32).clamp(-9, 9);
+    let power = 10f64.powi(digits);
+    short((value * power).round() / power)
+}
+
+/// The mark of a published number: an open diamond, larger than ours.
+pub(super) fn hollow(area: &Area<'_>, (x, y): (i32, i32), colour: RGBColor) -> Result<()> {
+    let size = SIZE * 3 / 2;
+    let outline = vec![(x - size, y), (x, y - size), (x + size, y), (x, y + size), (x - size, y)];
+    stroke(area, outline, colour, 5)
+}
