@@ -17,6 +17,7 @@ use crate::{Error, Result};
 use std::path::Path;
 
 mod audio;
+mod augmentation;
 mod cifar;
 mod digest;
 mod embedded_audio;
@@ -30,6 +31,7 @@ mod images;
 mod jpeg;
 mod listing;
 mod mfcc;
+mod normalization;
 mod photo;
 mod pickle;
 mod pickle_machine;
@@ -52,13 +54,15 @@ mod voc;
 mod voc_annotation;
 mod wav;
 
+pub use augmentation::{Augmentation, AugmentationSettings};
 pub use cifar::Labels;
 use digest::Digest;
 pub use mfcc::MfccSettings;
+pub use normalization::Normalization;
 pub use placed_images::PlacedImages;
 pub use registry::{Families, Family, builtin, open};
 pub use sound::AudioSettings;
-pub use spec::{Augmentation, AugmentationSettings, DatasetSpec, Normalization, Samples};
+pub use spec::{DatasetSpec, Samples};
 pub use task::Task;
 
 /// A part of a data set.

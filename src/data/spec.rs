@@ -1,8 +1,8 @@
 //! What an experiment says about its data: the `dataset:` entry of a YAML file, and its checks that need no files.
 
-use super::Task;
 use super::registry::Family;
-use crate::error::{did_you_mean_or_all, number, out_of_range};
+use super::{Augmentation, Normalization, Task};
+use crate::error::{number, out_of_range};
 use crate::{Error, Result};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -142,117 +142,6 @@ pub struct Samples {
     pub test: Option<usize>,
 }
 
-/// How a pixel value v in 0..=1 becomes the input (v − mean) / std of its channel.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Normalization {
-    /// A named pair of mean and standard deviation: `none`, `imagenet`, or `dataset` (the set's own).
-    Preset(String),
-    /// Explicit values, one per channel.
-    Values {
-        /// Mean per channel.
-        mean: Vec<f32>,
-        /// Standard deviation per channel, positive.
-        std: Vec<f32>,
-    },
-}
-
-impl<'de> Deserialize<'de> for Normalization {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Values {
-            mean: Vec<f32>,
-            std: Vec<f32>,
-        }
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Normalization;
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("none, dataset, imagenet, cifar10, or a mapping with 'mean' and 'std'")
-            }
-            fn visit_str<E>(self, name: &str) -> Result<Normalization, E> {
-                Ok(Normalization::Preset(name.to_owned()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Normalization, A::Error> {
-                let Values { mean, std } = Values::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Normalization::Values { mean, std })
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// Changes to training samples; a setting left out takes the family's default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(into = "AugmentationForm")]
-pub struct Augmentation {
-    /// No augmentation at all (`augmentation: none`).
-    pub off: bool,
-    /// Settings that differ from the family's.
-    pub settings: AugmentationSettings,
-}
-
-/// The mapping form of [`Augmentation`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AugmentationSettings {
-    /// Mirror an image left to right with probability one half.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub flip: Option<bool>,
-    /// Zero pixels put around an image before a random crop of the original size; 0 turns cropping off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub crop_padding: Option<usize>,
-    /// Smallest area of a random crop, as a share of the image's; 1 takes the middle square.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub smallest_area: Option<f32>,
-    /// Largest shift of a clip in time, in milliseconds, to either side.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_shift_ms: Option<f32>,
-    /// Probability that background noise is mixed into a clip.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_probability: Option<f32>,
-    /// Largest volume of that noise; 1 is the recording's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_volume: Option<f32>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum AugmentationForm {
-    Name(&'static str),
-    Settings(AugmentationSettings),
-}
-
-impl From<Augmentation> for AugmentationForm {
-    fn from(value: Augmentation) -> Self {
-        if value.off { Self::Name("none") } else { Self::Settings(value.settings) }
-    }
-}
-
-impl<'de> Deserialize<'de> for Augmentation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Augmentation;
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("none, or a mapping of augmentation settings")
-            }
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Augmentation, E> {
-                if name != "none" {
-                    return Err(E::invalid_value(serde::de::Unexpected::Str(name), &self));
-                }
-                Ok(Augmentation { off: true, settings: AugmentationSettings::default() })
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augmentation, A::Error> {
-                let settings = AugmentationSettings::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Augmentation { off: false, settings })
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
 impl DatasetSpec {
     /// The data set `name` with its default settings.
     pub fn named(name: impl Into<String>) -> Self {
@@ -355,40 +244,6 @@ impl DatasetSpec {
             }
         }
         Ok(())
-    }
-
-    /// Mean and standard deviation per channel, `own` being the set's.
-    pub(super) fn mean_std(&self, own: (&[f32], &[f32])) -> Result<(Vec<f32>, Vec<f32>)> {
-        const IMAGENET: (&[f32], &[f32]) = (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]);
-        let channels = own.0.len();
-        let (mean, std) = match &self.normalization {
-            None => own,
-            Some(Normalization::Values { mean, std }) => (mean.as_slice(), std.as_slice()),
-            Some(Normalization::Preset(name)) => match name.as_str() {
-                "dataset" => own,
-                "none" => (&[0.0, 0.0, 0.0][..channels.min(3)], &[1.0, 1.0, 1.0][..channels.min(3)]),
-                "imagenet" => IMAGENET,
-                "cifar10" => (super::cifar::CIFAR10_MEAN_STD.0, super::cifar::CIFAR10_MEAN_STD.1),
-                other => {
-                    let known = ["dataset", "none", "imagenet", "cifar10"];
-                    return Err(Error::input_hint(
-                        format!("data set {}: no normalization is called '{other}'", self.name),
-                        did_you_mean_or_all(other, known, "give {mean: […], std: […]} or one of"),
-                    ));
-                }
-            },
-        };
-        let usable = mean.len() == channels
-            && std.len() == channels
-            && mean.iter().all(|m| m.is_finite())
-            && std.iter().all(|s| s.is_finite() && *s > 0.0);
-        if !usable {
-            return Err(Error::input(format!(
-                "data set {}: normalization needs {channels} means and {channels} positive standard deviations",
-                self.name
-            )));
-        }
-        Ok((mean.to_vec(), std.to_vec()))
     }
 
     /// The family's default for [`validation_count`](Self::validation_count), or half of a set that is too small for it,

@@ -4,9 +4,11 @@
 //! program is checked in [`crate::spec`], the Python side is the package in `python/`.
 
 mod exchange;
+mod greeting;
 mod process;
 mod quantizer;
 mod reply;
+mod settings;
 mod watchdog;
 
 use crate::quant::{Bits, Method, Role};

@@ -1,8 +1,10 @@
 //! The quantizer that passes every question on to a program.
 
 use super::exchange::{TensorFile, invalidate};
+use super::greeting::{PROTOCOL, Wants, introduced};
 use super::process::{Program, Start};
 use super::reply;
+use super::settings::{Calibration, Settings};
 use crate::quant::Setup;
 use crate::quant::calibration::{
     CalibrationData, CalibrationKind, CalibrationNeeds, LayerCalibration, Moments,
@@ -14,49 +16,10 @@ use crate::quant::scope::Scope;
 use crate::quant::state::{from_state, to_state};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-
-/// Of the protocol.
-const PROTOCOL: u64 = 1;
-/// What a program may want.
-const WANTS: [&str; 3] = ["relevance", "calibration", "backward"];
-
-#[derive(Deserialize)]
-struct Settings {
-    #[serde(default = "default_label")]
-    label: String,
-    #[serde(default)]
-    command: Vec<String>,
-    /// Digests by name.
-    #[serde(default)]
-    files: Map<String, Value>,
-    #[serde(default)]
-    options: Map<String, Value>,
-    calibration: Calibration,
-    timeout_seconds: f64,
-}
-
-#[derive(Clone, Copy, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Calibration {
-    Inputs,
-    Hessian,
-}
-
-fn default_label() -> String {
-    super::METHOD.name.into()
-}
-
-/// What a program said of itself.
-#[derive(Default)]
-struct Wants {
-    relevance: bool,
-    calibration: bool,
-    backward: bool,
-}
 
 struct External {
     scope: Scope,
@@ -109,45 +72,6 @@ pub(super) fn build(setup: Setup) -> Result<Box<dyn Quantizer>> {
         warnings: Vec::new(),
         log: Vec::new(),
     }))
-}
-
-impl Settings {
-    /// The folder in which the program works: that of its files, with the content that was planned.
-    fn directory(&self, folders: &[PathBuf]) -> Result<Option<PathBuf>> {
-        let here = PathBuf::from(".");
-        let folders = folders.iter().filter(|folder| !folder.as_os_str().is_empty()).chain([&here]);
-        let mut changed = None;
-        for folder in folders {
-            match self.files_in(folder) {
-                Ok(true) => return Ok(Some(folder.clone())),
-                Ok(false) => {}
-                Err(error) => changed = Some(error),
-            }
-        }
-        match (changed, self.files.keys().next()) {
-            (Some(error), _) => Err(error),
-            (None, Some(name)) => Err(Error::input_hint(
-                format!("{}: {name} is not there", self.label),
-                "files are looked for beside the experiment's file and in the working folder",
-            )),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// Whether all files are in `folder`; an error where one has other content.
-    fn files_in(&self, folder: &Path) -> Result<bool> {
-        for (name, digest) in &self.files {
-            let path = folder.join(name);
-            let Ok(content) = std::fs::read(&path) else { return Ok(false) };
-            if Some(blake3::hash(&content).to_hex().as_str()) != digest.as_str() {
-                return Err(Error::input_hint(
-                    format!("{}: {} has changed since the run was planned", self.label, path.display()),
-                    "plan and run again: its content is part of the run's id",
-                ));
-            }
-        }
-        Ok(!self.files.is_empty())
-    }
 }
 
 impl External {
@@ -236,28 +160,6 @@ impl External {
 /// The running program.
 fn running<'a>(program: &'a mut Option<Program>, label: &str) -> Result<&'a mut Program> {
     program.as_mut().ok_or_else(|| Error::Program(format!("{label}: it is not running")))
-}
-
-/// What a greeting says: what the program wants, and a line for the log.
-fn introduced(answer: &Map<String, Value>) -> std::result::Result<(Vec<&str>, String), String> {
-    if answer.get("protocol").and_then(Value::as_u64) != Some(PROTOCOL) {
-        let found = answer.get("protocol").map_or("nothing".into(), Value::to_string);
-        return Err(format!("its protocol must be {PROTOCOL}, found {}", crate::error::excerpt(&found)));
-    }
-    let mut wants = Vec::new();
-    for want in answer.get("wants").and_then(Value::as_array).into_iter().flatten() {
-        match want.as_str() {
-            Some(want) if WANTS.contains(&want) => wants.push(want),
-            _ => {
-                let found = want.to_string();
-                let found = crate::error::excerpt(&found);
-                return Err(format!("it can want {}, found {found}", WANTS.join(", ")));
-            }
-        }
-    }
-    let text = |key: &str| answer.get(key).and_then(Value::as_str).map(crate::error::excerpt);
-    let (name, version) = (text("name").unwrap_or("a program".into()), text("version").unwrap_or_default());
-    Ok((wants, format!("{name} {version}").trim_end().to_owned()))
 }
 
 impl Quantizer for External {
