@@ -73,11 +73,13 @@ impl Unit {
     }
 }
 
-/// Tiles, bf16 products, bf16 conversion, and the register state that the system saves (Intel's manual, volume 1,
-/// chapters 13 and 18).
+/// The vector instructions that pack operands, tiles and their bf16 products (Intel's manual, volume 2, `CPUID`).
 fn processor_has_it() -> bool {
-    if !is_x86_feature_detected!("avx512bf16") || !is_x86_feature_detected!("avx512vl") || __cpuid(0).eax < 7
-    {
+    let vectors = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bf16");
+    if !vectors || __cpuid(0).eax < 7 {
         return false;
     }
     const TILES: u32 = 1 << 24;
@@ -85,7 +87,7 @@ fn processor_has_it() -> bool {
     __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16
 }
 
-/// Linux gives the tile registers to a process that asks.
+/// Linux gives the tile registers to a process that asks (Documentation/arch/x86/xstate.rst).
 fn system_allows_it() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
     const XFEATURE_XTILEDATA: libc::c_ulong = 18;
