@@ -1,7 +1,7 @@
 //! Whether the machine has the unit, and the safe face of its kernels.
 
 use super::{BLOCK, operand_len, pack, product};
-use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
 /// Proof that the processor has the unit and that the system lets this process use it.
@@ -79,12 +79,16 @@ fn processor_has_it() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512bf16");
-    if !vectors || __cpuid(0).eax < 7 {
+    // A processor with these has leaf 7.
+    if !vectors {
         return false;
     }
     const TILES: u32 = 1 << 24;
     const BF16: u32 = 1 << 22;
-    __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16
+    // SAFETY: every x86-64 processor has the instruction.
+    #[allow(unused_unsafe, reason = "calls are safe in compilers later than this crate's oldest")]
+    let leaf = unsafe { __cpuid_count(7, 0) };
+    leaf.edx & (TILES | BF16) == TILES | BF16
 }
 
 /// Linux gives the tile registers to a process that asks (Documentation/arch/x86/xstate.rst).
