@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use ecqx::model;
 use ecqx::nn::init::initialise;
 use ecqx::nn::kernels::gemm::{Matrix, multiply};
-use ecqx::nn::{Mode, Network, Operation};
+use ecqx::nn::{Mode, Network, Operation, ops};
 use ecqx::rng::Rng;
 use serde_json::json;
 use std::collections::HashSet;
@@ -55,7 +55,7 @@ fn needed(network: &Network) -> ecqx::Result<usize> {
     let shape = [vec![BATCH], network.input_shape.clone()].concat();
     let input = Tensor::from_vec(harness::noise(shape.iter().product()), shape, &Device::Cpu)?;
     let mut rng = Rng::stream(1, "dropout");
-    let trace = network.forward(&parameters, &input, Mode::Training(&mut rng))?;
+    let trace = network.forward(&parameters, &input, Mode::Training(&mut rng, ops::ConvAlgorithm::Auto))?;
     let mut seen = HashSet::new();
     let kept = trace.values.iter().filter(|value| seen.insert(value.id()));
     let kept: usize = kept.map(|value| 4 * value.elem_count()).sum();

@@ -430,6 +430,8 @@ mod tests {
         assert_eq!(same, id(&|run| run.training.as_mut().unwrap().momentum = 0.5));
         assert_eq!(same, id(&|run| run.training.as_mut().unwrap().weight_decay = None));
         assert_ne!(same, id(&|run| run.training.as_mut().unwrap().epochs = 2));
+        assert_eq!(same, id(&|run| run.training.as_mut().unwrap().label_smoothing = Some(0.0)));
+        assert_ne!(same, id(&|run| run.training.as_mut().unwrap().label_smoothing = Some(0.1)));
         assert_ne!(same, id(&|run| run.training.as_mut().unwrap().precision = crate::train::Precision::Bf16));
         assert_ne!(same, id(&|run| run.training = None));
         assert_ne!(same, id(&|run| run.seed = 2));

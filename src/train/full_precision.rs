@@ -58,6 +58,7 @@ pub fn train(
 ) -> Result<Trained> {
     spec.check()?;
     spec.check_selection(!dataset.is_empty(Split::Validation))?;
+    spec.check_task(dataset.task())?;
     spec.check_backend(Backend::on(parameters.device()))?;
     let steps = spec.steps(dataset.len(Split::Train));
     let fresh = || -> Result<_> {

@@ -58,7 +58,11 @@ pub(super) fn forward_backward(
     let trace = network.forward(parameters, &batch.inputs, mode)?;
     let logits = trace.logits().detach();
     let loss = ops::training_loss(&logits, &batch.targets)?;
-    let gradients = network.backward(parameters, trace, &loss.gradient)?;
+    let gradient = match spec.label_smoothing {
+        Some(smoothing) => ops::smooth_labels(&loss.gradient, &batch.targets, smoothing)?,
+        None => loss.gradient,
+    };
+    let gradients = network.backward(parameters, trace, &gradient)?;
     Ok(Pass { gradients, measured: loss.measured })
 }
 

@@ -1,5 +1,6 @@
 //! What an experiment says about training: the `training:` and `baseline: {train: …}` entries of a YAML file.
 
+use crate::data::Task;
 use crate::error::out_of_range;
 use crate::nn::backend::Backend;
 use crate::nn::ops::ConvAlgorithm;
@@ -35,6 +36,9 @@ pub struct TrainingSpec {
     pub warmup_epochs: f64,
     /// Keep batch norm on its running statistics.
     pub frozen_batch_norm: bool,
+    /// Share of the target that goes to all classes alike, in [0, 1); absent: none. The reported loss is without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_smoothing: Option<f64>,
     /// What training computes its widest convolutions with.
     #[serde(skip_serializing_if = "Precision::is_default")]
     pub precision: Precision,
@@ -56,6 +60,7 @@ impl Default for TrainingSpec {
             schedule: Schedule::Cosine,
             warmup_epochs: 0.0,
             frozen_batch_norm: false,
+            label_smoothing: None,
             precision: Precision::F32,
             select: Selection::Last,
         }
@@ -146,6 +151,7 @@ impl TrainingSpec {
             ("steps_per_epoch", self.steps_per_epoch.unwrap_or(1) as f64, 1.0, 1e9),
             ("learning_rate", self.learning_rate, f64::MIN_POSITIVE, 1e3),
             ("weight_decay", self.weight_decay.unwrap_or(0.0), 0.0, 1.0),
+            ("label_smoothing", self.label_smoothing.unwrap_or(0.0), 0.0, 0.999_999),
             ("momentum", self.momentum, 0.0, 0.999_999),
             ("warmup_epochs", self.warmup_epochs, 0.0, self.epochs as f64),
         ];
@@ -157,6 +163,7 @@ impl TrainingSpec {
     pub fn resolved(&self, decay: f64) -> Self {
         let mut recipe = self.clone();
         recipe.weight_decay.get_or_insert(decay);
+        recipe.label_smoothing = recipe.label_smoothing.filter(|share| *share > 0.0);
         if recipe.optimizer != OptimizerKind::Sgd {
             let Self { momentum, nesterov, .. } = Self::default();
             (recipe.momentum, recipe.nesterov) = (momentum, nesterov);
@@ -169,6 +176,20 @@ impl TrainingSpec {
         match self.precision {
             Precision::F32 => ConvAlgorithm::Auto,
             Precision::Bf16 => ConvAlgorithm::Rounded,
+        }
+    }
+
+    /// Checks that the recipe fits what is asked of a model.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for smoothed labels where a sample has any number of them.
+    pub fn check_task(&self, task: Task) -> Result<()> {
+        match (self.label_smoothing, task) {
+            (Some(_), Task::MultiLabel) => Err(Error::input_hint(
+                "training: label_smoothing is for data sets with one class per sample",
+                "leave it out",
+            )),
+            _ => Ok(()),
         }
     }
 

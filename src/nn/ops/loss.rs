@@ -93,6 +93,19 @@ pub fn softmax_cross_entropy_backward(logits: &Tensor, targets: &[u32], factor: 
     Tensor::from_vec(out, logits.shape(), logits.device())
 }
 
+/// The gradient of the mean cross entropy, from [`training_loss`], with smoothed labels (Szegedy et al. 2016, section 7): the
+/// targets are `(1 − smoothing) · one-hot + smoothing / classes` in place of one-hot.
+///
+/// # Errors
+/// When there is not one target below the number of classes per row.
+pub fn smooth_labels(gradient: &Tensor, targets: &[u32], smoothing: f64) -> Result<Tensor> {
+    let classes = check(gradient, targets)?;
+    let share = smoothing / targets.len() as f64;
+    let columns = transfer::tensor(targets.to_vec(), (targets.len(), 1), gradient.device())?;
+    let hits = Tensor::full(share as f32, columns.shape(), gradient.device())?;
+    gradient.affine(1.0, -share / classes as f64)?.scatter_add(&columns, &hits, 1)
+}
+
 /// What a training step takes from its logits.
 pub struct TrainingLoss {
     /// Mean loss and number of samples whose highest logit is the true class (NaN for labels): two values, where the

@@ -34,7 +34,10 @@ pub use conv2d::{
 };
 pub use in_place::{consume_values, into_values, overwrite_values, with_values};
 pub use linear::{linear, linear_backward_input, linear_backward_weight, linear_moments, linear_relu};
-pub use loss::{TrainingLoss, softmax, softmax_cross_entropy, softmax_cross_entropy_backward, training_loss};
+pub use loss::{
+    TrainingLoss, smooth_labels, softmax, softmax_cross_entropy, softmax_cross_entropy_backward,
+    training_loss,
+};
 pub use pointwise::{Activation, activate, activate_backward};
 pub use pool::{
     Pool2dGeometry, avg_pool2d, avg_pool2d_backward, global_avg_pool, global_avg_pool_backward, max_pool2d,

@@ -4,7 +4,8 @@ use crate::rng::Rng;
 /// Rounding is to the nearest of 8 significant bits, to even between two, and keeps what is no number.
 #[test]
 fn rounding_keeps_eight_bits() {
-    let mut values = [1.0, 1.003_906_25, 1.011_718_75, -3.0e-3, f32::INFINITY, f32::NAN, 1.0e-45, 3.4e38];
+    let (half, three_halves) = (1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0);
+    let mut values = [1.0, half, three_halves, -3.0e-3, f32::INFINITY, f32::NAN, 1.0e-45, 3.4e38];
     round(&mut values);
     assert_eq!(values[..3], [1.0, 1.0, 1.015_625]);
     assert!((values[3] + 3.0e-3).abs() <= 3.0e-3 / 256.0 && values[4].is_infinite() && values[5].is_nan());

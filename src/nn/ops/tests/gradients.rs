@@ -1,6 +1,7 @@
 //! Every differentiable operation against central finite differences of its own forward function.
 
 use super::{assert_close, floats, random};
+use crate::nn::backend;
 use crate::nn::ops::{self, Conv2dGeometry, Pool2dGeometry};
 use crate::rng::Rng;
 use candle_core::{Device, Result, Tensor, Var};
@@ -114,4 +115,37 @@ fn activations_and_shortcut() {
 #[test]
 fn cross_entropy() {
     check("cross entropy", &[&[4, 6]], |t| ops::softmax_cross_entropy(&t[0], &[0, 5, 2, 2]));
+}
+
+/// The gradient with smoothed labels against central differences of its loss in f64; 1e-5 is what f32 leaves of the gradient.
+#[test]
+fn smoothed_cross_entropy() {
+    let (batch, classes, smoothing, targets) = (3, 4, 0.2, [0u32, 3, 1]);
+    let logits: Vec<f64> = (0..batch * classes).map(|at| (at as f64 * 1.7).sin() * 2.0).collect();
+    let loss = |logits: &[f64]| -> f64 {
+        let of_row = |(row, &target): (&[f64], &u32)| -> f64 {
+            let log_sum = row.iter().map(|value| value.exp()).sum::<f64>().ln();
+            let of_class = |(class, value): (usize, &f64)| {
+                let hit = if class == target as usize { 1.0 - smoothing } else { 0.0 };
+                (hit + smoothing / classes as f64) * (log_sum - value)
+            };
+            row.iter().enumerate().map(of_class).sum()
+        };
+        logits.chunks(classes).zip(&targets).map(of_row).sum::<f64>() / batch as f64
+    };
+    let values: Vec<f32> = logits.iter().map(|value| *value as f32).collect();
+    backend::each(|| {
+        let tensor = Tensor::from_vec(values.clone(), (batch, classes), &Device::Cpu).unwrap();
+        let plain = ops::training_loss(&tensor, &targets).unwrap().gradient;
+        let smoothed = floats(&ops::smooth_labels(&plain, &targets, smoothing).unwrap());
+        for (at, actual) in smoothed.into_iter().enumerate() {
+            let moved = |by: f64| {
+                let mut logits = logits.clone();
+                logits[at] += by;
+                loss(&logits)
+            };
+            let expected = (moved(1e-4) - moved(-1e-4)) / 2e-4;
+            assert!((f64::from(actual) - expected).abs() < 1e-5, "{at}: {actual}, expected {expected}");
+        }
+    });
 }
