@@ -238,13 +238,15 @@ impl WithSimd for Block<'_> {
                 }
                 continue;
             }
+            let right = self.weights.element(element);
+            assert!(right.len() == ins * outs);
             for (width, start) in self.weights.panels() {
                 let first = start / ins;
                 // SAFETY: rows of tiles lie inside their element by the assertions; a panel holds `width` values for
                 // each of `ins` channels.
                 unsafe {
                     let left = self.transformed.as_ptr().add(element * self.of_x.element);
-                    let right = self.weights.element(element).as_ptr().add(start);
+                    let right = right.as_ptr().add(start);
                     let out = self.products.as_mut_ptr().add(element * self.of_out.element + first);
                     let left = Left { values: left, row: self.of_x.tile, step: 1 };
                     product(simd, [tiles, width, ins], left, (right, width), (out, self.of_out.tile), false);
