@@ -11,8 +11,7 @@ use super::schedule::learning_rate;
 use super::settings::{Selection, TrainingSpec};
 use crate::Result;
 use crate::data::{Dataset, Split};
-use crate::nn::backend::Backend;
-use crate::nn::{Network, Parameters};
+use crate::nn::{Backend, Network, Parameters};
 use crate::record::EpochMetrics;
 use crate::snapshot::Snapshot;
 
@@ -56,10 +55,7 @@ pub fn train(
     observer: &dyn Observer,
     checkpoints: &dyn Checkpoints,
 ) -> Result<Trained> {
-    spec.check()?;
-    spec.check_selection(!dataset.is_empty(Split::Validation))?;
-    spec.check_task(dataset.task())?;
-    spec.check_backend(Backend::on(parameters.device()))?;
+    spec.check_for(dataset, Backend::on(parameters.device()))?;
     let steps = spec.steps(dataset.len(Split::Train));
     let fresh = || -> Result<_> {
         Ok((Position::begin(1, Vec::new(), None), parameters.deep_copy()?, Optimizer::new(spec), None))

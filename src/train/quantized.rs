@@ -187,10 +187,7 @@ pub fn quantization_aware(
     checkpoints: &dyn Checkpoints,
 ) -> Result<Quantized> {
     let spec = settings.spec;
-    spec.check()?;
-    spec.check_selection(!dataset.is_empty(Split::Validation))?;
-    spec.check_task(dataset.task())?;
-    spec.check_backend(Backend::on(parameters.device()))?;
+    spec.check_for(dataset, Backend::on(parameters.device()))?;
     let steps = spec.steps(dataset.len(Split::Train));
     let rest_decay = spec.weight_decay.unwrap_or(REST_WEIGHT_DECAY);
     let mut position = Position::begin(1, Vec::new(), None);

@@ -1,8 +1,8 @@
 //! What an experiment says about training: the `training:` and `baseline: {train: …}` entries of a YAML file.
 
-use crate::data::Task;
+use crate::data::{Dataset, Split, Task};
 use crate::error::out_of_range;
-use crate::nn::backend::Backend;
+use crate::nn::Backend;
 use crate::nn::ops::ConvAlgorithm;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -179,11 +179,19 @@ impl TrainingSpec {
         }
     }
 
-    /// Checks that the recipe fits what is asked of a model.
+    /// Checks every range, and that the recipe fits the data set and the backend: what both loops do first.
     ///
     /// # Errors
-    /// [`Error::Input`] for smoothed labels where a sample has any number of them.
-    pub fn check_task(&self, task: Task) -> Result<()> {
+    /// [`Error::Input`] naming the field, for the best epoch on a validation split that is not there, for smoothed labels where
+    /// a sample has any number of them, and for bf16 outside the CPU's native kernels.
+    pub fn check_for(&self, dataset: &dyn Dataset, backend: Backend) -> Result<()> {
+        self.check()?;
+        self.check_selection(!dataset.is_empty(Split::Validation))?;
+        self.check_task(dataset.task())?;
+        self.check_backend(backend)
+    }
+
+    fn check_task(&self, task: Task) -> Result<()> {
         match (self.label_smoothing, task) {
             (Some(_), Task::MultiLabel) => Err(Error::input_hint(
                 "training: label_smoothing is for data sets with one class per sample",
@@ -193,11 +201,7 @@ impl TrainingSpec {
         }
     }
 
-    /// Checks that a backend has the precision.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for bf16 outside the CPU's native kernels.
-    pub fn check_backend(&self, backend: Backend) -> Result<()> {
+    fn check_backend(&self, backend: Backend) -> Result<()> {
         match (self.precision, backend) {
             (Precision::F32, _) | (_, Backend::Native) => Ok(()),
             (Precision::Bf16, Backend::Composed) => Err(Error::input_hint(
