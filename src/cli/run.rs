@@ -107,7 +107,13 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         match planned.state {
             State::Done(_) if !args.force => skipped += 1,
             State::Failed if !args.force && !retries.may_try(planned.attempts) => given_up.push(planned),
-            _ => due.push(task(planned)),
+            _ => {
+                // A recipe that can't be followed here is known before anything is trained.
+                let has_baseline = context.store.has_baseline(&planned.baseline);
+                let fits = context.check_recipes(&planned.run, has_baseline);
+                fits.map_err(|error| error.at(planned.run.label()))?;
+                due.push(task(planned));
+            }
         }
     }
     if !due.is_empty() {

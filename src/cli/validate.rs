@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// Check experiments without running anything
 ///
 /// Keys, values and every point of the grid; that checkpoints are there; that the patterns of 'exclude' and 'layer_bits'
-/// fit a weight of the model; and, where the data set is found, that model and data fit and no split is empty.
+/// fit a weight of the model; and, where the data set is found, that model, recipes and data fit and no split is empty.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Experiments (YAML files)
@@ -81,6 +81,7 @@ fn check(context: &Context, experiment: &Experiment, grid: &Grid) -> Result<bool
         true => {
             let dataset = context.dataset(&experiment.dataset).map_err(named)?;
             splits(dataset.as_ref(), first).map_err(named)?;
+            grid.runs.iter().try_for_each(|run| context.check_recipes(run, false)).map_err(named)?;
             context.network(first, dataset.as_ref()).map_err(named)?
         }
         false => network(context, first)?,

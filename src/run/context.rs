@@ -2,7 +2,7 @@
 
 use crate::data::{self, Dataset};
 use crate::model;
-use crate::nn::Network;
+use crate::nn::{Backend, Network};
 use crate::plan::Resolve;
 use crate::spec::{BaselineSpec, Registry, RunSpec};
 use crate::store::Store;
@@ -109,6 +109,17 @@ impl Context {
             )));
         }
         Ok(network)
+    }
+
+    /// Whether the recipes of a run fit its data set and this device; that of a baseline which the store has is not used again.
+    ///
+    /// # Errors
+    /// [`Error::Input`] as [`TrainingSpec::check_for`](crate::train::TrainingSpec::check_for); when the data set cannot be read.
+    pub fn check_recipes(&self, run: &RunSpec, has_baseline: bool) -> Result<()> {
+        let dataset = self.dataset(&run.dataset)?;
+        let of_baseline = run.baseline.recipe().filter(|_| !has_baseline);
+        let mut recipes = of_baseline.into_iter().chain(&run.training);
+        recipes.try_for_each(|recipe| recipe.check_for(dataset.as_ref(), Backend::on(&self.device)))
     }
 
     /// A checkpoint's file: below the data folder, beside an experiment, or as given.

@@ -44,6 +44,44 @@ fn runs_agree_and_say_their_backend() {
     );
 }
 
+/// A recipe that the backend or the data set has nothing for is refused before anything is trained; that of a baseline which
+/// the store has already is not in the way.
+#[test]
+fn recipes_are_checked_beforehand() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, validation: usize, baseline: &str, recipe: &str| {
+        let spec = format!(
+            "name: tiny\ndataset: {{name: embedded-audio, samples: {{train: 64, validation: {validation}, test: 16}}}}\n\
+             model: mlp-gsc\nbaseline: {{train: {{epochs: 1{baseline}}}}}\nbits: [4]\n\
+             training: {{epochs: 1{recipe}}}\nquantizers: [{{method: uniform}}]\n"
+        );
+        std::fs::write(folder.path().join(name), spec).unwrap();
+    };
+    let code = |backend: &str, arguments: &[&str], said: &str| {
+        let output = run(folder.path(), backend, arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(said), "{arguments:?} does not say {said}: {text}");
+        output.status.code()
+    };
+    write("run.yaml", 16, "", ", precision: bf16");
+    write("baseline.yaml", 16, ", precision: bf16", "");
+    write("selection.yaml", 0, "", ", select: best_validation");
+    for command in ["validate", "run"] {
+        for (spec, said) in
+            [("run.yaml", "bf16"), ("baseline.yaml", "bf16"), ("selection.yaml", "validation split")]
+        {
+            assert_eq!(code("composed", &[command, spec], said), Some(2), "{command} {spec}");
+        }
+    }
+    assert!(!walk(folder.path()).iter().any(|path| path.ends_with("record.json")));
+    assert_eq!(code("native", &["run", "baseline.yaml"], "done"), Some(0));
+    let records = || walk(folder.path()).iter().filter(|path| path.ends_with("record.json")).count();
+    let before = records();
+    let again = ["run", "baseline.yaml", "--force"];
+    assert_eq!(code("composed", &again, "done"), Some(0), "the baseline is there");
+    assert_eq!(records(), before);
+}
+
 /// All files below a folder.
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
