@@ -2,190 +2,25 @@
 //! runs are spread over the jobs, each of which has a pool of threads of its own, so that they do not get in each other's
 //! way. What is begun, skipped and done is told to a [`Watch`]; nothing here prints.
 
+mod queue;
+mod task;
+
 use super::{Context, execute, make_baseline};
-use crate::record::{Metrics, RunRecord};
+use crate::record::RunRecord;
 use crate::spec::{BaselineRun, RunSpec};
 use crate::store::Lookup;
-use crate::train::Observer;
 use crate::{Error, Result};
-use std::collections::{BTreeMap, VecDeque};
+use queue::{Queue, Waiting};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+pub use task::{End, Policy, Retries, Task, View, Watch, Work};
+
 /// Time between two looks at what other processes have claimed.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// What is to be done.
-#[derive(Clone, Debug)]
-pub enum Work {
-    /// A run.
-    Run(Box<RunSpec>),
-    /// A baseline alone.
-    Baseline(Box<BaselineRun>),
-}
-
-/// A piece of work.
-#[derive(Clone, Debug)]
-pub struct Task {
-    /// What.
-    pub work: Work,
-    /// Name of the experiment.
-    pub experiment: String,
-    /// The id that a plan gives it; checked, since this machine may see other data than the one that planned.
-    pub planned_id: Option<String>,
-    /// Where it was read, for messages.
-    pub origin: String,
-    /// Whether a failed record of it is another worker's attempt at the same plan: it was new when the plan was made.
-    pub is_new: bool,
-}
-
-impl Task {
-    fn check(&self, id: &str) -> Result<()> {
-        match &self.planned_id {
-            Some(planned) if planned != id => Err(Error::input_hint(
-                format!("{}: the plan says {planned}, here it is {id}", self.origin),
-                "data, checkpoint or version of ecqx differ from those that were planned with: plan again",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// What it is called in progress lines.
-    pub fn label(&self) -> String {
-        match &self.work {
-            Work::Run(run) => run.label(),
-            Work::Baseline(_) => "baseline".into(),
-        }
-    }
-
-    /// The run's seed; none of a baseline.
-    pub fn seed(&self) -> Option<u64> {
-        match &self.work {
-            Work::Run(run) => Some(run.seed),
-            Work::Baseline(_) => None,
-        }
-    }
-}
-
-/// How often failed runs are tried again.
-#[derive(Clone, Copy, Debug)]
-pub struct Retries {
-    /// Retries after the first attempt, counted over all calls.
-    pub max: u32,
-    /// Whether this call tries runs again that have used them up.
-    pub even_used_up: bool,
-}
-
-impl Retries {
-    /// Whether this call tries a run that failed `attempts` times in earlier ones.
-    pub fn may_try(self, attempts: u32) -> bool {
-        self.even_used_up || self.may_retry(attempts)
-    }
-
-    /// Whether a run that has been tried `attempts` times has retries left.
-    pub fn may_retry(self, attempts: u32) -> bool {
-        attempts <= self.max
-    }
-}
-
-/// How to go about it.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// Runs at a time; no more than there are threads.
-    pub jobs: usize,
-    /// Do finished runs again.
-    pub force: bool,
-    /// Begin nothing after the first failure.
-    pub fail_fast: bool,
-    /// Come back to what other processes have claimed until it is done: their process may be killed.
-    pub wait_for_others: bool,
-    /// After failures.
-    pub retries: Retries,
-}
-
-/// Watches one piece of work.
-pub trait View: Observer {
-    /// It ended: a run with this record, a baseline with none.
-    fn ended(&self, record: Option<&RunRecord>);
-}
-
-/// Watches all of it.
-pub trait Watch: Sync {
-    /// A piece of work begins; a baseline that several runs share has no seed of theirs.
-    fn begin<'a>(&'a self, experiment: &str, label: &str, seed: Option<u64>) -> Box<dyn View + 'a>;
-    /// Another process holds it.
-    fn claimed(&self, id: &str, task: &Task);
-    /// A run needs no computing: it has this record by now.
-    fn settled(&self, id: &str, task: &Task, record: &RunRecord);
-    /// A device's memory was full: this many jobs go on.
-    fn fewer_jobs(&self, jobs: usize) {
-        let _ = jobs;
-    }
-    /// Whether to stop at the next epoch's end.
-    fn cancelled(&self) -> bool;
-}
-
-/// What became of a task.
-#[derive(Debug)]
-pub enum End {
-    /// The run was computed here, successfully or not.
-    Computed(Box<RunRecord>),
-    /// The run had a record that stands: a result, or a failure that has used up its attempts.
-    Settled(Box<RunRecord>),
-    /// The baseline is there.
-    Baseline {
-        /// Its id.
-        id: String,
-        /// On the test split.
-        test: Metrics,
-        /// Whether it was there before.
-        was_there: bool,
-    },
-    /// The baseline can't be made.
-    NoBaseline(Error),
-    /// Another process holds it.
-    Claimed,
-}
-
-/// A task that waits for its turn.
-struct Waiting {
-    /// Which.
-    index: usize,
-    /// Whether it was tried here before.
-    tried: bool,
-    /// Whether another process held it at the last look.
-    claimed: bool,
-    /// Whether its last attempt filled a device's memory.
-    is_out_of_memory: bool,
-}
-
-/// Tasks that wait, and the jobs that take them.
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    /// Jobs that have not ended.
-    jobs: usize,
-}
-
-impl Queue {
-    /// The next task and whether other processes hold all of them; with none, the job that asked ends.
-    fn next(&mut self) -> (Option<Waiting>, bool) {
-        let all_claimed = self.waiting.iter().all(|waiting| waiting.claimed);
-        let next = self.waiting.pop_front();
-        self.jobs -= usize::from(next.is_none());
-        (next, all_claimed)
-    }
-
-    /// Puts a task back. Whether the job that tried it ends: there are too many for a device's memory, and others are left
-    /// to do the task.
-    fn put_back(&mut self, waiting: Waiting) -> bool {
-        let ends = waiting.is_out_of_memory && self.jobs > 1;
-        self.waiting.push_back(waiting);
-        self.jobs -= usize::from(ends);
-        ends
-    }
-}
 
 /// What the jobs share.
 struct Shared<'a> {
@@ -215,14 +50,12 @@ pub fn schedule(
 ) -> Result<Vec<Option<End>>> {
     let threads = rayon::current_num_threads();
     let jobs = policy.jobs.min(tasks.len()).min(threads).max(1);
-    let new = |index| Waiting { index, tried: false, claimed: false, is_out_of_memory: false };
-    let waiting: VecDeque<Waiting> = (0..tasks.len()).map(new).collect();
     let shared = Shared {
         context,
         tasks,
         policy,
         watch,
-        queue: Mutex::new(Queue { waiting, jobs }),
+        queue: Mutex::new(Queue::new(tasks.len(), jobs)),
         ends: Mutex::new(tasks.iter().map(|_| None).collect()),
         stop: AtomicBool::new(false),
     };
@@ -419,25 +252,5 @@ impl Shared<'_> {
         let made = make_baseline(self.context, spec, &*view);
         view.ended(None);
         Ok(End::Baseline { id, test: made?, was_there })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each time a device's memory is full one job less goes on, down to one; no task is lost to a job that has ended.
-    #[test]
-    fn full_memory_takes_jobs_away() {
-        let task = |index, is_out_of_memory| Waiting { index, tried: true, claimed: false, is_out_of_memory };
-        let mut queue = Queue { waiting: VecDeque::from([task(0, false), task(1, false)]), jobs: 3 };
-        let (Some(first), _) = queue.next() else { panic!("a task") };
-        assert!(!queue.put_back(first), "other failures leave the jobs alone");
-        assert!(queue.put_back(task(2, true)) && queue.jobs == 2);
-        assert!(queue.put_back(task(3, true)) && queue.jobs == 1);
-        assert!(!queue.put_back(task(4, true)) && queue.jobs == 1, "the last one goes on");
-        let left: Vec<usize> = std::iter::from_fn(|| queue.next().0).map(|waiting| waiting.index).collect();
-        assert_eq!(left, [1, 0, 2, 3, 4]);
-        assert_eq!(queue.jobs, 0);
     }
 }
