@@ -10,7 +10,7 @@ use super::records::finished;
 use super::statistics::{Comparison, compare};
 use super::tables::{
     self, Table, WorkingPoint, at_equal_table, comparison, epochs, hypervolume_table, layers, main_table,
-    nothing_compared, operating_points, origins, pareto, provenance, raw, timings, variants_table,
+    nothing_compared, operating_points, origins, pareto, provenance, raw, sweeps, timings, variants_table,
     working_points, working_points_table,
 };
 use crate::Result;
@@ -137,7 +137,7 @@ struct Made<'a> {
 /// Every table, in report order.
 fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
     let (records, points, methods) = (from.records, made.points, from.methods);
-    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 16] = [
+    let makers: [&(dyn Fn() -> Result<Option<Table>> + Sync); 17] = [
         &|| operating_points(points, methods, from.choose_on, from.rule).map(Some),
         &|| comparison(made.compared, methods, from.choose_on, made.nothing).map(Some),
         &|| main_table(points, from.choose_on).map(Some),
@@ -148,6 +148,7 @@ fn all_tables(from: &Ingredients<'_>, made: &Made<'_>) -> Result<Vec<Table>> {
         &|| variants_table(points, methods),
         &|| pareto(points).map(Some),
         &|| working_points_table(points).map(Some),
+        &|| sweeps(records).map(Some),
         &|| origins(records).map(Some),
         &|| raw(records, methods).map(Some),
         &|| timings(records).map(Some),

@@ -84,6 +84,7 @@ const COLUMNS: &[Column] = &[
     metric("compression_ratio", "CR", 1, Better::Higher),
     plain("compression_std", "±", 2),
     metric("seconds", "Time, s", 1, Better::Lower),
+    plain("hours", "Hours", 2),
     metric("seconds_per_epoch", "Epoch, s", 2, Better::Lower),
     Column {
         name: "peak_memory_bytes",

@@ -14,7 +14,7 @@ const HIDDEN: [&str; 7] =
     ["verdict", "size_verdict", "configuration", "differs", "dataset_digest", "baseline_digest", "reference"];
 
 /// Tables that no page is wide enough for, or that have a form of their own.
-const TOO_WIDE: [&str; 5] = ["main", "pareto", "working_points", "origins", operating_points::NAME];
+const TOO_WIDE: [&str; 6] = ["main", "pareto", "working_points", "sweeps", "origins", operating_points::NAME];
 
 /// Columns that become part of the caption.
 const CAPTION: [&str; 2] = ["dataset", "model"];

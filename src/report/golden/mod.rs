@@ -9,7 +9,7 @@ use super::choice::{ChooseOn, Rule};
 use super::export::{Exporter, Latex, Markdown, Narrow, Wide};
 use super::methods::Methods;
 use super::statistics::{Comparison, compare};
-use super::tables::{WorkingPoint, main_table, operating_points, published, raw, working_points};
+use super::tables::{WorkingPoint, main_table, operating_points, published, raw, sweeps, working_points};
 use crate::record::{Metric, Metrics, Outcome, RunRecord, Score};
 use serde_json::json;
 
@@ -322,4 +322,21 @@ fn published_rows_stay_apart() {
     );
     assert!(!markdown.contains("empty") && markdown.matches("| this report |").count() == 4, "{markdown}");
     assert!(published(&[], ChooseOn::Validation, &sources).unwrap().is_none());
+}
+
+/// Runs of one experiment on one machine are one row with the hours of all of them; another machine is another row.
+#[test]
+fn sweeps_have_hours_by_machine() {
+    let mut records = records(2);
+    let first = &mut records[0];
+    (first.provenance.cpu, first.seconds) = ("another".into(), 7200.0);
+    let markdown = text(Markdown.export(&sweeps(&records).unwrap()).unwrap());
+    let rows: Vec<&str> = markdown.lines().filter(|line| line.starts_with("| golden")).collect();
+    assert_eq!(
+        rows,
+        [
+            "| golden | cifar10 | resnet20 | another | cpu | 2 | 1 | 2.00 | 2026-01-01T00:00:00Z |  |",
+            "| golden | cifar10 | resnet20 | c | cpu | 2 | 11 | 0.02 | 2026-01-01T00:00:00Z |  |",
+        ]
+    );
 }
