@@ -24,6 +24,10 @@ pub struct AugmentationSettings {
     /// Zero pixels put around an image before a random crop of the original size; 0 turns cropping off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop_padding: Option<usize>,
+    /// Side in pixels of a black square whose middle lies anywhere in an image (DeVries & Taylor 2017, arXiv 1708.04552); 0
+    /// draws none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutout: Option<usize>,
     /// Smallest area of a random crop, as a share of the image's; 1 takes the middle square.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smallest_area: Option<f32>,

@@ -12,9 +12,16 @@ use std::sync::Arc;
 const PIXELS: usize = 3 * 32 * 32;
 /// Records held out at the end of the training files: the split this project reports on.
 const VALIDATION: f64 = 5000.0;
-const SETTINGS: &[&str] = &["validation", "normalization", "augmentation.flip", "augmentation.crop_padding"];
-const SETTINGS100: &[&str] =
-    &["labels", "validation", "normalization", "augmentation.flip", "augmentation.crop_padding"];
+const SETTINGS: &[&str] =
+    &["validation", "normalization", "augmentation.flip", "augmentation.crop_padding", "augmentation.cutout"];
+const SETTINGS100: &[&str] = &[
+    "labels",
+    "validation",
+    "normalization",
+    "augmentation.flip",
+    "augmentation.crop_padding",
+    "augmentation.cutout",
+];
 
 /// Mean and standard deviation of the CIFAR-10 training pixels per channel.
 pub(super) const CIFAR10_MEAN_STD: (&[f32], &[f32]) = (&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616]);
@@ -202,7 +209,7 @@ impl Format {
             validation,
             test,
             mean_std: self.mean_std,
-            augmentation: ImageAugmentation { flip: true, crop_padding: 4 },
+            augmentation: ImageAugmentation { flip: true, crop_padding: 4, cutout: 0 },
             notes,
         };
         Ok(Arc::new(ImageSet::new(&spec, parts, digest)?))

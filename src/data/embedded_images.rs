@@ -46,7 +46,13 @@ pub(super) static EMBEDDED_IMAGES: Family = Family {
     summary: "ten drawn shapes with clutter, textures and noise as 32×32 colour images; needs no files",
     source: "",
     folder: "",
-    settings: &["seed", "normalization", "augmentation.flip", "augmentation.crop_padding"],
+    settings: &[
+        "seed",
+        "normalization",
+        "augmentation.flip",
+        "augmentation.crop_padding",
+        "augmentation.cutout",
+    ],
     generated: true,
     present: |_| true,
     open: |spec, _| open(spec),
@@ -69,7 +75,7 @@ fn open(spec: &DatasetSpec) -> Result<Arc<dyn Dataset>> {
         validation: split("validation", samples.validation.unwrap_or(1000)),
         test: split("test", samples.test.unwrap_or(2000)),
         mean_std: (&[0.5, 0.5, 0.5], &[0.25, 0.25, 0.25]),
-        augmentation: ImageAugmentation { flip: true, crop_padding: 2 },
+        augmentation: ImageAugmentation { flip: true, crop_padding: 2, cutout: 0 },
         notes: Vec::new(),
     };
     Ok(Arc::new(ImageSet::new(spec, parts, digest)?))

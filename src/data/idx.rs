@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 /// Records held out at the end of the training file.
 const VALIDATION: f64 = 5000.0;
-const SETTINGS: &[&str] = &["validation", "normalization", "augmentation.flip", "augmentation.crop_padding"];
+const SETTINGS: &[&str] =
+    &["validation", "normalization", "augmentation.flip", "augmentation.crop_padding", "augmentation.cutout"];
 /// The four files: training images and labels, test images and labels.
 const FILES: [&str; 4] = [
     "train-images-idx3-ubyte",
@@ -205,7 +206,7 @@ impl Member {
             test,
             mean_std: self.mean_std,
             // Digits and shoes are not symmetric.
-            augmentation: ImageAugmentation { flip: false, crop_padding: 0 },
+            augmentation: ImageAugmentation { flip: false, crop_padding: 0, cutout: 0 },
             notes,
         };
         Ok(Arc::new(ImageSet::new(spec, parts, digest)?))

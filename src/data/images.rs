@@ -1,7 +1,7 @@
 //! Images of one size in memory as bytes, with the augmentation of training. The families differ only in where bytes come from.
 
 use super::placed_images::PlacedImages;
-use super::placement::{PixelTable, Placement};
+use super::placement::{Hole, PixelTable, Placement};
 use super::{Dataset, DatasetSpec, Digest, Split, Task, check_classes, check_request, check_samples};
 use crate::Result;
 use crate::nn::ops::PRESENT;
@@ -30,27 +30,40 @@ impl Records {
 pub(super) struct ImageAugmentation {
     pub flip: bool,
     pub crop_padding: usize,
+    /// Not part of a digest while it is off: the setting came later.
+    #[serde(skip_serializing_if = "is_off")]
+    pub cutout: usize,
+}
+
+fn is_off(side: &usize) -> bool {
+    *side == 0
 }
 
 impl ImageAugmentation {
     /// `self` as the family's default, changed by the spec.
     pub(super) fn over(self, spec: &DatasetSpec) -> Self {
         match &spec.augmentation {
-            Some(a) if a.off => Self { flip: false, crop_padding: 0 },
+            Some(a) if a.off => Self { flip: false, crop_padding: 0, cutout: 0 },
             Some(a) => Self {
                 flip: a.settings.flip.unwrap_or(self.flip),
                 crop_padding: a.settings.crop_padding.unwrap_or(self.crop_padding),
+                cutout: a.settings.cutout.unwrap_or(self.cutout),
             },
             None => self,
         }
     }
 
-    /// One random outcome.
-    pub(super) fn draw(self, rng: &mut Rng) -> Placement {
+    /// One random outcome for images of this height and width.
+    pub(super) fn draw(self, [height, width]: [usize; 2], rng: &mut Rng) -> Placement {
         let pad = self.crop_padding;
         let mut shift = || if pad == 0 { 0 } else { rng.below(2 * pad + 1) as isize - pad as isize };
         let (down, right) = (shift(), shift());
-        Placement { flip: self.flip && rng.below(2) == 1, down, right }
+        let flip = self.flip && rng.below(2) == 1;
+        let hole = (self.cutout > 0).then(|| {
+            let mut start = |length| rng.below(length) as isize - self.cutout as isize / 2;
+            Hole { top: start(height), left: start(width), side: self.cutout }
+        });
+        Placement { flip, down, right, hole }
     }
 }
 
@@ -130,7 +143,10 @@ impl ImageSet {
     /// Where each image is laid: drawn one after the other, so that the number of threads changes nothing.
     fn placements(&self, count: usize, augment: Option<&mut Rng>) -> Vec<Placement> {
         match augment {
-            Some(rng) => (0..count).map(|_| self.augmentation.draw(rng)).collect(),
+            Some(rng) => {
+                let [_, height, width] = self.shape;
+                (0..count).map(|_| self.augmentation.draw([height, width], rng)).collect()
+            }
             None => vec![Placement::default(); count],
         }
     }

@@ -1,5 +1,5 @@
-//! A batch of images made on the device: bytes go there, a quarter of what finished inputs would take, and crop, flip
-//! and normalisation are gathers. The values are those of [`PixelTable::write`](super::placement::PixelTable::write) to the
+//! A batch of images made on the device: bytes go there, a quarter of what finished inputs would take, and crop, flip,
+//! cutout and normalisation are gathers. The values are those of [`PixelTable::write`](super::placement::PixelTable::write) to the
 //! last bit.
 
 use super::placement::{PixelTable, Placement};
@@ -16,6 +16,8 @@ pub struct PlacedImages {
     rows: Vec<u32>,
     /// Images × width: the same for columns.
     columns: Vec<u32>,
+    /// Where there are holes, images × height × width: 1 for a pixel that stays and 0 for one that is black.
+    kept: Option<Vec<u8>>,
     /// Channels × 256: the input value of each pixel value.
     values: Vec<f32>,
 }
@@ -23,6 +25,15 @@ pub struct PlacedImages {
 /// The place in the source that `at` shows; `length`, where the black border lies, for what is outside.
 fn source(at: usize, shift: isize, length: usize) -> u32 {
     at.checked_add_signed(shift).filter(|place| *place < length).unwrap_or(length) as u32
+}
+
+/// 1 for each pixel of an image that its hole leaves, row by row.
+fn kept(placement: &Placement, height: usize, width: usize) -> Vec<u8> {
+    let mut kept = vec![1; height * width];
+    if let Some([rows, columns]) = placement.hole.map(|hole| hole.within(height, width)) {
+        rows.for_each(|row| kept[row * width..][columns.clone()].fill(0));
+    }
+    kept
 }
 
 impl PlacedImages {
@@ -42,8 +53,11 @@ impl PlacedImages {
             let Placement { flip, right, .. } = *placement;
             (0..width).map(move |column| source(if flip { width - 1 - column } else { column }, right, width))
         };
+        let has_holes = placements.iter().any(|placement| placement.hole.is_some());
         Self {
             shape: [placements.len(), channels, height, width],
+            kept: has_holes
+                .then(|| placements.iter().flat_map(|placement| kept(placement, height, width)).collect()),
             rows: placements.iter().flat_map(row).collect(),
             columns: placements.iter().flat_map(column).collect(),
             values: table.flat(),
@@ -67,7 +81,11 @@ impl PlacedImages {
         let places = rows.broadcast_mul(&stride)?.broadcast_add(&columns)?;
         let places = places.reshape((count, 1, height * width))?;
         let places = places.broadcast_as((count, channels, height * width))?.contiguous()?;
-        let placed = bordered.gather(&places, 2)?.to_dtype(DType::U32)?;
+        let mut placed = bordered.gather(&places, 2)?;
+        if let Some(kept) = self.kept {
+            placed = placed.broadcast_mul(&transfer::tensor(kept, (count, 1, height * width), device)?)?;
+        }
+        let placed = placed.to_dtype(DType::U32)?;
         // Into the table of all channels: each has 256 values of its own.
         let starts: Vec<u32> = (0..channels as u32).map(|channel| channel * 256).collect();
         let starts = transfer::tensor(starts, (1, channels, 1), device)?;
@@ -79,23 +97,32 @@ impl PlacedImages {
 
 #[cfg(test)]
 mod tests {
+    use super::super::placement::Hole;
     use super::*;
 
-    /// Shifts beyond the edge, mirrored and not, and every pixel value: bit for bit what the host writes.
+    /// Shifts and holes beyond the edge, mirrored and not, and every pixel value: bit for bit what the host writes.
     #[test]
     fn device_and_host_place_alike() {
         let shape @ [channels, height, width] = [3usize, 16, 17];
         let table = PixelTable::new(&[0.49, 0.46, 0.41], &[0.23, 0.22, 0.225]);
-        let placements: Vec<Placement> =
+        let mut placements: Vec<Placement> =
             [(false, 0, 0), (true, 0, 0), (false, -3, 4), (true, 2, -5), (true, -20, 40)]
-                .map(|(flip, down, right)| Placement { flip, down, right })
+                .map(|(flip, down, right)| Placement { flip, down, right, hole: None })
                 .into();
+        let holes = [None, Some((-3, -2)), Some((4, 5)), Some((14, 15)), Some((-40, 90))];
+        for (placement, hole) in placements.iter_mut().zip(holes) {
+            placement.hole = hole.map(|(top, left)| Hole { top, left, side: 6 });
+        }
         let size = channels * height * width;
         let pixels: Vec<u8> = (0..placements.len() * size).map(|at| (at * 7 % 256) as u8).collect();
         let mut host = vec![0f32; pixels.len()];
         for ((from, to), placement) in pixels.chunks(size).zip(host.chunks_mut(size)).zip(&placements) {
             table.write(from, height, width, *placement, to);
         }
+        // The second image keeps all but rows 0 to 2 and columns 0 to 3, the third is whole but for its hole.
+        let black = table.flat()[0];
+        assert!(host[size..][..width].iter().take(4).all(|value| *value == black));
+        assert!(host[2 * size + 4 * width + 5..][..6].iter().all(|value| *value == black));
         let placed = PlacedImages::new(shape, pixels, &placements, &table);
         let device = placed.on_device(&Device::Cpu).unwrap();
         assert_eq!(device.dims(), [5, 3, 16, 17]);

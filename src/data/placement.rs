@@ -1,4 +1,6 @@
-//! From pixels to input values: normalisation, with crop and flip.
+//! From pixels to input values: normalisation, with crop, flip and cutout.
+
+use std::ops::Range;
 
 /// Where an output image takes its pixels from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -9,6 +11,29 @@ pub(super) struct Placement {
     pub down: isize,
     /// Column of the source that becomes column 0, before mirroring.
     pub right: isize,
+    /// A black square in the output image.
+    pub hole: Option<Hole>,
+}
+
+/// A square that may reach over the edges of an image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hole {
+    /// Its first row.
+    pub top: isize,
+    /// Its first column.
+    pub left: isize,
+    /// Rows and columns.
+    pub side: usize,
+}
+
+impl Hole {
+    /// The rows and columns of an image of this size that it covers.
+    pub(super) fn within(self, height: usize, width: usize) -> [Range<usize>; 2] {
+        [(self.top, height), (self.left, width)].map(|(first, length)| {
+            let end = first.saturating_add_unsigned(self.side).max(0) as usize;
+            (first.max(0) as usize).min(length)..end.min(length)
+        })
+    }
 }
 
 /// Pixel value (0..=255) → input value, per channel.
@@ -27,8 +52,8 @@ impl PixelTable {
         self.0.concat()
     }
 
-    /// Writes one image of `height` × `width` per channel plane. Pixels from outside the source are black before
-    /// normalisation, as when an image is padded before it becomes a tensor.
+    /// Writes one image of `height` × `width` per channel plane. Pixels from outside the source and those of a hole are black
+    /// before normalisation, as when an image is padded before it becomes a tensor.
     pub(super) fn write(
         &self,
         source: &[u8],
@@ -50,6 +75,10 @@ impl PixelTable {
                     *value = table[usize::from(pixel.copied().unwrap_or(0))];
                 }
             }
+            let Some([rows, columns]) = placement.hole.map(|hole| hole.within(height, width)) else {
+                continue;
+            };
+            rows.for_each(|row| to[row * width..][columns.clone()].fill(table[0]));
         }
     }
 }

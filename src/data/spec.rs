@@ -189,6 +189,7 @@ impl DatasetSpec {
         }
         if let Some(Augmentation { settings, .. }) = &self.augmentation {
             in_range(&place("crop_padding"), settings.crop_padding.map(|p| p as f64), 0.0, 64.0)?;
+            in_range(&place("cutout"), settings.cutout.map(|side| side as f64), 0.0, 1024.0)?;
             in_range(&place("smallest_area"), settings.smallest_area.map(f64::from), 0.01, 1.0)?;
             in_range(&place("time_shift_ms"), settings.time_shift_ms.map(f64::from), 0.0, 1000.0)?;
             in_range(&place("noise_probability"), settings.noise_probability.map(f64::from), 0.0, 1.0)?;
@@ -218,6 +219,7 @@ impl DatasetSpec {
             ("augmentation", self.augmentation.as_ref().is_some_and(|a| a.off)),
             ("augmentation.flip", augmentation.flip.is_some()),
             ("augmentation.crop_padding", augmentation.crop_padding.is_some()),
+            ("augmentation.cutout", augmentation.cutout.is_some()),
             ("augmentation.time_shift_ms", augmentation.time_shift_ms.is_some()),
             ("augmentation.noise_probability", augmentation.noise_probability.is_some()),
             ("augmentation.noise_volume", augmentation.noise_volume.is_some()),

@@ -14,8 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Settings of both editions.
-const SETTINGS: &[&str] =
-    &["validation", "image_size", "task", "normalization", "augmentation.flip", "augmentation.crop_padding"];
+const SETTINGS: &[&str] = &[
+    "validation",
+    "image_size",
+    "task",
+    "normalization",
+    "augmentation.flip",
+    "augmentation.crop_padding",
+    "augmentation.cutout",
+];
 
 /// Pascal VOC 2012: 11,540 annotated images, 20 classes; those of its test list have no public annotations.
 pub(super) static VOC2012: Family = Family {
@@ -203,7 +210,7 @@ fn open(spec: &DatasetSpec, folder: &Path) -> Result<Arc<dyn Dataset>> {
         test,
         mean_std: MEAN_STD,
         // Shifts of up to 16 pixels at 224: what the frame cuts away on each side.
-        augmentation: ImageAugmentation { flip: true, crop_padding: (size / 14).min(64) },
+        augmentation: ImageAugmentation { flip: true, crop_padding: (size / 14).min(64), cutout: 0 },
         notes: Vec::new(),
     };
     Ok(Arc::new(ImageSet::new(spec, parts, digest)?))
