@@ -239,4 +239,34 @@ mod tests {
         assert_ne!(set.digest(), open(8).digest());
         assert_eq!(set.digest(), open(7).digest());
     }
+
+    /// Cutout blackens a square of training images alone; off, it is no setting of its own.
+    #[test]
+    fn cutout_is_for_training() {
+        let open = |augmentation: serde_json::Value| {
+            let samples = serde_json::json!({"train": 8, "validation": 4, "test": 4});
+            let spec = serde_json::json!({"name": "embedded-images", "samples": samples, "augmentation": augmentation});
+            open(&serde_json::from_value(spec).unwrap()).unwrap()
+        };
+        let still =
+            |cutout: usize| open(serde_json::json!({"flip": false, "crop_padding": 0, "cutout": cutout}));
+        let (off, on) = (still(0), still(6));
+        assert_eq!(off.digest(), open(serde_json::json!({"flip": false, "crop_padding": 0})).digest());
+        assert_ne!(off.digest(), on.digest());
+        let read = |set: &dyn Dataset, split, seed: Option<u64>| {
+            let (mut inputs, mut targets) = (vec![0.0; SIZE], vec![0]);
+            let mut rng = seed.map(|seed| Rng::stream(seed, "augmentation"));
+            set.fill(split, &[1], rng.as_mut(), &mut inputs, &mut targets).unwrap();
+            inputs
+        };
+        let whole = read(&*off, Split::Train, Some(1));
+        for seed in 1..=8 {
+            let cut = read(&*on, Split::Train, Some(seed));
+            let changed = cut.iter().zip(&whole).filter(|(cut, whole)| cut != whole);
+            // Black is pixel 0: (0 − 0.5) / 0.25.
+            assert!(changed.clone().all(|(cut, _)| *cut == -2.0));
+            assert!((1..=3 * 36).contains(&changed.count()), "a square of six pixels in three channels");
+        }
+        assert_eq!(read(&*on, Split::Test, None), read(&*off, Split::Test, None));
+    }
 }
