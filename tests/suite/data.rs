@@ -123,6 +123,25 @@ fn a_last_batch_of_one_is_trained_with_batch_norm() {
     assert_eq!(record["provenance"]["samples"], serde_json::json!({"train": 9, "validation": 4, "test": 10}));
 }
 
+/// The best epoch on validation samples needs some: without them nothing begins.
+#[test]
+fn the_best_epoch_needs_validation_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    mnist(folder.path(), 20);
+    fs::write(folder.path().join("tiny.yaml"), LINEAR).unwrap();
+    let experiment = "name: best\ndataset: {name: mnist, validation: 0}\nmodel: {file: tiny.yaml}\n\
+        baseline: {train: {epochs: 1, select: best_validation}}\nbits: [4]\nquantizers: [{method: uniform}]\n";
+    fs::write(folder.path().join("x.yaml"), experiment).unwrap();
+    for command in ["validate", "run"] {
+        let output =
+            ecqx().current_dir(folder.path()).args([command, "x.yaml", "--data-dir", "."]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {text}");
+        assert!(text.contains("best_validation needs a validation split"), "{command}: {text}");
+    }
+    assert!(record(folder.path()).is_none());
+}
+
 /// Errors of tensors, as of a batch of one that can't be merged, are tried once and leave no backtrace anywhere.
 #[test]
 fn tensor_errors_are_tried_once() {
