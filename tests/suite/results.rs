@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// What is kept in the tree besides the records and the figures of weights, which need a store: `results/.gitignore` says
 /// the same. The rest is made by `make results`.
-const KEPT: [&str; 4] = ["main.csv", "comparison.csv", "at_equal.csv", "operating_points.md"];
+const KEPT: [&str; 5] = ["main.csv", "comparison.csv", "at_equal.csv", "operating_points.md", "sweeps.csv"];
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
