@@ -1,6 +1,7 @@
 //! What all figures draw with: sizes, text, strokes. Lengths are in units of 1/20 mm at a column width of 8 cm (figures are printed 8.5 cm wide).
 
 use super::render::FONT;
+use crate::error::count;
 use crate::spec::{FigureStyle, FigureWidth};
 use crate::{Error, Result};
 use plotters::coord::Shift;
@@ -91,4 +92,10 @@ pub(super) fn dashes(area: &Area<'_>, from: i32, to: i32, y: i32) -> Result<()> 
         x += 40;
     }
     Ok(())
+}
+
+/// What a picture says of `points` that lie below its floor (percent).
+pub(super) fn not_shown(points: usize, floor: f64) -> String {
+    let verb = if points == 1 { "is" } else { "are" };
+    format!("{} below {floor:.0} % {verb} not shown", count(points, "point"))
 }

@@ -4,8 +4,8 @@
 use super::Drawing;
 use super::axis::Axis;
 use super::canvas::{
-    Area, GREY, MARKER, TEXT, dashes, failed, is_wide, panel_label, stroke, title_room, wide, width, write,
-    write_title, write_upwards,
+    Area, GREY, MARKER, TEXT, dashes, failed, is_wide, not_shown, panel_label, stroke, title_room, wide,
+    width, write, write_title, write_upwards,
 };
 use super::legend::{LINE, Legend};
 pub(super) use super::series::{Line, Panel, Spot};
@@ -82,11 +82,8 @@ impl Chart<'_> {
         let top = title_room(self.style);
         let plots = rows * row_height + if shared { below } else { 0 };
         let below_floor = self.floor.filter(|_| hidden > 0);
-        let notes: Vec<String> = below_floor
-            .map(|floor| format!("{hidden} points below {floor:.0} % are not shown"))
-            .into_iter()
-            .chain(subsampled)
-            .collect();
+        let notes: Vec<String> =
+            below_floor.map(|floor| not_shown(hidden, floor)).into_iter().chain(subsampled).collect();
         let size =
             (whole as u32, (top + plots + TEXT + 30 + legend.height() + notes.len() as i32 * LINE) as u32);
         let y_ticks = y.ticks(if columns == 1 { 7 } else { 5 });

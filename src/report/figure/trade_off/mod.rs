@@ -6,7 +6,9 @@ mod plot;
 mod series;
 
 use super::accuracy::{baseline, floor};
-use super::canvas::{GREY, TEXT, dashes, is_wide, panel_label, stroke, title_room, wide, write, write_title};
+use super::canvas::{
+    GREY, TEXT, dashes, is_wide, not_shown, panel_label, stroke, title_room, wide, write, write_title,
+};
 use super::layers::Layers;
 use super::{Drawing, Figure, Group, Source};
 use crate::Result;
@@ -123,7 +125,7 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
             write(area, savings.label, (middle, bottom - TEXT - 14), TEXT, (HPos::Center, VPos::Top))?;
         }
         legend.draw(area, bottom + 4)?;
-        let text = format!("{below} points below {floor:.0} % are not shown");
+        let text = not_shown(below, floor);
         match below {
             0 => Ok(()),
             _ => write(area, &text, (40, bottom + legend.height()), TEXT, (HPos::Left, VPos::Top)),
