@@ -120,8 +120,8 @@ fn one_marker_per_point() {
     assert!(drawing.svg.contains("ecqx 4 bit Λ=0.1: 89.60 ± 0.20 %, 50.0 kB, 3 seed(s)"), "{}", drawing.svg);
     assert!(drawing.svg.contains("2 points below 75 % are not shown"));
     let alone = super::records(1).into_iter().filter(|record| record.method == "ecq").collect::<Vec<_>>();
-    let drawing = draw(&group(&super::points(&alone), &alone, &methods)).unwrap().unwrap();
-    assert!(drawing.svg.contains("1 point below 75 % is not shown"));
+    let of_one = draw(&group(&super::points(&alone), &alone, &methods)).unwrap().unwrap();
+    assert!(of_one.svg.contains("1 point below 75 % is not shown"));
     let lines = csv(&drawing.csv);
     assert_eq!(lines.len(), 1 + 6, "all points are in the CSV");
     assert!(lines[1..].iter().all(|line| line[8] == "90"), "{}", drawing.csv);
