@@ -96,7 +96,7 @@ tables=0
 for table in report-undisturbed/*.csv; do
   name=$(basename "$table")
   case $name in
-    timings*|provenance*|origins*|time_and_memory*) continue ;; # times, and who computed what
+    timings*|sweeps*|provenance*|origins*|time_and_memory*) continue ;; # times, and who computed what
   esac
   cmp "$table" "report-killed/$name"
   tables=$((tables + 1))
