@@ -30,8 +30,8 @@ fn source(at: usize, shift: isize, length: usize) -> u32 {
 /// 1 for each pixel of an image that its hole leaves, row by row.
 fn kept(placement: &Placement, height: usize, width: usize) -> Vec<u8> {
     let mut kept = vec![1; height * width];
-    if let Some([rows, columns]) = placement.hole.map(|hole| hole.within(height, width)) {
-        rows.for_each(|row| kept[row * width..][columns.clone()].fill(0));
+    if let Some(hole) = placement.hole {
+        hole.fill(&mut kept, width, 0);
     }
     kept
 }

@@ -1,7 +1,5 @@
 //! From pixels to input values: normalisation, with crop, flip and cutout.
 
-use std::ops::Range;
-
 /// Where an output image takes its pixels from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Placement {
@@ -27,12 +25,16 @@ pub(super) struct Hole {
 }
 
 impl Hole {
-    /// The rows and columns of an image of this size that it covers.
-    pub(super) fn within(self, height: usize, width: usize) -> [Range<usize>; 2] {
-        [(self.top, height), (self.left, width)].map(|(first, length)| {
+    /// Puts `value` where it covers a plane of rows of this width.
+    pub(super) fn fill<T: Copy>(self, plane: &mut [T], width: usize, value: T) {
+        let within = |first: isize, length: usize| {
             let end = first.saturating_add_unsigned(self.side).max(0) as usize;
             (first.max(0) as usize).min(length)..end.min(length)
-        })
+        };
+        let (rows, columns) = (within(self.top, plane.len() / width), within(self.left, width));
+        for row in rows {
+            plane[row * width..][columns.clone()].fill(value);
+        }
     }
 }
 
@@ -75,10 +77,9 @@ impl PixelTable {
                     *value = table[usize::from(pixel.copied().unwrap_or(0))];
                 }
             }
-            let Some([rows, columns]) = placement.hole.map(|hole| hole.within(height, width)) else {
-                continue;
-            };
-            rows.for_each(|row| to[row * width..][columns.clone()].fill(table[0]));
+            if let Some(hole) = placement.hole {
+                hole.fill(to, width, table[0]);
+            }
         }
     }
 }
