@@ -206,7 +206,7 @@ impl TrainingSpec {
             (Precision::F32, _) | (_, Backend::Native) => Ok(()),
             (Precision::Bf16, Backend::Composed) => Err(Error::input_hint(
                 "training: precision: bf16 is computed by the native kernels of the CPU only",
-                "leave precision out, or use --device cpu",
+                "leave precision out, or use --device cpu without ECQX_BACKEND=composed",
             )),
         }
     }
