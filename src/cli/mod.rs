@@ -22,6 +22,7 @@ mod ls;
 mod plan;
 mod progress;
 mod quantize;
+mod quantize_summary;
 mod report;
 mod results;
 mod run;

@@ -3,6 +3,7 @@
 use super::Global;
 use super::allocation::{self, Width, allocation};
 use super::evaluate::{network, options as key_values};
+use super::quantize_summary::{Total, describe, print_table};
 use super::weights::{WeightsArgs, facts};
 use crate::codec::{EncodeOptions, model_file};
 use crate::data::{self, DatasetSpec};
@@ -11,7 +12,7 @@ use crate::model::checkpoint::{self, Checkpoint, FitOptions, Metadata, ReadOptio
 use crate::nn::transfer;
 use crate::quant::allocation::{Budget, CostBy};
 use crate::quant::quantizer::{
-    Content, FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor, replace_undefined,
+    FloatCoding, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor, replace_undefined,
 };
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
 use crate::train::calibration::{CalibrationSet, calibrate_quantizer};
@@ -114,6 +115,22 @@ impl Args {
             }
         }
         Ok(parameters)
+    }
+
+    /// The file of relevance where there is one to read. `weighs`: an allocation of bit widths may use it too.
+    fn relevance_file(&self, quantizer: &dyn Quantizer, weighs: bool) -> Result<Option<&Path>> {
+        let wanted = quantizer.wants_relevance();
+        match &self.relevance {
+            Some(_) if !wanted && !weighs => {
+                Err(Error::input(format!("method {} uses no relevance", self.method)))
+            }
+            // An allocation says itself what it needs.
+            None if wanted => Err(Error::input_hint(
+                format!("method {} needs --relevance FILE.safetensors", self.method),
+                "`ecqx explain` writes one",
+            )),
+            path => Ok(path.as_deref()),
+        }
     }
 
     /// Shows a method that calibrates the inputs of every layer.
@@ -222,26 +239,14 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<u8> {
         .collect();
     let mut metadata = Metadata::from_iter([(facts::WRITTEN_BY.to_owned(), "ecqx quantize".to_owned())]);
     let weighs = budget.is_some_and(|budget| matches!(budget.by, CostBy::Relevance | CostBy::Fisher));
-    let relevance = match (&args.relevance, quantizer.wants_relevance() || weighs) {
-        (Some(path), true) => {
+    let relevance = match args.relevance_file(quantizer.as_ref(), weighs)? {
+        Some(path) => {
             let (relevance, facts) = relevance(path, &names, &state)?;
             warnings.extend(on_test_split(path, &facts));
             metadata.extend(facts.into_iter().filter(|(key, _)| key.starts_with("relevance_")));
             Some(relevance)
         }
-        (None, false) => None,
-        (Some(_), false) => {
-            return Err(Error::input(format!("method {} uses no relevance", args.method)).into());
-        }
-        // The allocation says what it needs itself.
-        (None, true) if !quantizer.wants_relevance() => None,
-        (None, true) => {
-            return Err(Error::input_hint(
-                format!("method {} needs --relevance FILE.safetensors", args.method),
-                "`ecqx explain` writes one",
-            )
-            .into());
-        }
+        None => None,
     };
     let calibrate = |quantizer: &mut dyn Quantizer| match quantizer.wants_calibration() {
         Some(_) => args.calibrate(global, quantizer, &weights),
@@ -329,86 +334,6 @@ fn model_file(state: &StateDict, coding: Option<(FloatCoding, &[String])>) -> Re
     let entries = checkpoint::entries(state)?;
     let full_precision = 4 * entries.iter().map(model_file::Entry::count).sum::<usize>();
     Ok((model_file::write_entries_coded(&entries, &EncodeOptions::default(), coding)?.0, full_precision))
-}
-
-/// What holds for the whole result, whatever its accuracy.
-struct Total {
-    weights: usize,
-    zeros: usize,
-    /// Of the model file, which is the size that runs report.
-    bytes: usize,
-    full_precision: usize,
-}
-
-impl Total {
-    fn new(tensors: &[QuantizedTensor], bytes: usize, full_precision: usize) -> Self {
-        let counts = tensors.iter().map(|tensor| tensor.content.zeros_and_count());
-        let (zeros, weights) = counts.fold((0, 0), |sum, (zeros, count)| (sum.0 + zeros, sum.1 + count));
-        Self { weights, zeros, bytes, full_precision }
-    }
-
-    fn sparsity(&self) -> f64 {
-        100.0 * self.zeros as f64 / self.weights.max(1) as f64
-    }
-
-    fn ratio(&self) -> f64 {
-        self.full_precision as f64 / self.bytes.max(1) as f64
-    }
-}
-
-impl std::fmt::Display for Total {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} of {} weights are zero ({:.2} %); {} bytes as .nnc, {:.1} times smaller than float32",
-            self.zeros,
-            self.weights,
-            self.sparsity(),
-            self.bytes,
-            self.ratio()
-        )
-    }
-}
-
-fn print_table(layers: &[Value]) {
-    println!(
-        "{:<40} {:>9} {:>9} {:>7} {:>8} {:>12}",
-        "weight", "values", "zeros", "% zero", "levels", "bits/weight"
-    );
-    for layer in layers {
-        println!(
-            "{:<40} {:>9} {:>9} {:>7.2} {:>8} {:>12}",
-            layer["name"].as_str().unwrap_or(""),
-            layer["values"].as_u64().unwrap_or(0),
-            layer["zeros"].as_u64().unwrap_or(0),
-            layer["sparsity"].as_f64().unwrap_or(0.0),
-            layer["levels_in_use"].as_u64().map_or("-".into(), |levels| levels.to_string()),
-            layer["entropy"].as_f64().map_or("-".into(), |bits| format!("{bits:.3}")),
-        );
-    }
-}
-
-/// What is told about one tensor; sparsity in percent, entropy in bits per weight.
-fn describe(tensor: &QuantizedTensor) -> Value {
-    match &tensor.content {
-        Content::Levels { positions, codebook } => {
-            let levels = codebook.levels_of(positions);
-            let zeros = codebook.zeros(positions);
-            let mut used = levels.clone();
-            used.sort_unstable();
-            used.dedup();
-            let count = levels.len().max(1) as f64;
-            json!({
-                "name": tensor.name, "values": levels.len(), "zeros": zeros, "sparsity": 100.0 * zeros as f64 / count,
-                "levels_in_use": used.len(), "entropy": crate::codec::comparison::entropy_bits(&levels) / count,
-            })
-        }
-        Content::Values(values) => {
-            let zeros = values.iter().filter(|value| **value == 0.0).count();
-            let sparsity = 100.0 * zeros as f64 / values.len().max(1) as f64;
-            json!({"name": tensor.name, "values": values.len(), "zeros": zeros, "sparsity": sparsity})
-        }
-    }
 }
 
 /// The checkpoint with quantized tensors and, at its end, their levels.

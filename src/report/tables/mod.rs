@@ -103,6 +103,14 @@ pub(crate) fn text<'a, T, S: AsRef<str>>(
     column.finish().into_column()
 }
 
+/// Text columns called `names`, of the parts of each row's key.
+fn key_columns<T, const N: usize>(
+    names: [&str; N],
+    rows: &[([String; N], T)],
+) -> impl Iterator<Item = Column> {
+    names.into_iter().enumerate().map(|(index, name)| text(name, rows, |(key, _)| Some(&key[index])))
+}
+
 /// Real column; values that are not finite become missing.
 pub(crate) fn real<T>(name: &str, rows: &[T], cell: impl Fn(&T) -> Option<f64>) -> Column {
     Column::new(

@@ -1,6 +1,6 @@
 //! What the runs of each experiment took, and on which machine.
 
-use super::{Table, frame, integer, real, text};
+use super::{Table, frame, integer, key_columns, real, text};
 use crate::Result;
 use crate::record::RunRecord;
 use indexmap::IndexMap;
@@ -28,10 +28,7 @@ pub fn sweeps(records: &[RunRecord]) -> Result<Table> {
         groups.entry(key).or_default().push(record);
     }
     let rows: Vec<_> = groups.into_iter().collect();
-    let mut columns = Vec::new();
-    for (index, name) in KEYS.into_iter().enumerate() {
-        columns.push(text(name, &rows, |(key, _)| Some(key[index].clone())));
-    }
+    let mut columns: Vec<_> = key_columns(KEYS, &rows).collect();
     columns.push(integer("runs", &rows, |(_, runs)| Some(runs.len() as u64)));
     columns.push(real("hours", &rows, |(_, runs)| {
         Some(runs.iter().map(|run| run.seconds).sum::<f64>() / 3600.0)

@@ -1,7 +1,7 @@
 //! What differs between two runs of the same thing: time, memory, machine. Kept apart so that the other tables can be
 //! compared byte for byte.
 
-use super::{Table, frame, integer, real, text};
+use super::{Table, frame, integer, key_columns, real, text};
 use crate::Result;
 use crate::record::RunRecord;
 use indexmap::IndexMap;
@@ -74,9 +74,7 @@ pub fn origins(records: &[RunRecord]) -> Result<Table> {
         "baseline_digest",
     ];
     let mut columns = vec![integer("runs", &rows, |(_, (runs, ..))| Some(*runs))];
-    for (index, name) in NAMES.into_iter().enumerate() {
-        columns.push(text(name, &rows, |(key, _)| Some(key[index].clone())));
-    }
+    columns.extend(key_columns(NAMES, &rows));
     columns.push(text("first_started", &rows, |(_, (_, first, _))| Some(first.clone())));
     columns.push(text("last_started", &rows, |(_, (.., last))| Some(last.clone())));
     Ok(Table { reproducible: false, ..Table::new("origins", "Provenance", frame(columns)?) })
