@@ -205,6 +205,25 @@ fn at_equal_size_and_accuracy() {
     assert!(half.is_size && (half.value - 50_000.0 * 2f64.sqrt()).abs() < 1e-6);
 }
 
+/// What lies between two settings of which one is more than twice as large as the other does not count in a comparison:
+/// the settings themselves do.
+#[test]
+fn nothing_is_compared_in_a_gap() {
+    let mut records = Vec::new();
+    for (lambda, top1, file, better) in
+        [(0.0, 90.0, 100_000, 0.0), (0.1, 89.0, 50_000, 0.0), (0.2, 86.0, 22_000, 1.0)]
+    {
+        records.push(record("ecq", 4, lambda, 1, top1, file));
+        records.push(record("ecqx", 4, lambda, 1, top1 + better, file));
+    }
+    let all = compared(&records);
+    let overall = all.into_iter().find(|c| c.bits.is_none() && c.other == "ecq").unwrap();
+    // Of 21 places from 22 to 100 kB, even in log size, ten lie above 50 kB and one on 22 kB, where one point is gained.
+    assert!((overall.difference.unwrap() - 1.0 / 11.0).abs() < 1e-9, "{:?}", overall.difference);
+    // From 89 % on both have the same sizes; of the accuracies below, one leads to sizes within 5 % of 50 kB.
+    assert!((overall.size_ratio.unwrap() - 1.0).abs() < 2e-3, "{:?}", overall.size_ratio);
+}
+
 /// A size that the seeds leave open by more than a factor of four has no interval.
 #[test]
 fn unbounded_sizes_have_no_interval() {

@@ -1,6 +1,7 @@
 //! One method, the reference, against every other at equal size and at equal accuracy, paired by seed.
 
 use super::curve::{Curve, rising, shared_seeds};
+use super::front::in_a_gap;
 use super::{Interval, Point, Summary, size_at};
 use crate::error::count;
 use crate::record::Metric;
@@ -244,6 +245,10 @@ fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint], on: ChooseOn) -> Compa
     }
 }
 
+/// Factor by which a place may lie off a setting beside a gap: equal settings of two methods differ that much in size, and
+/// there a line across the gap is wrong by a fifteenth of the difference between its ends.
+const NEAR: f64 = 1.05;
+
 /// Places of a common range at which two curves are read.
 const PLACES: usize = 21;
 
@@ -251,7 +256,7 @@ fn places(low: f64, high: f64) -> impl Iterator<Item = f64> {
     (0..PLACES).map(move |i| low + (high - low) * i as f64 / (PLACES - 1) as f64)
 }
 
-/// Each seed's mean accuracy difference over the sizes that both curves cover; `None` where there are none.
+/// Each seed's mean accuracy difference over the sizes that both curves cover, gaps left out; `None` where there are none.
 fn differences(ours: &Curve, theirs: &Curve) -> Option<Vec<f64>> {
     let (own, other) = (ours.means(), theirs.means());
     let low = own.first()?.size.max(other.first()?.size).ln();
@@ -260,16 +265,20 @@ fn differences(ours: &Curve, theirs: &Curve) -> Option<Vec<f64>> {
         return None;
     }
     let mut sums = vec![0.0; ours.seeds().len()];
-    for place in places(low, high) {
-        // The ends of the range may lie outside by rounding.
-        let size = place.clamp(low, high).exp();
+    let mut read = 0;
+    // The ends of the range may lie outside by rounding.
+    for size in places(low, high).map(|place| place.clamp(low, high).exp()) {
+        if in_a_gap(&own, size, NEAR) || in_a_gap(&other, size, NEAR) {
+            continue;
+        }
         let (a, b) = (ours.accuracies_at(size)?, theirs.accuracies_at(size)?);
         sums.iter_mut().zip(a.iter().zip(&b)).for_each(|(sum, (a, b))| *sum += a - b);
+        read += 1;
     }
-    Some(sums.into_iter().map(|sum| sum / PLACES as f64).collect())
+    (read > 0).then(|| sums.into_iter().map(|sum| sum / f64::from(read)).collect())
 }
 
-/// Mean of ln(size of ours / size of theirs) over the accuracies that both reach.
+/// Mean of ln(size of ours / size of theirs) over the accuracies that both reach, sizes in gaps left out.
 fn log_ratio(ours: &[Point], theirs: &[Point]) -> Option<f64> {
     let (ours, theirs) = (rising(ours), rising(theirs));
     let low = ours.first()?.accuracy.max(theirs.first()?.accuracy);
@@ -277,7 +286,8 @@ fn log_ratio(ours: &[Point], theirs: &[Point]) -> Option<f64> {
     if low > high {
         return None;
     }
-    let log = |front: &[Point], x: f64| size_at(front, x).map(f64::ln);
+    let log =
+        |front: &[Point], x: f64| size_at(front, x).filter(|size| !in_a_gap(front, *size, NEAR)).map(f64::ln);
     let values: Vec<f64> =
         places(low, high).filter_map(|x| Some(log(&ours, x)? - log(&theirs, x)?)).collect();
     Summary::of(&values).map(|s| s.mean)

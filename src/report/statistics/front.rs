@@ -9,6 +9,10 @@ pub struct Point {
     pub accuracy: f64,
 }
 
+/// Neighbours on a front that are further apart in size than this leave a gap that nothing is read in: accuracy does not
+/// fall along a line from 4 bit to a collapsed 2 bit.
+const GAP: f64 = 2.0;
+
 /// The points no other point beats in both, by ascending size (and so ascending accuracy).
 pub fn pareto_front(points: &[Point]) -> Vec<Point> {
     let mut sorted: Vec<Point> =
@@ -50,6 +54,15 @@ pub fn accuracy_at(front: &[Point], size: f64) -> Option<f64> {
 /// Smallest size at `accuracy` on the front, interpolated likewise; `None` outside it.
 pub fn size_at(front: &[Point], accuracy: f64) -> Option<f64> {
     interpolate(front.iter().map(|p| (p.accuracy, p.size.ln())), accuracy).map(f64::exp)
+}
+
+/// Whether `size` lies between neighbours of `front` that are too far apart for it to be read there: further from both
+/// than by the factor `near`, which is above 1 so that rounding does not put a front's own point into the gap beside it.
+pub(super) fn in_a_gap(front: &[Point], size: f64, near: f64) -> bool {
+    front.windows(2).any(|pair| match *pair {
+        [low, high] => low.size * near < size && size * near < high.size && high.size > GAP * low.size,
+        _ => false,
+    })
 }
 
 fn interpolate(points: impl Iterator<Item = (f64, f64)>, x: f64) -> Option<f64> {

@@ -3,6 +3,7 @@
 
 use super::compare::bounded;
 use super::curve::{Curve, rising, shared_seeds};
+use super::front::in_a_gap;
 use super::{DEPTH, Interval, Point, Summary, hypervolume, size_at};
 use crate::report::choice::{Choice, ChooseOn};
 use crate::report::methods::{BASELINE, Methods};
@@ -51,9 +52,6 @@ pub struct AtEqual {
 const RATIOS: [f64; 8] = [8.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 100.0];
 /// Points lost at which sizes are compared.
 const LOSSES: [f64; 4] = [0.0, 0.5, 1.0, 2.0];
-/// Neighbours on a front that are further apart in size than this leave a gap that nothing is read in: accuracy does not
-/// fall along a line from 4 bit to a collapsed 2 bit.
-const GAP: f64 = 2.0;
 
 /// All of one data set and model.
 struct Family {
@@ -129,16 +127,8 @@ pub fn hypervolumes(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) ->
     rows
 }
 
-/// Whether `size` lies between neighbours of `front` that are too far apart.
-fn in_a_gap(front: &[Point], size: f64) -> bool {
-    front.windows(2).any(|pair| match *pair {
-        // Rounding must not put a front's own point into the gap beside it.
-        [low, high] => {
-            low.size * (1.0 + 1e-9) < size && size < high.size * (1.0 - 1e-9) && high.size > GAP * low.size
-        }
-        _ => false,
-    })
-}
+/// Factor by which a place may lie off a setting beside a gap: rounding.
+const NEAR: f64 = 1.0 + 1e-9;
 
 /// Every method at each size and each accuracy that its front of seed means reaches; `on` chooses the settings on it.
 /// Nothing is read in gaps, and a size that the seeds do not bound within a factor of four has no interval.
@@ -158,7 +148,7 @@ pub fn at_equal(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec
         for ratio in RATIOS {
             for ((_, method), curve) in &family.methods {
                 let size = family.full_precision / ratio;
-                let values = curve.accuracies_at(size).filter(|_| !in_a_gap(&curve.means(), size));
+                let values = curve.accuracies_at(size).filter(|_| !in_a_gap(&curve.means(), size, NEAR));
                 if let Some(summary) = values.as_deref().and_then(Summary::of) {
                     let place = format!("{ratio} times smaller");
                     rows.push(row(method, place, false, summary.mean, summary.n, summary.interval()));
@@ -169,7 +159,9 @@ pub fn at_equal(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) -> Vec
             for ((_, method), curve) in &family.methods {
                 let size = |points: &[Point]| size_at(&rising(points), family.baseline - loss);
                 let means = curve.means();
-                let Some(value) = size(&means).filter(|size| !in_a_gap(&means, *size)) else { continue };
+                let Some(value) = size(&means).filter(|size| !in_a_gap(&means, *size, NEAR)) else {
+                    continue;
+                };
                 let logs: Option<Vec<f64>> =
                     curve.seeds().iter().map(|seed| size(&curve.of_seed(*seed)).map(f64::ln)).collect();
                 // Seeds that do not reach the accuracy have no size: then there is no interval.
