@@ -26,6 +26,22 @@ pub struct LayerRecord {
     pub bits: Option<u32>,
 }
 
+/// What to warn of: layers that keep fewer weights than they have outputs, so that some outputs are constant.
+pub fn emptied(layers: &[LayerRecord]) -> Option<String> {
+    let kept = |layer: &LayerRecord| layer.weights - layer.zeros;
+    let list: Vec<String> = layers
+        .iter()
+        .filter(|layer| layer.shape.first().is_some_and(|outputs| kept(layer) < *outputs))
+        .map(|layer| format!("{} ({} of {})", layer.name, kept(layer), layer.weights))
+        .collect();
+    (!list.is_empty()).then(|| {
+        format!(
+            "layers keep fewer weights than they have outputs, so that some outputs no longer depend on the input: {}",
+            list.join(", ")
+        )
+    })
+}
+
 /// Sizes of the model, bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sizes {
@@ -49,5 +65,33 @@ impl Sizes {
     /// Full precision over file: the compression ratio.
     pub fn compression_ratio(&self) -> f64 {
         self.full_precision as f64 / self.file as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(shape: &[usize], zeros: usize) -> LayerRecord {
+        LayerRecord {
+            name: format!("layer{zeros}.weight"),
+            shape: shape.to_vec(),
+            weights: shape.iter().product(),
+            zeros,
+            levels_in_use: 2,
+            entropy: Some(0.1),
+            step: Some(0.1),
+            bytes: Some(10),
+            bits: None,
+        }
+    }
+
+    /// A network that has collapsed says where: in the layers of which less than a weight for each output is left.
+    #[test]
+    fn a_layer_with_fewer_weights_than_outputs_is_named() {
+        assert_eq!(emptied(&[layer(&[4, 3, 3, 3], 104), layer(&[2, 5], 0)]), None);
+        let warning = emptied(&[layer(&[4, 3, 3, 3], 105), layer(&[2, 5], 0), layer(&[2, 5], 10)]);
+        let warning = warning.expect("two layers are all but empty");
+        assert!(warning.ends_with("the input: layer105.weight (3 of 108), layer10.weight (0 of 10)"), "{warning}");
     }
 }

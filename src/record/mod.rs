@@ -9,7 +9,7 @@ mod outcome;
 mod provenance;
 mod run_record;
 
-pub use layers::{LayerRecord, Sizes};
+pub use layers::{LayerRecord, Sizes, emptied};
 pub use metric::{Better, Metric, Score, Unit};
 pub use metrics::{EpochMetrics, Metrics, SampleCounts};
 pub use outcome::{Failure, Measurements, Outcome};

@@ -39,7 +39,7 @@ use crate::data::{Dataset, Split};
 use crate::model;
 use crate::nn::{Network, Parameters};
 use crate::quant::quantizer::{Content, QuantizedTensor, RunInfo, replace_undefined};
-use crate::record::{Failure, Measurements, Outcome, RunRecord, SCHEMA, SampleCounts};
+use crate::record::{Failure, Measurements, Outcome, RunRecord, SCHEMA, SampleCounts, emptied};
 use crate::relevance::{self, RelevanceMeasure};
 use crate::spec::RunSpec;
 use crate::spec::run_spec::CALIBRATION_SAMPLES;
@@ -199,6 +199,7 @@ fn fill(
         warnings.extend(quantized_checkpoint::warnings(&quantized.tensors, &tensor_bytes));
     }
     let layers = layer_records(&quantized.tensors, &tensor_bytes, allocation.as_ref());
+    warnings.extend(emptied(&layers));
     let weights: usize = layers.iter().map(|layer| layer.weights).sum();
     let entropies = layers.iter().map(|layer| Some(layer.entropy? * layer.weights as f64));
     let entropy = entropies.sum::<Option<f64>>().map(|bits| bits / weights.max(1) as f64);
