@@ -92,6 +92,9 @@ mod tests {
         assert_eq!(emptied(&[layer(&[4, 3, 3, 3], 104), layer(&[2, 5], 0)]), None);
         let warning = emptied(&[layer(&[4, 3, 3, 3], 105), layer(&[2, 5], 0), layer(&[2, 5], 10)]);
         let warning = warning.expect("two layers are all but empty");
-        assert!(warning.ends_with("the input: layer105.weight (3 of 108), layer10.weight (0 of 10)"), "{warning}");
+        assert!(
+            warning.ends_with("the input: layer105.weight (3 of 108), layer10.weight (0 of 10)"),
+            "{warning}"
+        );
     }
 }

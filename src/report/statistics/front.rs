@@ -9,9 +9,11 @@ pub struct Point {
     pub accuracy: f64,
 }
 
-/// Neighbours on a front that are further apart in size than this leave a gap that nothing is read in: accuracy does not
-/// fall along a line from 4 bit to a collapsed 2 bit.
+/// Neighbours on a front that are further apart in size than this factor leave a gap that nothing is read in.
 const GAP: f64 = 2.0;
+
+/// As do neighbours further apart in accuracy than this, in points: it does not fall along a line into a collapse.
+const CLIFF: f64 = 10.0;
 
 /// The points no other point beats in both, by ascending size (and so ascending accuracy).
 pub fn pareto_front(points: &[Point]) -> Vec<Point> {
@@ -60,7 +62,10 @@ pub fn size_at(front: &[Point], accuracy: f64) -> Option<f64> {
 /// than by the factor `near`, which is above 1 so that rounding does not put a front's own point into the gap beside it.
 pub(super) fn in_a_gap(front: &[Point], size: f64, near: f64) -> bool {
     front.windows(2).any(|pair| match *pair {
-        [low, high] => low.size * near < size && size * near < high.size && high.size > GAP * low.size,
+        [low, high] => {
+            let between = low.size * near < size && size * near < high.size;
+            between && (high.size > GAP * low.size || high.accuracy - low.accuracy > CLIFF)
+        }
         _ => false,
     })
 }
@@ -111,6 +116,19 @@ mod tests {
             prop_assert!((0.0..=1.0 + 1e-9).contains(&before));
             prop_assert!(after + 1e-9 >= before);
         }
+    }
+
+    /// Nothing is read between settings of which one is far smaller, or has collapsed; at the settings and beside them it is.
+    #[test]
+    fn gaps_are_wide_or_steep() {
+        let front = |smaller: (f64, f64)| {
+            [Point { size: smaller.0, accuracy: smaller.1 }, Point { size: 100.0, accuracy: 90.0 }]
+        };
+        assert!(!in_a_gap(&front((51.0, 80.0)), 75.0, 1.05));
+        assert!(in_a_gap(&front((49.0, 80.0)), 75.0, 1.05));
+        assert!(in_a_gap(&front((51.0, 79.0)), 75.0, 1.05));
+        assert!(!in_a_gap(&front((51.0, 20.0)), 97.0, 1.05));
+        assert!(!in_a_gap(&front((51.0, 20.0)), 51.0, 1.05));
     }
 
     /// Interpolation goes through the points and does not leave them.

@@ -62,8 +62,8 @@ pub fn comparison(
             format!(
                 "Difference: accuracy of {name} minus the other's, over the sizes that both fronts of seed means cover with \
                  at most 5 points lost, paired by seed; size ratio: {name} over the other at equal accuracy. Nothing is \
-                 read between two settings of which one is more than twice as large as the other, but for 5 % beside each. \
-                 Both methods \
+                 read between two settings of which one is more than twice as large or 10 points more accurate, but for 5 % \
+                 beside each. Both methods \
                  are read along the same settings for every seed: those run with all seeds that they share, on the front of \
                  {} accuracy; what is read along them is test accuracy. Intervals: 95 % \
                  t-intervals over seeds, none with a single seed, nor for a ratio that they do not bound within a factor of \

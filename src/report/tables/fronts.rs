@@ -110,7 +110,7 @@ pub fn at_equal_table(points: &[WorkingPoint], methods: &Methods, on: ChooseOn) 
     Ok(Table {
         note: format!(
             "Interpolated on the front of means over n seeds, over all bit widths, chosen on {} accuracy, never beyond its ends nor \
-               between settings of which one is more than twice as large as the other: a method without \
+               between settings of which one is more than twice as large or 10 points more accurate: a method without \
                a row does not reach the place. Settings with fewer seeds than the method's others are left out. 95 % \
                t-interval from the same settings seed by seed: none with a single seed, and none of a size where a seed \
                does not reach the accuracy or which the seeds do not bound within a factor of four.",
