@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub(super) struct TernaryLevels(pub LearnedScalars);
 
-/// Smallest share of its start that a level keeps: a level that trains through zero would swap sides.
+/// Smallest share of its value that a level keeps in one step: a level that trains through zero would swap sides.
 const LEAST: f32 = 1e-3;
 
 impl TernaryLevels {
