@@ -246,7 +246,8 @@ fn pair(ours: &[&WorkingPoint], theirs: &[&WorkingPoint], on: ChooseOn) -> Compa
 }
 
 /// Factor by which a place may lie off a setting beside a gap: equal settings of two methods differ that much in size, and
-/// there a line across the gap is wrong by at most a fourteenth of the difference between its ends.
+/// there a line across a factor of two or more is wrong by at most a fourteenth of the difference between its ends. (Settings
+/// that have collapsed are no part of a comparison.)
 const NEAR: f64 = 1.05;
 
 /// Places of a common range at which two curves are read.
