@@ -2,7 +2,7 @@
 
 # A release build everywhere: kernels without optimisation would turn minutes into hours.
 CARGO ?= cargo
-BINARY := target/release/ecqx
+BINARY := $(or $(CARGO_TARGET_DIR),target)/release/ecqx
 STORE ?= store
 REPORTS ?= reports
 # quick: short schedules, minutes to an hour. short: the grids with few steps, hours. full: the grids, days on two
@@ -72,7 +72,7 @@ bench-reference: ## Compare training steps with PyTorch (makes a Python virtual 
 	$(CARGO) build --release --locked --example step_times
 	test -x target/bench-venv/bin/python || python3 -m venv target/bench-venv
 	target/bench-venv/bin/python -c "import torch" 2>/dev/null || target/bench-venv/bin/pip install --quiet torch numpy
-	target/bench-venv/bin/python benches/reference/bench.py target/release/examples/step_times
+	target/bench-venv/bin/python benches/reference/bench.py $(dir $(BINARY))examples/step_times
 
 doc: ## Build the API documentation
 	$(CARGO) doc --release --locked --no-deps

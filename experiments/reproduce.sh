@@ -4,7 +4,7 @@
 # environment: ECQX_BINARY, ECQX_STORE, ECQX_REPORTS, ECQX_DATA, ECQX_FETCH (1: download missing data first), ECQX_MIRROR
 set -eu
 profile=${1:-quick}
-ecqx=${ECQX_BINARY:-target/release/ecqx}
+ecqx=${ECQX_BINARY:-${CARGO_TARGET_DIR:-target}/release/ecqx}
 store=${ECQX_STORE:-store}
 reports=${ECQX_REPORTS:-reports}
 data=${ECQX_DATA:-}

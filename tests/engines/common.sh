@@ -3,7 +3,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-ecqx=$(readlink -f "${ECQX_BINARY:-$here/../../target/release/ecqx}")
+ecqx=$(readlink -f "${ECQX_BINARY:-${CARGO_TARGET_DIR:-$here/../../target}/release/ecqx}")
 [ -x "$ecqx" ] || { echo "no binary at $ecqx: cargo build --release"; exit 2; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/ecqx-engines-XXXXXX")
 runs=8

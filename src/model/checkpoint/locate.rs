@@ -18,7 +18,7 @@ pub fn locate(name: &str, places: impl IntoIterator<Item = PathBuf>) -> Result<P
             let places: Vec<_> = tried.iter().map(|path| path.display().to_string()).collect();
             Err(Error::input_hint(
                 format!("checkpoint {name}: not found (tried {})", places.join(", ")),
-                "say where the data lie with --data-dir or ECQX_DATA",
+                "correct the path, or say where the data lie with --data-dir or ECQX_DATA",
             ))
         }
     }
