@@ -33,11 +33,12 @@ pub(super) fn finite_difference_of_levels(lay: impl Fn(&[f32]) -> TernaryLevels)
     for index in 0..2 {
         let loss = |value: f64| {
             let mut moved = levels.clone();
-            moved.0.values[index] = value as f32;
+            moved.magnitudes.values[index] = value as f32;
             loss(&moved)
         };
-        let at = f64::from(levels.0.values[index]);
-        check_gradient("a level", levels.0.gradients()[index], loss, at, 1e-2, 1e-3);
+        let at = f64::from(levels.magnitudes.values[index]);
+        let gradient = levels.magnitudes.gradients()[index];
+        check_gradient("a level", gradient, loss, at, 1e-2, 1e-3);
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) static METHOD: Method = Method {
     ],
     strength: Some("lambda"),
     role: Role::Rival,
-    revision: 1,
+    revision: 2,
     build: |setup| {
         let entropy: EntropySettings = setup.settings()?;
         let own: Settings = setup.settings()?;
@@ -149,7 +149,7 @@ impl Quantizer for Ec2t {
                 Initial::Extremes => (-finite().fold(0.0, f32::min), finite().fold(0.0, f32::max)),
                 Initial::Means => side_means(tensor.values, THRESHOLD * mean_magnitude(finite())),
             };
-            let levels = TernaryLevels::new(tensor.values, low, high);
+            let levels = TernaryLevels::new(low, high);
             if levels.is_none() {
                 self.warnings.push(format!("{}: {ALL_ZEROS}", tensor.name));
             }
@@ -322,7 +322,7 @@ mod tests {
     fn level_gradients_match_finite_differences() {
         finite_difference_of_levels(|weights| {
             let (low, high) = side_means(weights, 0.02);
-            TernaryLevels::new(weights, low, high).unwrap()
+            TernaryLevels::new(low, high).unwrap()
         });
     }
 

@@ -69,14 +69,25 @@ impl LearnedScalars {
         }
     }
 
+    /// As [`update`](Self::update), but no value falls below its `least`.
+    pub fn update_above(&mut self, learning_rate: f64, least: &[f32]) {
+        self.update(learning_rate);
+        self.values.iter_mut().zip(least).for_each(|(value, least)| *value = value.max(*least));
+    }
+
     /// The gathered gradients, for checks.
     pub fn gradients(&self) -> &[f64] {
         &self.gradients
     }
 }
 
-/// Smallest share of its start that a learned step keeps: it must stay positive.
+/// Smallest share of its start that a learned magnitude keeps: it must stay positive.
 const LEAST: f32 = 1e-3;
+
+/// The smallest that magnitudes which start at these values become.
+pub(super) fn floors(start: &[f32]) -> Vec<f32> {
+    start.iter().map(|value| (value * LEAST).max(f32::MIN_POSITIVE)).collect()
+}
 
 /// Learned step sizes, one per tensor or channel, which stay positive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,8 +131,7 @@ impl LearnedSteps {
     /// Steps that start at these values, each with the mean magnitude of its weights.
     pub fn new(steps: impl IntoIterator<Item = (f32, f32)>) -> Self {
         let step = LearnedScalars::each(steps);
-        let least = step.values.iter().map(|step| (step * LEAST).max(f32::MIN_POSITIVE)).collect();
-        Self { step, least }
+        Self { least: floors(&step.values), step }
     }
 
     /// The present steps.
@@ -187,8 +197,7 @@ impl LearnedSteps {
 
     /// One optimizer step.
     pub fn update(&mut self, learning_rate: f64) {
-        self.step.update(learning_rate);
-        self.step.values.iter_mut().zip(&self.least).for_each(|(step, least)| *step = step.max(*least));
+        self.step.update_above(learning_rate, &self.least);
     }
 
     /// The gathered gradients, for checks.

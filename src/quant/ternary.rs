@@ -37,7 +37,7 @@ pub(super) static METHOD: Method = Method {
     ],
     strength: Some("threshold"),
     role: Role::Rival,
-    revision: 1,
+    revision: 2,
     build: |setup| {
         let ternary: Ternary = setup.settings()?;
         Ok(PerTensor::boxed(setup, ternary))
@@ -66,7 +66,7 @@ impl Ternary {
 
     fn means(&self, weights: &[f32]) -> Option<TernaryLevels> {
         let (low, high) = side_means(weights, self.limit(weights));
-        TernaryLevels::new(weights, low, high)
+        TernaryLevels::new(low, high)
     }
 }
 
@@ -145,8 +145,7 @@ impl TensorOnDevice<Levels> for Ternary {
         if let [low, low_count, high, high_count] = measured {
             let mean = |sum: f64, count: f64| if count == 0.0 { 0.0 } else { (sum / count) as f32 };
             let (low, high) = (mean(*low, *low_count), mean(*high, *high_count));
-            // Means are not trained: nothing depends on the typical weight.
-            levels.current = TernaryLevels::with_typical(1.0, low, high);
+            levels.current = TernaryLevels::new(low, high);
         }
         let Some(levels) = &levels.current else { return DeviceTensor::zeros(weights) };
         let values = flat(weights)?;

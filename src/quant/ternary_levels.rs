@@ -2,30 +2,26 @@
 
 use super::codebook::Codebook;
 use super::device::{flat, one, scaled_gradient, total, where_at};
-use super::learned::{LearnedScalars, mean_magnitude};
+use super::learned::{LearnedScalars, floors, mean_magnitude};
 use super::quantizer::Content;
 use super::ste::SteScale;
 use crate::Result;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Magnitudes of the negative and the positive level, in that order.
+/// Magnitudes of the negative and the positive level, in that order, trained at the learning rate of the weights: a level
+/// that moved in proportion to its size, several times as far, would be noise after an epoch, for behind a batch norm little
+/// holds it where it is. Neither falls below a thousandth of its start: one that trains through zero would swap sides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct TernaryLevels(pub LearnedScalars);
-
-/// Smallest share of its value that a level keeps in one step: a level that trains through zero would swap sides.
-const LEAST: f32 = 1e-3;
+pub(super) struct TernaryLevels {
+    pub magnitudes: LearnedScalars,
+    least: Vec<f32>,
+}
 
 impl TernaryLevels {
     /// Levels −`low` and `high`; a side that has no weights takes the other's magnitude. `None` where both have none: the
     /// tensor is all zeros.
-    pub fn new(weights: &[f32], low: f32, high: f32) -> Option<Self> {
-        Self::with_typical(mean_magnitude(weights.iter().copied()), low, high)
-    }
-
-    /// As [`new`](Self::new) for weights of mean magnitude `typical`.
-    pub fn with_typical(typical: f32, low: f32, high: f32) -> Option<Self> {
+    pub fn new(low: f32, high: f32) -> Option<Self> {
         let valid = |level: f32| level.is_finite() && level > 0.0;
         let (low, high) = match (valid(low), valid(high)) {
             (true, true) => (low, high),
@@ -33,12 +29,13 @@ impl TernaryLevels {
             (false, true) => (high, high),
             (false, false) => return None,
         };
-        Some(Self(LearnedScalars::new(vec![low, high], typical)))
+        let start = vec![low, high];
+        Some(Self { least: floors(&start), magnitudes: LearnedScalars::with_scale(start, 1.0) })
     }
 
     /// The present codebook; positions are 0, 1 (zero) and 2.
     pub fn codebook(&self) -> Codebook {
-        let levels = &self.0.values;
+        let levels = &self.magnitudes.values;
         Codebook::Explicit { values: vec![-levels[0], 0.0, levels[1]], zero: 1 }
     }
 
@@ -46,15 +43,15 @@ impl TernaryLevels {
     /// the weights by the level in use (eq. 8).
     pub fn backward(&mut self, quantized: &Content, gradient: &mut [f32], scale: SteScale) {
         let Content::Levels { positions, .. } = quantized else { return };
-        let values = [-self.0.values[0], 0.0, self.0.values[1]];
+        let values = [-self.magnitudes.values[0], 0.0, self.magnitudes.values[1]];
         let mut sums = [0.0f64; 3];
         for (gradient, &position) in gradient.iter_mut().zip(positions) {
             let at = usize::from(position.min(2));
             sums[at] += f64::from(*gradient);
             *gradient = scale.apply(*gradient, values[at]);
         }
-        self.0.add_gradient(0, -sums[0]);
-        self.0.add_gradient(1, sums[2]);
+        self.magnitudes.add_gradient(0, -sums[0]);
+        self.magnitudes.add_gradient(1, sums[2]);
     }
 
     /// As [`backward`](Self::backward) on a device, from positions (u8, flat) and values: the sums that
@@ -80,18 +77,14 @@ impl TernaryLevels {
     /// Adds the summed gradients of the members of both levels.
     pub fn add_sums(&mut self, sums: &[f64]) {
         if let [low, high] = sums {
-            self.0.add_gradient(0, -low);
-            self.0.add_gradient(1, *high);
+            self.magnitudes.add_gradient(0, -low);
+            self.magnitudes.add_gradient(1, *high);
         }
     }
 
     /// One optimizer step on both levels.
     pub fn update(&mut self, learning_rate: f64) {
-        let before = self.0.values.clone();
-        self.0.update(learning_rate);
-        for (value, before) in self.0.values.iter_mut().zip(before) {
-            *value = value.max(before * LEAST);
-        }
+        self.magnitudes.update_above(learning_rate, &self.least);
     }
 }
 
@@ -101,4 +94,31 @@ pub(super) fn side_means(weights: &[f32], threshold: f32) -> (f32, f32) {
         weights.iter().copied().filter(move |&w| if positive { w > threshold } else { w < -threshold })
     };
     (mean_magnitude(kept(false)), mean_magnitude(kept(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A level moves by the learning rate whatever its size, stops at a thousandth of its start however long it is pushed,
+    /// and comes back: one that vanished took the network with it.
+    #[test]
+    fn a_level_stays_above_a_share_of_its_start() {
+        let mut levels = TernaryLevels::new(0.5, 2.0).unwrap();
+        let mut push = |towards_zero: f64, steps: usize| {
+            for _ in 0..steps {
+                // The sum over the members of −a has the other sign.
+                levels.add_sums(&[-towards_zero, towards_zero]);
+                levels.update(0.01);
+            }
+            levels.magnitudes.values.clone()
+        };
+        let near = |values: Vec<f32>, expected: [f32; 2]| {
+            assert!(values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{values:?}");
+        };
+        near(push(1.0, 1), [0.49, 1.99]);
+        near(push(1.0, 1000), [0.0005, 0.002]);
+        let back = push(-1.0, 1000);
+        assert!(back.iter().all(|&level| level > 0.5), "{back:?}");
+    }
 }
