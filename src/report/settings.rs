@@ -24,7 +24,7 @@ pub fn resolved<'a>(record: &'a RunRecord, methods: &Methods) -> Cow<'a, Value> 
         return Cow::Borrowed(&record.spec);
     }
     let spec = serde_json::from_value::<RunSpec>(record.spec.clone()).ok();
-    let resolved = spec.and_then(|spec| spec.resolve(methods.registry()).ok()?.json().ok());
+    let resolved = spec.and_then(|spec| spec.resolve_first(methods.registry()).ok()?.json().ok());
     resolved.map_or(Cow::Borrowed(&record.spec), Cow::Owned)
 }
 

@@ -1,4 +1,5 @@
-//! Records of an earlier schema under the ids of this one: their settings are resolved as a new run's would be.
+//! Records of an earlier schema under the ids of this one: their settings are resolved as a new run's would be,
+//! with the first revision of their method.
 
 use super::context::Context;
 use crate::model::checkpoint;
@@ -32,7 +33,7 @@ impl<'a> Adoption<'a> {
         let refused = |what: &str| Error::input(format!("run {}: {what}", record.id));
         let spec: RunSpec = serde_json::from_value(record.spec.clone())
             .map_err(|error| refused(&format!("its settings cannot be read: {error}")))?;
-        let spec = spec.resolve(&self.context.registry)?;
+        let spec = spec.resolve_first(&self.context.registry)?;
         let dataset = self.context.dataset(&spec.dataset)?;
         if dataset.digest() != record.provenance.dataset_digest {
             return Err(refused("it was made with other data than those here"));

@@ -34,6 +34,11 @@ pub struct Revisions {
     pub numerics: u32,
 }
 
+impl Revisions {
+    /// Of records of schema 1, which do not name theirs.
+    pub const FIRST: Self = Self { method: 1, numerics: 1 };
+}
+
 /// Everything that decides the result of one run. Labels, figures and descriptions are not part of it.
 ///
 /// As read from a file it may leave defaults out; [`resolve`](Self::resolve) writes them out, and only then it has a label
@@ -238,6 +243,15 @@ impl RunSpec {
             calibration_samples: calibrates.then(|| self.calibration_samples.unwrap_or(CALIBRATION_SAMPLES)),
             revisions: Some(revisions),
         })
+    }
+
+    /// As [`resolve`](Self::resolve) for the settings of a record of schema 1: where the method computes something else by
+    /// now, that is another run.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_first(&self, registry: &Registry) -> Result<Self> {
+        Ok(Self { revisions: Some(Revisions::FIRST), ..self.resolve(registry)? })
     }
 
     /// The resolved specification as JSON.

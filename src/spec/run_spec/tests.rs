@@ -88,3 +88,18 @@ fn other_meaning_has_another_id() {
     let other = RunSpec { revisions: Some(planned), ..base.clone() };
     assert!(other.resolve(&Registry::builtin()).unwrap_err().hint().unwrap().contains("plan again"));
 }
+
+/// A record of schema 1 is the run of today only where its method computes what it did then.
+#[test]
+fn first_records_are_of_the_first_revision() {
+    let registry = Registry::builtin();
+    for (method, bits, unchanged) in [("epr", Some(4), true), ("ec2t", None, false)] {
+        let mut given = RunSpec { revisions: None, ..run(serde_json::json!({"method": "ecq"})) };
+        given.quantizer.method = method.into();
+        given.quantizer.parameters.clear();
+        given.quantizer.bits = bits;
+        let id = |spec: RunSpec| spec.id("digest", "baseline").unwrap();
+        let (first, now) = (given.resolve_first(&registry).unwrap(), given.resolve(&registry).unwrap());
+        assert_eq!(id(first) == id(now), unchanged, "{method}");
+    }
+}
