@@ -2,7 +2,7 @@
 //! that a learned probability model of the levels gives them are part of the loss. The arithmetic is in `rate.rs`.
 
 use super::codebook::Codebook;
-use super::learned::{LearnedScalars, mean_magnitude};
+use super::learned::{LearnedScalars, floor, mean_magnitude};
 use super::method::{Method, Role};
 use super::quantizer::{ALL_ZEROS, Content, QuantizedTensor, Quantizer, Relevances, StepInfo, WeightTensor};
 use super::rate_term::{Grid, LevelModel};
@@ -51,9 +51,6 @@ struct Settings {
     model_rate: f64,
 }
 
-/// Smallest share of its start that a step keeps: it must stay positive.
-const LEAST: f32 = 1e-3;
-
 /// What is learned of one tensor besides its weights.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Latents {
@@ -75,7 +72,7 @@ impl Latents {
         let grid = Grid { step, lowest, highest };
         Some(Self {
             step: LearnedScalars::new(vec![step], typical),
-            least: (step * LEAST).max(f32::MIN_POSITIVE),
+            least: floor(step),
             lowest,
             highest,
             model: LevelModel::fitted(&grid, weights, model_rate),
@@ -103,8 +100,7 @@ impl Latents {
     }
 
     fn update(&mut self, learning_rate: f64) {
-        self.step.update(learning_rate);
-        self.step.values[0] = self.step.values[0].max(self.least);
+        self.step.update_above(learning_rate, &[self.least]);
         self.model.update(learning_rate);
     }
 }

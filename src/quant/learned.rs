@@ -84,9 +84,9 @@ impl LearnedScalars {
 /// Smallest share of its start that a learned magnitude keeps: it must stay positive.
 const LEAST: f32 = 1e-3;
 
-/// The smallest that magnitudes which start at these values become.
-pub(super) fn floors(start: &[f32]) -> Vec<f32> {
-    start.iter().map(|value| (value * LEAST).max(f32::MIN_POSITIVE)).collect()
+/// The smallest that a magnitude which starts at this value becomes.
+pub(super) fn floor(start: f32) -> f32 {
+    (start * LEAST).max(f32::MIN_POSITIVE)
 }
 
 /// Learned step sizes, one per tensor or channel, which stay positive.
@@ -131,7 +131,7 @@ impl LearnedSteps {
     /// Steps that start at these values, each with the mean magnitude of its weights.
     pub fn new(steps: impl IntoIterator<Item = (f32, f32)>) -> Self {
         let step = LearnedScalars::each(steps);
-        Self { least: floors(&step.values), step }
+        Self { least: step.values.iter().copied().map(floor).collect(), step }
     }
 
     /// The present steps.

@@ -2,7 +2,7 @@
 
 use super::codebook::Codebook;
 use super::device::{flat, one, scaled_gradient, total, where_at};
-use super::learned::{LearnedScalars, floors, mean_magnitude};
+use super::learned::{LearnedScalars, floor, mean_magnitude};
 use super::quantizer::Content;
 use super::ste::SteScale;
 use crate::Result;
@@ -29,8 +29,8 @@ impl TernaryLevels {
             (false, true) => (high, high),
             (false, false) => return None,
         };
-        let start = vec![low, high];
-        Some(Self { least: floors(&start), magnitudes: LearnedScalars::with_scale(start, 1.0) })
+        let magnitudes = LearnedScalars::with_scale(vec![low, high], 1.0);
+        Some(Self { magnitudes, least: vec![floor(low), floor(high)] })
     }
 
     /// The present codebook; positions are 0, 1 (zero) and 2.
