@@ -14,6 +14,9 @@ pub enum LambdaMax {
     Reference,
     /// `(x_e² − (x_e − w_e)²) / (I_e − I_0)`, the smaller of both ends (Becking 2020).
     Thesis,
+    /// `w_e² / (I_e − I_0)`, the smaller of both ends: the thesis's bound for a weight on the outermost level. Weights far
+    /// beyond the grid, of which a grid with little error has many, have no say.
+    Grid,
 }
 
 /// What the entropy term depends on.
@@ -106,13 +109,55 @@ fn lambda_max(
         match kind {
             LambdaMax::Reference => (distance + extreme) * (distance + extreme) / excess,
             LambdaMax::Thesis => (extreme * extreme - distance) / excess,
+            LambdaMax::Grid => levels[level] * levels[level] / excess,
         }
     };
     let (low, high) = (end(lowest, min), end(highest, max));
     let chosen = match kind {
         LambdaMax::Reference if high > low => high,
-        LambdaMax::Thesis if high < low => high,
+        LambdaMax::Thesis | LambdaMax::Grid if high < low => high,
         _ => low,
     };
     (chosen.is_finite() && low.is_finite() && high.is_finite()).then_some(chosen.max(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn costs_of(weights: &[f32], lambda: f64, lambda_max: LambdaMax) -> EntropyCosts {
+        let codebook = Codebook::Uniform { step: 0.5, lowest: -1, highest: 1 };
+        costs(weights, &codebook, &EntropyTerm { lambda, pmf: PmfKind::Exact, lambda_max }, 1.0)
+    }
+
+    /// Half of these weights are nearest to zero, a quarter to each of the levels ±0.5.
+    fn weights(largest: f32) -> Vec<f32> {
+        let mut weights: Vec<f32> = (0..16).map(|i| [0.01, -0.02, 0.5, -0.5][i % 4]).collect();
+        (weights[2], weights[3]) = (largest, -largest);
+        weights
+    }
+
+    /// Under `grid` Λ is the share of the outermost level that the zero level's zone grows by, whatever lies beyond the grid:
+    /// by hand, λ = Λ · 0.5² / (2 − 1) and the boundary is at 0.5 · (1 + Λ) / 2. The reference's bound grows with the largest
+    /// weight's square.
+    #[test]
+    fn weights_beyond_the_grid_have_no_say_under_grid() {
+        for lambda in [0.2, 0.6] {
+            for largest in [0.5, 5.0] {
+                let found = costs_of(&weights(largest), lambda, LambdaMax::Grid);
+                assert_eq!(found.warning, None);
+                let expected = (lambda * 0.25) as f32;
+                for (penalty, information) in found.penalties.iter().zip([2.0, 1.0, 2.0]) {
+                    assert!((penalty - expected * information).abs() < 1e-6, "{penalty} at Λ {lambda}");
+                }
+                // A thousandth to either side: f32 rounds much less.
+                let boundary = 0.25 * (1.0 + lambda as f32);
+                assert_eq!(found.boundaries.assign(&[boundary - 1e-3, boundary + 1e-3]), [1, 2]);
+            }
+        }
+        let penalty = |largest, kind| costs_of(&weights(largest), 0.2, kind).penalties[1];
+        for kind in [LambdaMax::Reference, LambdaMax::Thesis] {
+            assert!(penalty(5.0, kind) > 8.0 * penalty(0.5, kind), "{kind:?}");
+        }
+    }
 }

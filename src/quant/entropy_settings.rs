@@ -12,7 +12,7 @@ pub(super) const PMF: Parameter =
     Parameter::word("pmf", "how the level distribution is floored", &["exact", "reference"], "exact")
         .reference(Choice::Word("reference"));
 pub(super) const LAMBDA_MAX: Parameter =
-    Parameter::word("lambda_max", "how Λ is scaled", &["reference", "thesis"], "reference");
+    Parameter::word("lambda_max", "how Λ is scaled", &["reference", "thesis", "grid"], "reference");
 pub(super) const STE_SCALE: Parameter = Parameter::word(
     "ste_scale",
     "scaling of the gradient by the level in use",
