@@ -34,6 +34,10 @@ pub(super) static METHOD: Method = Method {
     build: |setup| Ok(Box::new(Ecq(Core::new(&setup)?))),
 };
 
+/// What happens to Λ where a grid ends far inside the weights.
+const BEYOND_THE_GRID: &str = "λ grows with the weights beyond the grid, of which `step: mse` and `learned` leave many at few \
+                               bits: `lambda_max: grid` counts Λ in the grid's own reach";
+
 /// What ECQ and ECQx share: codebooks, the entropy term, gradient scaling, warnings.
 pub(super) struct Core {
     scope: Scope,
@@ -70,9 +74,11 @@ impl Core {
     pub fn new(setup: &Setup) -> Result<Self> {
         let settings: EntropySettings = setup.settings()?;
         let grid: GridSettings = setup.settings()?;
+        let term = settings.term();
+        let is_beyond = grid.step != StepRule::Percentile && term.grows_beyond_the_grid();
         Ok(Self {
             scope: setup.scope.clone(),
-            term: settings.term(),
+            term,
             ste_scale: settings.ste_scale,
             step_rule: grid.step,
             granularity: grid.granularity,
@@ -81,7 +87,7 @@ impl Core {
             pending: Vec::new(),
             names: Vec::new(),
             counts: Vec::new(),
-            warnings: Vec::new(),
+            warnings: is_beyond.then(|| BEYOND_THE_GRID.to_owned()).into_iter().collect(),
         })
     }
 
@@ -322,5 +328,26 @@ impl DeviceQuantizer for Ecq {
 
     fn update(&mut self, learning_rate: f64, _: StepInfo, readings: &mut Readings) -> Result<()> {
         self.0.update_on_device(learning_rate, readings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A Λ that grows with weights beyond the grid is warned of where the rule leaves weights there, and nowhere else.
+    #[test]
+    fn warns_of_lambda_that_grows_beyond_the_grid() {
+        let warnings = |parameters: Value| {
+            let resolved = METHOD.resolve(parameters.as_object().unwrap()).unwrap();
+            METHOD.quantizer(Some(2), &resolved).unwrap().0.take_warnings()
+        };
+        for step in ["mse", "learned"] {
+            assert_eq!(warnings(json!({"step": step})), [BEYOND_THE_GRID]);
+            assert!(warnings(json!({"step": step, "lambda_max": "grid"})).is_empty());
+            assert!(warnings(json!({"step": step, "lambda": 0})).is_empty());
+        }
+        assert!(warnings(json!({})).is_empty());
     }
 }

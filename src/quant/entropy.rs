@@ -30,6 +30,13 @@ pub struct EntropyTerm {
     pub lambda_max: LambdaMax,
 }
 
+impl EntropyTerm {
+    /// Whether weights beyond the grid strengthen the term.
+    pub fn grows_beyond_the_grid(&self) -> bool {
+        self.lambda > 0.0 && self.lambda_max != LambdaMax::Grid
+    }
+}
+
 /// Number of weights against the largest layer: smaller layers get a weaker entropy term.
 pub fn decay(weights: usize, largest: usize) -> f64 {
     (weights as f64 / largest.max(1) as f64 + 0.05) / 1.05
