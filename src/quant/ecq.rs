@@ -74,11 +74,9 @@ impl Core {
     pub fn new(setup: &Setup) -> Result<Self> {
         let settings: EntropySettings = setup.settings()?;
         let grid: GridSettings = setup.settings()?;
-        let term = settings.term();
-        let is_beyond = grid.step != StepRule::Percentile && term.grows_beyond_the_grid();
         Ok(Self {
             scope: setup.scope.clone(),
-            term,
+            term: settings.term(),
             ste_scale: settings.ste_scale,
             step_rule: grid.step,
             granularity: grid.granularity,
@@ -87,13 +85,16 @@ impl Core {
             pending: Vec::new(),
             names: Vec::new(),
             counts: Vec::new(),
-            warnings: is_beyond.then(|| BEYOND_THE_GRID.to_owned()).into_iter().collect(),
+            warnings: Vec::new(),
         })
     }
 
     /// Builds the codebooks; those without a learned step stay fixed.
     pub fn initialize(&mut self, weights: &[WeightTensor<'_>]) -> Result<()> {
         self.know(weights);
+        if self.step_rule != StepRule::Percentile && self.term.grows_beyond_the_grid() {
+            self.warnings.push(BEYOND_THE_GRID.into());
+        }
         self.codebooks.clear();
         self.steps.clear();
         for tensor in weights {
@@ -341,7 +342,9 @@ mod tests {
     fn warns_of_lambda_that_grows_beyond_the_grid() {
         let warnings = |parameters: Value| {
             let resolved = METHOD.resolve(parameters.as_object().unwrap()).unwrap();
-            METHOD.quantizer(Some(2), &resolved).unwrap().0.take_warnings()
+            let mut quantizer = METHOD.quantizer(Some(2), &resolved).unwrap().0;
+            quantizer.initialize(&[WeightTensor { name: "w", shape: &[2], values: &[0.1, -0.3] }]).unwrap();
+            quantizer.take_warnings()
         };
         for step in ["mse", "learned"] {
             assert_eq!(warnings(json!({"step": step})), [BEYOND_THE_GRID]);
