@@ -128,6 +128,40 @@ fn one_marker_per_point() {
     assert!(lines.iter().any(|line| line[1] == "ECQx" && line[3] == "30" && line[5].starts_with("89.6")));
 }
 
+/// The bar of the lowest and of the highest point is drawn whole: as long below its mark as above it.
+#[test]
+fn bars_of_the_outermost_points_are_whole() {
+    let at = |lambda: f64, top1: f64, file: usize| {
+        [(1, -0.5), (2, 0.0), (3, 0.5)].map(|(seed, by)| record("ecq", 4, lambda, seed, top1 + by, file))
+    };
+    let records = [at(0.1, 90.2, 60_000), at(0.2, 88.5, 50_000)].concat();
+    let (points, methods) = (points(&records), methods());
+    let FigureSource::Records(draw) = figure("accuracy_over_size").draw else { panic!("records alone") };
+    let svg = draw(&group(&points, &records, &methods)).unwrap().unwrap().svg;
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let number = |node: &roxmltree::Node, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
+    let marks: Vec<(f64, f64)> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("circle"))
+        .map(|node| (number(&node, "cx"), number(&node, "cy")))
+        .collect();
+    let place = |point: &str| {
+        let (x, y) = point.split_once(',').unwrap();
+        (x.parse::<f64>().unwrap(), y.parse::<f64>().unwrap())
+    };
+    let lines = document.descendants().filter_map(|node| node.attribute("points"));
+    let mut whole = 0;
+    for line in lines.map(|line| line.split_whitespace().map(place).collect::<Vec<_>>()) {
+        let [(x, low), (other, high)] = line[..] else { continue };
+        for (_, y) in marks.iter().filter(|(mark, y)| x == other && *mark == x && (high..=low).contains(y)) {
+            // Places are whole pixels.
+            assert!(((low - y) - (y - high)).abs() <= 1.0, "{low} {y} {high}");
+            whole += 1;
+        }
+    }
+    assert_eq!(whole, 2, "{svg}");
+}
+
 /// Cells of a CSV whose quoted cells hold no quotes.
 fn csv(text: &str) -> Vec<Vec<String>> {
     let mut lines = Vec::new();

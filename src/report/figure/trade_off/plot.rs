@@ -44,10 +44,12 @@ impl Plot {
         let marks = || series.iter().flat_map(|s| &s.marks).filter(|m| m.point.score.mean >= from);
         let theirs = || others.iter().filter(|other| other.y >= from);
         let x = Axis::around(marks().map(|m| m.x.mean).chain(theirs().map(|o| o.x)), savings.logarithmic)?;
-        let y = Axis::around(
-            marks().map(|m| m.point.score.mean).chain(theirs().map(|o| o.y)).chain(baseline),
-            false,
-        )?;
+        // Whole bars, but none stretches the axis beyond what is shown of the marks.
+        let ends = |mark: &Mark<'_>| {
+            let (mean, bar) = (mark.point.score.mean, mark.bar().unwrap_or(0.0));
+            [(mean - bar).max(from), mean + bar]
+        };
+        let y = Axis::around(marks().flat_map(ends).chain(theirs().map(|o| o.y)).chain(baseline), false)?;
         let (left, right) = (start + plots_left(), start + share - 40);
         Some(Self { left, right, top, bottom: top + HEIGHT, x, y, metric: Metric::Top1 })
     }
@@ -109,8 +111,8 @@ impl Plot {
                 let (x, y) = (mark.x.mean, mark.point.score.mean);
                 let colour = if mark.on_front { colour } else { pale(colour) };
                 let inside = |y: f64| y.clamp(self.y.low, self.y.high);
-                if let Some(spread) = mark.point.score.std.filter(|spread| *spread > 0.0 && mark.on_front) {
-                    let ends = vec![self.place(x, inside(y - spread)), self.place(x, inside(y + spread))];
+                if let Some(bar) = mark.bar() {
+                    let ends = vec![self.place(x, inside(y - bar)), self.place(x, inside(y + bar))];
                     stroke(area, ends, colour, 3)?;
                 }
                 Style { colour, ..series.style }.mark(area, self.place(x, y), SIZE)?;

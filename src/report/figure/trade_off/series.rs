@@ -28,6 +28,13 @@ pub(super) struct Mark<'a> {
     pub on_front: bool,
 }
 
+impl Mark<'_> {
+    /// Half the length of its bar, percentage points; pale marks have none.
+    pub fn bar(&self) -> Option<f64> {
+        self.point.score.std.filter(|std| *std > 0.0 && self.on_front)
+    }
+}
+
 /// The marks of one method at one bit width.
 pub(super) struct Series<'a> {
     pub name: String,
