@@ -339,3 +339,30 @@ fn left_out_defaults_are_settings() {
         .into();
     assert_eq!((row, frame.height()), (vec!["criterion".into(), "lrp".into(), "magnitude".to_owned()], 1));
 }
+
+/// A parameter of the method that has the preset's value in one point and another in the other is a difference even where
+/// the relevance measures differ, whose options are none.
+#[test]
+fn another_measure_hides_no_parameter() {
+    let of = |(label, relevance_of, measure): (&str, &str, &str), seed: u64| {
+        let mut record = record("ecqx", 4, 0.1, seed, 80.0, 1_000);
+        let parameters = json!({"lambda": 0.1, "p": 0.1, "relevance_of": relevance_of});
+        record.id = format!("{label}-{seed}");
+        record.label = label.into();
+        record.spec["quantizer"]["parameters"] = parameters.clone();
+        record.spec["quantizer"]["relevance"] = json!({measure: {}});
+        record.parameters = parameters.as_object().unwrap().clone();
+        record
+    };
+    let settings =
+        [("first", "quantized", "lrp"), ("second", "quantized", "magnitude"), ("third", "background", "lrp")];
+    let records: Vec<RunRecord> =
+        settings.into_iter().flat_map(|one| [1, 2].map(|seed| of(one, seed))).collect();
+    let frame = variants_table(&points(&records), &methods()).unwrap().unwrap().frame;
+    let texts = |name: &str| -> Vec<String> {
+        frame.column(name).unwrap().str().unwrap().iter().flatten().map(str::to_owned).collect()
+    };
+    assert_eq!(texts("label"), ["second", "third"]);
+    assert_eq!(texts("parameter"), ["relevance", "relevance_of"]);
+    assert_eq!(texts("against"), ["lrp", "quantized"]);
+}

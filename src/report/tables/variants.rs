@@ -4,7 +4,7 @@ use super::{SeedResult, Table, WorkingPoint, frame, integer, real, text};
 use crate::Result;
 use crate::report::methods::{BASELINE, Methods};
 use crate::report::statistics::Summary;
-use crate::report::variants::{Settings, difference, settings, value};
+use crate::report::variants::{SettingKey, Settings, difference, settings, value};
 use indexmap::IndexMap;
 
 /// Working points that are compared within one table: beyond that a table of pairs is no table.
@@ -43,23 +43,23 @@ fn variants<'a>(points: &'a [WorkingPoint], methods: &Methods) -> Vec<Variant<'a
         let strengths = methods.strengths(method);
         for (index, (point, own)) in points.iter().enumerate() {
             // By setting: the first point that differs in it alone.
-            let mut seen: Vec<String> = Vec::new();
+            let mut seen: Vec<&SettingKey> = Vec::new();
             for (reference, others) in &points[..index] {
                 let Some(parameter) =
-                    difference(others, own).filter(|key| !strengths.contains(&key.as_str()))
+                    difference(others, own).filter(|key| !strengths.contains(&key.name.as_str()))
                 else {
                     continue;
                 };
-                if seen.contains(parameter) {
+                if seen.contains(&parameter) {
                     continue;
                 }
-                seen.push(parameter.clone());
+                seen.push(parameter);
                 found.push(Variant {
                     point,
                     reference,
                     value: value(point, own, parameter),
                     against: value(reference, others, parameter),
-                    parameter: parameter.clone(),
+                    parameter: parameter.name.clone(),
                     difference: paired(point, reference, |a, b| a.score - b.score),
                     size_ratio: paired(point, reference, |a, b| (a.file_bytes / b.file_bytes).ln()),
                 });
