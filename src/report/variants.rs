@@ -7,28 +7,34 @@ use crate::relevance;
 use crate::report::methods::Methods;
 use crate::report::tables::WorkingPoint;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A parameter of the method, or relevance and its options.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SettingKey {
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Whether it is the relevance measure or one of its options, and so goes with the measure.
-    pub of_measure: bool,
+    of_measure: bool,
 }
 
 impl SettingKey {
     fn own(name: &str) -> Self {
-        Self { name: name.into(), of_measure: false }
+        Self { name: Cow::Owned(name.into()), of_measure: false }
     }
 
     fn of_measure(name: &str) -> Self {
-        Self { name: name.into(), of_measure: true }
+        Self { name: Cow::Owned(name.into()), of_measure: true }
     }
 
     /// The relevance measure itself.
-    pub fn measure() -> Self {
-        Self::of_measure("relevance")
+    pub const fn measure() -> Self {
+        Self { name: Cow::Borrowed("relevance"), of_measure: true }
+    }
+
+    /// Whether it separates two settings that do not agree in it: one measure's options are not the other's to have.
+    pub fn separates(&self, measure_differs: bool, both_have_it: bool) -> bool {
+        both_have_it || !(measure_differs && self.of_measure)
     }
 }
 
@@ -119,13 +125,13 @@ pub(super) fn difference<'a>(a: &'a Settings, b: &'a Settings) -> Option<&'a Set
         .keys()
         .chain(b.keys().filter(|key| !a.contains_key(*key)))
         .filter(|key| a.get(*key) != b.get(*key))
-        .filter(|key| !(measure_differs && key.of_measure) || (a.contains_key(*key) && b.contains_key(*key)));
+        .filter(|key| key.separates(measure_differs, a.contains_key(*key) && b.contains_key(*key)));
     let key = differing.next()?;
     differing.next().is_none().then_some(key)
 }
 
 /// What `point` has for `key`, in words; what follows from a preset has its value among the parameters.
 pub(super) fn value(point: &WorkingPoint, settings: &Settings, key: &SettingKey) -> String {
-    let following = || point.parameters.get(&key.name).map(plain);
+    let following = || point.parameters.get(key.name.as_ref()).map(plain);
     settings.get(key).cloned().or_else(following).unwrap_or_else(|| "default".into())
 }

@@ -23,27 +23,26 @@ type Families<'a> = IndexMap<(&'a str, Option<u32>), Vec<(&'a WorkingPoint, Sett
 /// From how many others each point differs in one setting that is none of `strengths`: [`difference`] of all pairs, with
 /// numbers in place of texts, because there are many.
 fn neighbours(points: &[(&WorkingPoint, Settings)], strengths: &[&str]) -> Vec<usize> {
-    let names: BTreeSet<&SettingKey> = points.iter().flat_map(|(_, settings)| settings.keys()).collect();
+    let keys: BTreeSet<&SettingKey> = points.iter().flat_map(|(_, settings)| settings.keys()).collect();
+    let keys: Vec<&SettingKey> = keys.into_iter().collect();
     let mut known: HashMap<&String, u32> = HashMap::new();
     // 0: the point does not have the setting.
     let mut numbers: Vec<Vec<u32>> = Vec::with_capacity(points.len());
     for (_, settings) in points {
-        let number = |name: &&SettingKey| {
-            settings.get(*name).map_or(0, |value| {
+        let number = |key: &&SettingKey| {
+            settings.get(*key).map_or(0, |value| {
                 let next = known.len() as u32 + 1;
                 *known.entry(value).or_insert(next)
             })
         };
-        numbers.push(names.iter().map(number).collect());
+        numbers.push(keys.iter().map(number).collect());
     }
-    let relevance = names.iter().position(|name| **name == SettingKey::measure());
-    let of_measure: Vec<bool> = names.iter().map(|name| name.of_measure).collect();
-    let strength: Vec<bool> = names.iter().map(|name| strengths.contains(&name.name.as_str())).collect();
+    let measure = keys.iter().position(|key| **key == SettingKey::measure());
+    let strength: Vec<bool> = keys.iter().map(|key| strengths.contains(&key.name.as_ref())).collect();
     let one_step = |a: &[u32], b: &[u32]| {
-        let measure_differs = relevance.is_some_and(|at| a[at] != b[at]);
-        let mut differing = (0..a.len()).filter(|&at| {
-            a[at] != b[at] && (!(measure_differs && of_measure[at]) || (a[at] != 0 && b[at] != 0))
-        });
+        let measure_differs = measure.is_some_and(|at| a[at] != b[at]);
+        let mut differing = (0..a.len())
+            .filter(|&at| a[at] != b[at] && keys[at].separates(measure_differs, a[at] != 0 && b[at] != 0));
         differing.next().is_some_and(|at| !strength[at]) && differing.next().is_none()
     };
     numbers.par_iter().map(|a| numbers.iter().filter(|b| one_step(a, b)).count()).collect()
@@ -67,7 +66,7 @@ fn draw(group: &Group<'_>) -> Result<Option<Drawing>> {
         let (base, from) = &points[reference];
         let mut values: IndexMap<&str, Vec<(String, &WorkingPoint)>> = IndexMap::new();
         for (point, to) in points {
-            let differs = difference(from, to).filter(|key| !strengths.contains(&key.name.as_str()));
+            let differs = difference(from, to).filter(|key| !strengths.contains(&key.name.as_ref()));
             if let Some(key) = differs {
                 let list = values.entry(&key.name).or_insert_with(|| vec![(value(base, from, key), *base)]);
                 list.push((value(point, to, key), point));

@@ -46,7 +46,7 @@ fn variants<'a>(points: &'a [WorkingPoint], methods: &Methods) -> Vec<Variant<'a
             let mut seen: Vec<&SettingKey> = Vec::new();
             for (reference, others) in &points[..index] {
                 let Some(parameter) =
-                    difference(others, own).filter(|key| !strengths.contains(&key.name.as_str()))
+                    difference(others, own).filter(|key| !strengths.contains(&key.name.as_ref()))
                 else {
                     continue;
                 };
@@ -59,7 +59,7 @@ fn variants<'a>(points: &'a [WorkingPoint], methods: &Methods) -> Vec<Variant<'a
                     reference,
                     value: value(point, own, parameter),
                     against: value(reference, others, parameter),
-                    parameter: parameter.name.clone(),
+                    parameter: parameter.name.to_string(),
                     difference: paired(point, reference, |a, b| a.score - b.score),
                     size_ratio: paired(point, reference, |a, b| (a.file_bytes / b.file_bytes).ln()),
                 });
