@@ -84,26 +84,28 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
     let legend = Legend::new(&series, height.is_some(), savings.kilobytes, !others.is_empty(), group);
     let (whole, columns) = (wide(group.layout), if is_wide(group.layout) { plots.len() as i32 } else { 1 });
     let share = whole / columns;
-    let below = total - shown(floor);
-    let notes = i32::from(below > 0);
     let top = title_room(group.layout);
+    let mut drawn = Vec::new();
+    for (index, from) in plots.iter().enumerate() {
+        let (row, column) = (index as i32 / columns, index as i32 % columns);
+        let start = (column * share, top + row * block + top_axis);
+        drawn.extend(Plot::new(&series, &others, savings, (*from, height), start, share));
+    }
+    let lowest = drawn.first().map_or(floor, |plot| plot.from);
+    let below = total - shown(lowest);
+    let notes = i32::from(below > 0);
     let bottom = top + plots.len() as i32 / columns * block + TEXT;
     let size = (whole as u32, (bottom + legend.height() + notes * LINE + 10) as u32);
     let mut layers = Layers::new(size)?;
     layers.add("", |area| write_title(area, &group.title, group.layout))?;
-    for (index, from) in plots.iter().enumerate() {
-        let (row, column) = (index as i32 / columns, index as i32 % columns);
-        let start = (column * share, top + row * block + top_axis);
-        let Some(plot) = Plot::new(&series, &others, savings, (*from, height), start, share) else {
-            continue;
-        };
+    for (index, plot) in drawn.into_iter().enumerate() {
         let plot = Plot { metric: group.metric(), ..plot };
         let letter = panel_label(group.layout, index, plots.len());
         let full = group.points.iter().find_map(|point| point.full_precision).filter(|_| savings.kilobytes);
         layers.add("", |area| plot.axes(area, letter.as_deref(), full.map(|full| full.mean / 1000.0)))?;
         if savings.kilobytes {
             let all = series.iter().flat_map(|s| &s.marks).map(|m| (m.x.mean, m.point.score.mean));
-            let path = steps(&front(all.filter(|(_, y)| y >= from)));
+            let path = steps(&front(all.filter(|(_, y)| *y >= plot.from)));
             layers.add("", |area| stroke(area, plot.path(&path), GREY, 14))?;
         }
         if let Some(height) = height.filter(|height| (plot.y.low..=plot.y.high).contains(height)) {
@@ -112,7 +114,7 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
             })?;
         }
         for one in &series {
-            let marks: Vec<&Mark> = one.marks.iter().filter(|m| m.point.score.mean >= *from).collect();
+            let marks: Vec<&Mark> = one.marks.iter().filter(|m| m.point.score.mean >= plot.from).collect();
             if !marks.is_empty() {
                 plot.series(&mut layers, one, &marks)?;
             }
@@ -125,7 +127,7 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
             write(area, savings.label, (middle, bottom - TEXT - 14), TEXT, (HPos::Center, VPos::Top))?;
         }
         legend.draw(area, bottom + 4)?;
-        let text = not_shown(below, floor);
+        let text = not_shown(below, lowest);
         match below {
             0 => Ok(()),
             _ => write(area, &text, (40, bottom + legend.height()), TEXT, (HPos::Left, VPos::Top)),

@@ -13,6 +13,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 /// Height of a plot.
 pub(super) const HEIGHT: i32 = 860;
+/// How far below the marks a bar may stretch the axis, as a share of the height they take.
+const STRETCH: f64 = 0.25;
 /// Size of a mark.
 pub(super) const SIZE: i32 = 14;
 
@@ -29,10 +31,13 @@ pub(super) struct Plot {
     pub bottom: i32,
     pub x: Axis,
     pub y: Axis,
+    /// Accuracy from which marks are drawn; all above it lie within the axes.
+    pub from: f64,
     pub metric: Metric,
 }
 
 impl Plot {
+    /// Of the marks from the accuracy `from` up; their bars can make room for others below.
     pub fn new(
         series: &[Series<'_>],
         others: &[Other],
@@ -41,17 +46,24 @@ impl Plot {
         (start, top): (i32, i32),
         share: i32,
     ) -> Option<Self> {
-        let marks = || series.iter().flat_map(|s| &s.marks).filter(|m| m.point.score.mean >= from);
-        let theirs = || others.iter().filter(|other| other.y >= from);
-        let x = Axis::around(marks().map(|m| m.x.mean).chain(theirs().map(|o| o.x)), savings.logarithmic)?;
-        // Whole bars, but none stretches the axis beyond what is shown of the marks.
-        let ends = |mark: &Mark<'_>| {
+        let marks =
+            |from: f64| series.iter().flat_map(|s| &s.marks).filter(move |m| m.point.score.mean >= from);
+        let theirs = |from: f64| others.iter().filter(move |other| other.y >= from);
+        let means =
+            || marks(from).map(|m| m.point.score.mean).chain(theirs(from).map(|o| o.y)).chain(baseline);
+        let stretched = from - STRETCH * (means().fold(from, f64::max) - from);
+        let reach = |mark: &Mark<'_>| {
             let (mean, bar) = (mark.point.score.mean, mark.bar().unwrap_or(0.0));
-            [(mean - bar).max(from), mean + bar]
+            [(mean - bar).max(stretched), mean + bar]
         };
-        let y = Axis::around(marks().flat_map(ends).chain(theirs().map(|o| o.y)).chain(baseline), false)?;
+        let ends = || marks(from).flat_map(reach).chain(means());
+        let y = Axis::around(ends(), false)?;
+        // What lies beside a stretched bar is shown too, or the axis would look empty where it is not.
+        let from = ends().fold(from, f64::min);
+        let places = marks(from).map(|m| m.x.mean).chain(theirs(from).map(|o| o.x));
+        let x = Axis::around(places, savings.logarithmic)?;
         let (left, right) = (start + plots_left(), start + share - 40);
-        Some(Self { left, right, top, bottom: top + HEIGHT, x, y, metric: Metric::Top1 })
+        Some(Self { left, right, top, bottom: top + HEIGHT, x, y, from, metric: Metric::Top1 })
     }
 
     fn place(&self, x: f64, y: f64) -> (i32, i32) {
@@ -68,7 +80,10 @@ impl Plot {
         for (value, text) in self.y.ticks(7) {
             let at = self.y.place(value, bottom, top);
             stroke(area, vec![(left, at), (right, at)], light, 2)?;
-            write(area, &text, (left - 14, at), TEXT, (HPos::Right, VPos::Center))?;
+            // The unit of the upper axis stands at its end.
+            if full.is_none() || at - TEXT / 2 >= top - 12 {
+                write(area, &text, (left - 14, at), TEXT, (HPos::Right, VPos::Center))?;
+            }
         }
         for (value, text) in self.x.ticks(7) {
             let at = self.x.place(value, left, right);
@@ -139,8 +154,7 @@ impl Plot {
     }
 
     pub fn others(&self, layers: &mut Layers, others: &[Other]) -> Result<()> {
-        let shown: Vec<&Other> =
-            others.iter().filter(|other| (self.y.low..=self.y.high).contains(&other.y)).collect();
+        let shown: Vec<&Other> = others.iter().filter(|other| other.y >= self.from).collect();
         if shown.is_empty() {
             return Ok(());
         }
