@@ -15,7 +15,7 @@ use crate::Result;
 use legend::Legend;
 use plot::{HEIGHT, Plot, plots_left};
 use plotters::style::text_anchor::{HPos, VPos};
-use series::{Mark, Savings, all_series, csv, front, others, steps};
+use series::{Mark, Savings, all_series, csv, front, marks_from, others, steps};
 
 pub(super) static OVER_SPARSITY: Figure = Figure {
     name: "accuracy_over_sparsity",
@@ -70,8 +70,7 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
     let csv = csv(group, savings, &series, &others);
     let (floor, height) = (floor(group).unwrap_or(f64::NEG_INFINITY), baseline(group));
     let total: usize = series.iter().map(|s| s.marks.len()).sum();
-    let shown =
-        |from: f64| series.iter().flat_map(|s| &s.marks).filter(move |m| m.point.score.mean >= from).count();
+    let shown = |from: f64| marks_from(&series, from).count();
     if shown(floor) == 0 {
         return Ok(None);
     }
@@ -104,8 +103,8 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
         let full = group.points.iter().find_map(|point| point.full_precision).filter(|_| savings.kilobytes);
         layers.add("", |area| plot.axes(area, letter.as_deref(), full.map(|full| full.mean / 1000.0)))?;
         if savings.kilobytes {
-            let all = series.iter().flat_map(|s| &s.marks).map(|m| (m.x.mean, m.point.score.mean));
-            let path = steps(&front(all.filter(|(_, y)| *y >= plot.from)));
+            let all = marks_from(&series, plot.from).map(|m| (m.x.mean, m.point.score.mean));
+            let path = steps(&front(all));
             layers.add("", |area| stroke(area, plot.path(&path), GREY, 14))?;
         }
         if let Some(height) = height.filter(|height| (plot.y.low..=plot.y.high).contains(height)) {

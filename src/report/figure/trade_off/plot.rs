@@ -4,7 +4,7 @@ use super::super::axis::Axis;
 use super::super::canvas::{Area, TEXT, stroke, width, write, write_upwards};
 use super::super::layers::{Layers, xml};
 use super::super::style::Style;
-use super::series::{Mark, Other, Savings, Series, front, steps};
+use super::series::{Mark, Other, Savings, Series, front, marks_from, steps};
 use crate::Result;
 use crate::record::Metric;
 use crate::report::column::{fixed, short};
@@ -46,8 +46,7 @@ impl Plot {
         (start, top): (i32, i32),
         share: i32,
     ) -> Option<Self> {
-        let marks =
-            |from: f64| series.iter().flat_map(|s| &s.marks).filter(move |m| m.point.score.mean >= from);
+        let marks = |from: f64| marks_from(series, from);
         let theirs = |from: f64| others.iter().filter(move |other| other.y >= from);
         let means =
             || marks(from).map(|m| m.point.score.mean).chain(theirs(from).map(|o| o.y)).chain(baseline);

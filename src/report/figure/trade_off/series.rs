@@ -51,6 +51,11 @@ pub(super) struct Other {
     pub colour: RGBColor,
 }
 
+/// The marks from the accuracy `from` up.
+pub(super) fn marks_from<'a, 'b>(series: &'b [Series<'a>], from: f64) -> impl Iterator<Item = &'b Mark<'a>> {
+    series.iter().flat_map(|s| &s.marks).filter(move |m| m.point.score.mean >= from)
+}
+
 /// The points that no other one beats in both, by ascending x.
 pub(super) fn front(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     // A front of sizes, where less is better.
