@@ -3,7 +3,7 @@
 
 use super::choice::{Choice, ChooseOn, Rule};
 use super::figure::{Drawing, Figure, Figures, Group, Source};
-use super::html::{Page, Picture, Verdict, html};
+use super::html::{Page, Picture, html};
 use super::methods::{BASELINE, Methods};
 use super::published;
 use super::records::finished;
@@ -13,6 +13,7 @@ use super::tables::{
     nothing_compared, operating_points, origins, pareto, provenance, raw, sweeps, timings, variants_table,
     working_points, working_points_table,
 };
+use super::verdicts::verdicts;
 use crate::Result;
 use crate::insight::Insight;
 use crate::io::file_name;
@@ -97,19 +98,7 @@ pub fn assemble(from: Ingredients<'_>) -> Result<Report> {
         });
         figures.push(named);
     }
-    let overall: Vec<&Comparison> = compared.iter().filter(|comparison| comparison.bits.is_none()).collect();
-    let pairs: IndexSet<_> = overall.iter().map(|c| (&c.dataset, &c.model)).collect();
-    let verdicts = overall.iter().map(|c| Verdict {
-        title: match pairs.len() {
-            // The page's title says it.
-            1 => format!("{} and {}", c.names[0], c.names[1]),
-            _ => format!("{} and {}: {}, {}", c.names[0], c.names[1], c.dataset, c.model),
-        },
-        accuracy: c.verdict(),
-        size: c.size_verdict(),
-    });
-    let alone = nothing.clone().map(|accuracy| Verdict { title: String::new(), accuracy, size: None });
-    let verdicts: Vec<Verdict> = verdicts.chain(alone).collect();
+    let verdicts = verdicts(&compared, nothing.clone());
     let claims: Vec<String> = from
         .published
         .iter()

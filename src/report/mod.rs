@@ -30,6 +30,7 @@ pub mod settings;
 pub mod statistics;
 pub mod tables;
 mod variants;
+mod verdicts;
 
 pub use choice::ChooseOn;
 pub use methods::Methods;

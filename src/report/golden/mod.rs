@@ -3,6 +3,7 @@
 mod figures;
 mod metrics;
 mod statistics;
+mod verdicts;
 
 use super::archive;
 use super::choice::{ChooseOn, Rule};

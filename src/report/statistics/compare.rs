@@ -53,6 +53,15 @@ pub(super) fn bounded(logarithm: f64, half: f64) -> Option<Interval> {
     (half <= BOUND.ln()).then(|| ((logarithm - half).exp(), (logarithm + half).exp()))
 }
 
+/// Says that `ours` can be compared with none of `theirs`.
+pub fn nothing_in_common(ours: &str, theirs: &[&str]) -> String {
+    let each = if theirs.len() > 1 { "each of " } else { "" };
+    let theirs = theirs.join(", ");
+    format!(
+        "{ours} and {each}{theirs} have no common range of sizes with at most {DEPTH} points lost: nothing to compare."
+    )
+}
+
 /// Seeds from which on a verdict says `is` in place of `suggest`.
 pub const ENOUGH_SEEDS: usize = 5;
 
@@ -61,9 +70,7 @@ impl Comparison {
     pub fn verdict(&self) -> String {
         let [ours, theirs] = &self.names;
         let Some(difference) = self.difference else {
-            return format!(
-                "{ours} and {theirs} have no common range of sizes with at most {DEPTH} points lost: nothing to compare."
-            );
+            return nothing_in_common(ours, &[theirs]);
         };
         let word = match (self.metric, difference < 0.0) {
             (Metric::Top1, true) => "less accurate".to_owned(),

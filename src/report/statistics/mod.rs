@@ -8,7 +8,7 @@ mod simulation;
 mod student;
 mod trade;
 
-pub use compare::{Comparison, DEPTH, compare};
+pub use compare::{Comparison, DEPTH, compare, nothing_in_common};
 pub use front::{Point, accuracy_at, hypervolume, pareto_front, size_at};
 pub use student::quantile;
 pub use trade::{AtEqual, Hypervolume, at_equal, hypervolumes};

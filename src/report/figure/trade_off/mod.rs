@@ -98,10 +98,10 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
     let mut layers = Layers::new(size)?;
     layers.add("", |area| write_title(area, &group.title, group.layout))?;
     for (index, plot) in drawn.into_iter().enumerate() {
-        let plot = Plot { metric: group.metric(), ..plot };
         let letter = panel_label(group.layout, index, plots.len());
         let full = group.points.iter().find_map(|point| point.full_precision).filter(|_| savings.kilobytes);
-        layers.add("", |area| plot.axes(area, letter.as_deref(), full.map(|full| full.mean / 1000.0)))?;
+        let full = full.map(|full| full.mean / 1000.0);
+        layers.add("", |area| plot.axes(area, group.metric(), letter.as_deref(), full))?;
         if savings.kilobytes {
             let all = marks_from(&series, plot.from).map(|m| (m.x.mean, m.point.score.mean));
             let path = steps(&front(all));

@@ -33,7 +33,6 @@ pub(super) struct Plot {
     pub y: Axis,
     /// Accuracy from which marks are drawn; all above it lie within the axes.
     pub from: f64,
-    pub metric: Metric,
 }
 
 impl Plot {
@@ -62,7 +61,7 @@ impl Plot {
         let places = marks(from).map(|m| m.x.mean).chain(theirs(from).map(|o| o.x));
         let x = Axis::around(places, savings.logarithmic)?;
         let (left, right) = (start + plots_left(), start + share - 40);
-        Some(Self { left, right, top, bottom: top + HEIGHT, x, y, from, metric: Metric::Top1 })
+        Some(Self { left, right, top, bottom: top + HEIGHT, x, y, from })
     }
 
     fn place(&self, x: f64, y: f64) -> (i32, i32) {
@@ -73,7 +72,14 @@ impl Plot {
         points.iter().map(|(x, y)| self.place(*x, *y)).collect()
     }
 
-    pub fn axes(&self, area: &Area<'_>, letter: Option<&str>, full: Option<f64>) -> Result<()> {
+    /// The axes of `metric` over the savings; `full` in kilobytes, where the size of the file is shown above.
+    pub fn axes(
+        &self,
+        area: &Area<'_>,
+        metric: Metric,
+        letter: Option<&str>,
+        full: Option<f64>,
+    ) -> Result<()> {
         let Self { left, right, top, bottom, .. } = *self;
         let light = RGBColor(228, 228, 228);
         for (value, text) in self.y.ticks(7) {
@@ -103,7 +109,7 @@ impl Plot {
         }
         write_upwards(
             area,
-            &format!("{}, %", self.metric.long_name()),
+            &format!("{}, %", metric.long_name()),
             (start + TEXT / 2 + 8, (top + bottom) / 2),
             TEXT,
         )?;
