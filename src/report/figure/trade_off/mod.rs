@@ -97,10 +97,10 @@ fn draw(group: &Group<'_>, savings: &Savings) -> Result<Option<Drawing>> {
     let size = (whole as u32, (bottom + legend.height() + notes * LINE + 10) as u32);
     let mut layers = Layers::new(size)?;
     layers.add("", |area| write_title(area, &group.title, group.layout))?;
+    let full = group.points.iter().find_map(|point| point.full_precision).filter(|_| savings.kilobytes);
+    let full = full.map(|full| full.mean / 1000.0);
     for (index, plot) in drawn.into_iter().enumerate() {
         let letter = panel_label(group.layout, index, plots.len());
-        let full = group.points.iter().find_map(|point| point.full_precision).filter(|_| savings.kilobytes);
-        let full = full.map(|full| full.mean / 1000.0);
         layers.add("", |area| plot.axes(area, group.metric(), letter.as_deref(), full))?;
         if savings.kilobytes {
             let all = marks_from(&series, plot.from).map(|m| (m.x.mean, m.point.score.mean));
